@@ -1,0 +1,12 @@
+import { handle } from 'hono/aws-lambda';
+import { parseConfig } from '../src/config.ts';
+import { createApp } from '../src/create-app.ts';
+import { neonHttp } from '../src/db/http.ts';
+import { neonWebSocket } from '../src/db/websocket.ts';
+
+const { app } = createApp(parseConfig(process.env), {
+  transports: { http: neonHttp(), websocket: neonWebSocket() },
+  sockets: 'instance',
+});
+
+export const handler = handle(app);

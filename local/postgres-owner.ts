@@ -1,0 +1,79 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import { LOCAL_CLIENT } from './pg-client.ts';
+import { findPostmaster, hasEnded, removeStaleLock } from './postgres-process.ts';
+
+export const SUPERUSER = 'postgres';
+export const HOST = '127.0.0.1';
+
+/** Held by whoever started the server, as long as it lives: "edge" in ASCII. */
+const OWNER_LOCK = 0x65646765;
+
+/** Thrown when the server in this directory belongs to a process that is alive. */
+export class AlreadyRunningError extends Error {
+  override readonly name = 'AlreadyRunningError';
+}
+
+/** Marks the server as this process's own, as long as the connection lasts. */
+export async function holdLock(client: pg.Client): Promise<void> {
+  await client.query('select pg_advisory_lock($1)', [OWNER_LOCK]);
+}
+
+/** Stops a server that an earlier process left behind. */
+export async function takeOver(dataDirectory: string, password: string): Promise<void> {
+  await assertNotOwned(dataDirectory, password);
+  const postmaster = await findPostmaster(dataDirectory);
+  if (postmaster) {
+    process.kill(postmaster.pid, 'SIGINT');
+    if (!(await hasEnded(postmaster.pid, 5_000))) process.kill(postmaster.pid, 'SIGQUIT');
+    await hasEnded(postmaster.pid, 5_000);
+  }
+  await removeStaleLock(dataDirectory);
+}
+
+/** Milliseconds that a server may take to recover from a crash, or to stop, before it is called somebody's. */
+const ANSWER_DEADLINE = 30_000;
+
+/** How often in a row a server's lock must be free: one that was just started has not taken it yet. */
+const TIMES_FREE = 4;
+
+/**
+ * The process that started the server holds a lock on a connection as long as it lives.
+ * @throws {AlreadyRunningError} when it lives
+ */
+export async function assertNotOwned(dataDirectory: string, password: string): Promise<void> {
+  const deadline = Date.now() + ANSWER_DEADLINE;
+  for (let free = 0; free < TIMES_FREE; await sleep(150)) {
+    const postmaster = await findPostmaster(dataDirectory);
+    if (!postmaster) return;
+    const lock = postmaster.ready ? await readLock(postmaster.port, password) : 'unknown';
+    if (lock === 'held' || (lock === 'unknown' && Date.now() > deadline)) {
+      throw new AlreadyRunningError(
+        `Already running on this data: PostgreSQL is process ${postmaster.pid}. Stop what started it, or use another directory.`,
+      );
+    }
+    free = lock === 'free' ? free + 1 : 0;
+  }
+}
+
+async function readLock(port: number, password: string): Promise<'held' | 'free' | 'unknown'> {
+  const client = new pg.Client({
+    ...LOCAL_CLIENT,
+    host: HOST,
+    port,
+    user: SUPERUSER,
+    password,
+    database: 'postgres',
+    connectionTimeoutMillis: 2_000,
+  });
+  client.on('error', () => {});
+  try {
+    await client.connect();
+    const { rows } = await client.query<{ free: boolean }>('select pg_try_advisory_lock($1) as free', [OWNER_LOCK]);
+    return rows[0]?.free ? 'free' : 'held';
+  } catch {
+    return 'unknown';
+  } finally {
+    await client.end().catch(() => {});
+  }
+}

@@ -1,0 +1,76 @@
+import { readFile, readlink, realpath, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** What `postmaster.pid` says: https://www.postgresql.org/docs/current/storage-file-layout.html */
+export interface Postmaster {
+  pid: number;
+  port: number;
+  ready: boolean;
+}
+
+/** The server that `postmaster.pid` names, if it still runs. */
+export async function findPostmaster(dataDirectory: string): Promise<Postmaster | undefined> {
+  const lines = await readLockFile(dataDirectory);
+  const pid = pidOf(lines);
+  if (pid === undefined || !(await isPostgres(pid, dataDirectory))) return undefined;
+  return { pid, port: Number(lines[3]), ready: lines[7]?.trim() === 'ready' };
+}
+
+async function readLockFile(dataDirectory: string): Promise<string[]> {
+  const text = await readFile(path.join(dataDirectory, 'postmaster.pid'), 'utf8').catch(() => '');
+  return text.split('\n');
+}
+
+function pidOf([line]: string[]): number | undefined {
+  const pid = Number(line);
+  return Number.isInteger(pid) && pid > 0 ? pid : undefined;
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/**
+ * Resolves when the process has ended.
+ * @param deadlineMs after which it answers false
+ */
+export async function hasEnded(pid: number, deadlineMs: number): Promise<boolean> {
+  const deadline = Date.now() + deadlineMs;
+  while (isRunning(pid) && !(await isZombie(pid))) {
+    if (Date.now() > deadline) return false;
+    await sleep(10);
+  }
+  return true;
+}
+
+/**
+ * Removes a `postmaster.pid` that PostgreSQL itself would take for a living server's: its process is dead but not yet reaped, or
+ * its number belongs to another program by now. A lock of a process that is gone PostgreSQL removes itself.
+ */
+export async function removeStaleLock(dataDirectory: string): Promise<void> {
+  const pid = pidOf(await readLockFile(dataDirectory));
+  if (pid !== undefined && isRunning(pid) && !(await isPostgres(pid, dataDirectory))) {
+    await rm(path.join(dataDirectory, 'postmaster.pid'), { force: true });
+  }
+}
+
+/** A number alone proves nothing: after a crash it may belong to another program. The server works in its data directory. */
+async function isPostgres(pid: number, dataDirectory: string): Promise<boolean> {
+  if (!isRunning(pid)) return false;
+  if (process.platform !== 'linux') return true;
+  if (await isZombie(pid)) return false;
+  const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => undefined);
+  return cwd === undefined || cwd === (await realpath(dataDirectory));
+}
+
+async function isZombie(pid: number): Promise<boolean> {
+  if (process.platform !== 'linux') return false;
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  return text.slice(text.lastIndexOf(')') + 2).startsWith('Z'); // the name in front may hold spaces
+}

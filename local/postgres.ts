@@ -1,0 +1,164 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdir, open, readFile, realpath, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import { copyBinariesForRoot, findBinaries } from './postgres-binaries.ts';
+import { LOCAL_CLIENT } from './pg-client.ts';
+import {
+  DATA,
+  dataDirectoryForRoot,
+  findDataDirectory,
+  initialise,
+  isInitialised,
+  removeData,
+  superuserPassword,
+} from './postgres-data.ts';
+import { assertNotOwned, HOST, holdLock, SUPERUSER, takeOver } from './postgres-owner.ts';
+import { findPostmaster } from './postgres-process.ts';
+
+/** What the server says, below the directory it was started with. */
+const LOG = 'postgres.log';
+
+export interface PostgresOptions {
+  /** Everything is kept below it: created if missing. */
+  directory: string;
+  port: number;
+  /** Server settings (`postgresql.conf`), added to this file's own. */
+  settings?: Record<string, string> | undefined;
+}
+
+export interface Postgres {
+  port: number;
+  /** Where the server keeps its files. Not below `directory` when this process is root. */
+  dataDirectory: string;
+  /** For this stack's own use: the gateway lets no superuser in. */
+  superuserUrl: string;
+  /** Connects as the superuser. */
+  connect(): Promise<pg.Client>;
+  /** Stops the server. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** `nobody` exists on every Unix; PostgreSQL needs an account that has a passwd entry. */
+const ROOT_RUNS_AS = 'nobody';
+
+/**
+ * Starts PostgreSQL on loopback, on a data directory of its own: made on the first start, recovered after a crash. The
+ * server stops with this process, however it ends.
+ * @throws {AlreadyRunningError} when another process runs on the same directory
+ */
+export async function startPostgres({ directory: given, port, settings = {} }: PostgresOptions): Promise<Postgres> {
+  await mkdir(given, { recursive: true, mode: 0o700 });
+  const directory = await realpath(given);
+  const account = await serverAccount();
+  const binaries = account ? await copyBinariesForRoot(await findBinaries()) : await findBinaries();
+  const dataDirectory = account ? await dataDirectoryForRoot(directory) : path.join(directory, DATA);
+  const password = await superuserPassword(directory);
+  const run = { ...account, cwd: account ? '/' : directory, env: serverEnvironment() };
+
+  if (!(await isInitialised(dataDirectory))) await initialise(binaries, dataDirectory, password, run);
+  await takeOver(dataDirectory, password);
+
+  const flags = Object.entries({
+    listen_addresses: HOST,
+    port: String(port),
+    unix_socket_directories: '', // a socket's path is limited to about 107 bytes
+    ...settings,
+  }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+  const log = await open(path.join(directory, LOG), 'w', 0o600);
+  // Detached: Ctrl-C in a terminal reaches this process first, which then stops the server in order.
+  const server = spawn(binaries.postgres, ['-D', dataDirectory, ...flags], {
+    ...run,
+    detached: true,
+    stdio: ['ignore', log.fd, log.fd],
+  });
+  await once(server, 'spawn');
+  await log.close();
+  const watchdog = startWatchdog(server);
+  server.once('exit', () => watchdog.kill('SIGKILL')); // its process id may be another's soon
+
+  const superuserUrl = `postgresql://${SUPERUSER}:${password}@${HOST}:${port}/postgres`;
+  const connect = async () => {
+    const client = new pg.Client({ ...LOCAL_CLIENT, connectionString: superuserUrl });
+    client.on('error', () => {}); // the server stopped: whoever uses the client learns it from their query
+    await client.connect();
+    return client;
+  };
+
+  let closing: Promise<void> | undefined;
+  const stop = async () => {
+    if (server.exitCode === null && server.signalCode === null) {
+      const ended = once(server, 'exit');
+      server.kill('SIGINT'); // "fast shutdown": ends connections, loses nothing
+      await ended;
+    }
+  };
+
+  try {
+    await untilReady(server, dataDirectory, path.join(directory, LOG));
+    await holdLock(await connect());
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { port, dataDirectory, superuserUrl, connect, close: () => (closing ??= stop()) };
+}
+
+/** @throws {AlreadyRunningError} when a process runs on this directory */
+export async function assertNotRunning(directory: string): Promise<void> {
+  if (!existsSync(directory)) return;
+  const dataDirectory = await findDataDirectory(directory);
+  if (await isInitialised(dataDirectory)) await assertNotOwned(dataDirectory, await superuserPassword(directory));
+}
+
+/**
+ * Deletes everything that `startPostgres` keeps for a directory.
+ * @throws {AlreadyRunningError} when a process runs on it
+ */
+export async function deletePostgres(directory: string): Promise<void> {
+  const dataDirectory = await findDataDirectory(directory);
+  if (await isInitialised(dataDirectory)) await takeOver(dataDirectory, await superuserPassword(directory));
+  await removeData(directory);
+  await rm(path.join(directory, LOG), { force: true });
+}
+
+/** The account to run the server as, when this process is root, which PostgreSQL refuses to be. */
+async function serverAccount(): Promise<{ uid: number; gid: number } | undefined> {
+  if (process.getuid?.() !== 0) return undefined;
+  const passwd = await readFile('/etc/passwd', 'utf8');
+  const entry = passwd.split('\n').find((line) => line.startsWith(`${ROOT_RUNS_AS}:`));
+  const [, , uid, gid] = entry?.split(':') ?? [];
+  if (!uid || !gid)
+    throw new Error(`PostgreSQL does not run as root, and there is no account "${ROOT_RUNS_AS}" to run it as.`);
+  return { uid: Number(uid), gid: Number(gid) };
+}
+
+/** Nothing of the user's PostgreSQL settings (PGDATA, PGPORT …) may reach this server. */
+function serverEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PG')));
+}
+
+/** PostgreSQL does not notice that its parent was killed. This process does: its standard input ends. */
+function startWatchdog(server: ChildProcess): ChildProcess {
+  const script = `process.stdin.resume().on('end', () => { try { process.kill(${server.pid}, 'SIGINT') } catch {} process.exit() })`;
+  const watchdog = spawn(process.execPath, ['-e', script], {
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+    cwd: '/',
+  });
+  watchdog.unref();
+  (watchdog.stdin as { unref?: () => void } | null)?.unref?.();
+  return watchdog;
+}
+
+async function untilReady(server: ChildProcess, dataDirectory: string, log: string): Promise<void> {
+  while (!(await findPostmaster(dataDirectory))?.ready) {
+    if (server.exitCode !== null || server.signalCode !== null) {
+      throw new Error(`PostgreSQL did not start:\n${(await readFile(log, 'utf8')).trim()}`);
+    }
+    await sleep(5);
+  }
+}

@@ -1,0 +1,15 @@
+-- What the application's role may do. `npm run db:migrate` runs this after the migrations, as the owner, with :"app"
+-- replaced by the user of DATABASE_URL. It may run any number of times.
+
+GRANT USAGE ON SCHEMA public TO :"app";
+
+-- Tables of today and of tomorrow: rows, not definitions.
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO :"app";
+GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO :"app";
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"app";
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO :"app";
+
+-- The ledger: less than that.
+REVOKE UPDATE, DELETE ON transfers, entries, idempotency_keys FROM :"app";
+REVOKE UPDATE, DELETE ON accounts FROM :"app";
+GRANT UPDATE (balance, sequence) ON accounts TO :"app";

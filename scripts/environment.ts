@@ -1,0 +1,61 @@
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { parseConnectionString } from '../src/db/connection-string.ts';
+
+/** Below the data directory, while `npm run dev` runs: how to reach its database. */
+export const RUNNING_FILE = 'running.json';
+
+export interface Running {
+  /** Of `npm run dev`. */
+  pid: number;
+  /** Through the gateway. */
+  url: Record<'app' | 'owner', string>;
+  /** To PostgreSQL itself. */
+  tcpUrl: Record<'app' | 'owner', string>;
+}
+
+/** The environment with what .env adds to it; a variable that is set already wins. */
+export function loadEnvironment(): NodeJS.ProcessEnv {
+  if (existsSync('.env')) process.loadEnvFile('.env');
+  return process.env;
+}
+
+export interface DatabaseUrls {
+  /** The application's role. */
+  app: string;
+  /** The role that owns the tables. */
+  owner: string;
+  /** To PostgreSQL itself, as the owner, for tools that do not speak to the gateway. */
+  tool: string;
+  /** For a person: which database this is. */
+  name: string;
+}
+
+/**
+ * The database that `npm run db:…` works on: that of the environment or .env, or else the one of a running `npm run dev`.
+ * @param data the data directory of `npm run dev`
+ * @throws {Error} that says what to set when there is neither
+ */
+export function databaseUrls(data = '.local'): DatabaseUrls {
+  const { DATABASE_URL: app, DATABASE_OWNER_URL: owner } = loadEnvironment();
+  if (app && owner) {
+    const { host, database } = parseConnectionString(owner);
+    return { app, owner, tool: owner, name: `${database} on ${host} (DATABASE_OWNER_URL)` };
+  }
+  const running = app || owner ? undefined : findRunning(data);
+  if (running) return { ...running.url, tool: running.tcpUrl.owner, name: 'the local database of npm run dev' };
+  const missing = [!app && 'DATABASE_URL', !owner && 'DATABASE_OWNER_URL'].filter(Boolean).join(' and ');
+  throw new Error(
+    `${missing} not set: set it in .env (see .env.example), or start "npm run dev" for the local database.`,
+  );
+}
+
+function findRunning(data: string): Running | undefined {
+  try {
+    const running = JSON.parse(readFileSync(path.join(data, RUNNING_FILE), 'utf8')) as Running;
+    process.kill(running.pid, 0); // the file outlives a process that was killed
+    return running;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,21 @@
+import { parseArgs } from 'node:util';
+import { applyMigrations } from './apply-migrations.ts';
+import { databaseUrls } from './environment.ts';
+import { runCommand } from './run-command.ts';
+
+const HELP = `Applies the migrations as the owner role and grants the application's role (migrations/grants.sql).
+
+Usage: npm run db:migrate [-- --data DIR]
+
+Uses DATABASE_OWNER_URL (and DATABASE_URL, for the name of the application's role) from the environment or .env, or else
+the database of a running "npm run dev" (--data, if it was started with one). Does nothing when there is nothing to do; of two at once, one waits.
+`;
+
+await runCommand(async () => {
+  const { values } = parseArgs({ options: { data: { type: 'string' }, help: { type: 'boolean', short: 'h' } } });
+  if (values.help) return HELP;
+  const urls = databaseUrls(values.data);
+  console.log(`Migrating ${urls.name} …`);
+  const { applied, role } = await applyMigrations(urls.owner, urls.app);
+  return `${applied === 0 ? 'Nothing new' : `Applied ${applied}`}; granted "${role}" what migrations/grants.sql says.`;
+});

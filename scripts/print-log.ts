@@ -1,0 +1,46 @@
+import { styleText } from 'node:util';
+import type { WorkerLog } from './fork-worker-host.ts';
+
+interface RequestLine {
+  method: string;
+  path: string;
+  status: number;
+  ms: number;
+  transports: string[];
+  roundTrips: number;
+}
+
+/** Prints what the Worker logs: its JSON lines for a person to read, anything else as it is. */
+export function printLog(log: WorkerLog): void {
+  if (log.type === 'reloaded') {
+    console.log(styleText('dim', 'reloaded'));
+    return;
+  }
+  const line = parse(log.message);
+  if (isRequest(line)) console.log(formatRequest(line));
+  else if (line && 'error' in line)
+    console.error(styleText('red', JSON.stringify(line, null, 2).replaceAll('\\n', '\n')));
+  else console.log(log.message);
+}
+
+function formatRequest({ method, path, status, ms, transports, roundTrips }: RequestLine): string {
+  const colour = status >= 500 ? 'red' : status >= 400 ? 'yellow' : 'green';
+  const time = new Date().toTimeString().slice(0, 8);
+  const trips = roundTrips === 1 ? '1 round trip' : `${roundTrips} round trips`;
+  const cost = transports.length === 0 ? '' : `${transports.join('+')} ${trips}`;
+  const duration = `${ms} ms`.padStart(7);
+  return `${styleText('dim', time)} ${method.padEnd(6)} ${path} ${styleText(colour, String(status))} ${duration}  ${cost}`.trimEnd();
+}
+
+function parse(text: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isRequest(line: object | undefined): line is RequestLine {
+  return line !== undefined && 'roundTrips' in line && 'method' in line;
+}

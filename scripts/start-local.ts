@@ -1,0 +1,93 @@
+import { existsSync, statSync } from 'node:fs';
+import { rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { choosePort } from '../local/ports.ts';
+import { assertNotRunning, deletePostgres } from '../local/postgres.ts';
+import { readCredentials, type Stack, startStack } from '../local/stack.ts';
+import { parseConfig } from '../src/config.ts';
+import { createDatabase } from '../src/db/database.ts';
+import { neonHttp } from '../src/db/http.ts';
+import { neonWebSocket } from '../src/db/websocket.ts';
+import { DEMO_ACCOUNTS, seedDemoData } from '../src/ledger/demo-data.ts';
+import * as schema from '../src/ledger/schema.ts';
+import { applyMigrations } from './apply-migrations.ts';
+import { loadEnvironment, type Running, RUNNING_FILE } from './environment.ts';
+
+export { choosePort, DEMO_ACCOUNTS };
+
+export interface LocalOptions {
+  directory: string;
+  gatewayPort: number | undefined;
+  postgresPort: number | undefined;
+  defaults: { 'gateway-port': number; 'postgres-port': number };
+  /** Deletes the database first. */
+  reset: boolean;
+  /** Told what happens. */
+  step: (message: string) => void;
+  warn: (message: string) => void;
+}
+
+export interface Local extends Stack {
+  /** What the app's environment holds. */
+  variables: Record<string, string>;
+}
+
+/** @throws {Error} when nothing can be started on this directory */
+export async function assertStartable(directory: string): Promise<void> {
+  if (existsSync(directory) && !statSync(directory).isDirectory())
+    throw new Error(`--data: ${directory} is not a directory.`);
+  await assertNotRunning(directory);
+}
+
+/** Starts the local stack with the migrations applied and the demo data in it. */
+export async function startLocal(options: LocalOptions): Promise<Local> {
+  const { directory, gatewayPort, postgresPort, defaults, reset, step, warn } = options;
+  if (reset) {
+    step(`Deleting the database in ${directory}`);
+    await deletePostgres(directory);
+  }
+  step('Starting PostgreSQL and the gateway');
+  const stack = await startStack({
+    directory,
+    postgresPort: await choosePort('postgres-port', postgresPort, defaults['postgres-port'], warn),
+    gatewayPort: await choosePort('gateway-port', gatewayPort, defaults['gateway-port'], warn),
+  });
+  try {
+    const { applied } = await applyMigrations(stack.url.owner, stack.url.app);
+    if (applied > 0) step(`Applied ${applied} migrations`);
+    const database = createDatabase({
+      url: stack.url.app,
+      schema,
+      transports: { http: neonHttp(), websocket: neonWebSocket() },
+      sockets: 'instance',
+    });
+    if (await seedDemoData(database)) step('Put in demo data');
+    await database.close();
+
+    const running = path.join(directory, RUNNING_FILE);
+    const state: Running = { pid: process.pid, url: stack.url, tcpUrl: stack.tcpUrl };
+    await writeFile(running, JSON.stringify(state, null, 2), { mode: 0o600 });
+    return {
+      ...stack,
+      variables: { DATABASE_URL: stack.url.app, API_TOKEN: stack.credentials.apiToken },
+      async close() {
+        await rm(running, { force: true });
+        await stack.close();
+      },
+    };
+  } catch (error) {
+    await stack.close();
+    throw error;
+  }
+}
+
+/** What the app's environment holds when it uses the database of this environment; a token is made if there is none. */
+export async function remoteVariables(directory: string): Promise<Record<string, string>> {
+  const { apiToken: made } = await readCredentials(directory);
+  const { database, apiToken } = parseConfig({ API_TOKEN: made, ...loadEnvironment() });
+  return {
+    DATABASE_URL: database.url,
+    ...(database.unpooledUrl !== undefined && { DATABASE_URL_UNPOOLED: database.unpooledUrl }),
+    API_TOKEN: apiToken,
+  };
+}

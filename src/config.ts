@@ -1,0 +1,65 @@
+import { parseConnectionString } from './db/connection-string.ts';
+import { assertReachable } from './db/endpoints.ts';
+
+export interface Config {
+  database: {
+    url: string;
+    unpooledUrl: string | undefined;
+  };
+  /** The bearer token that callers of the API send. */
+  apiToken: string;
+}
+
+/** What a bearer token may consist of (RFC 6750, section 2.1), and long enough not to be guessed. */
+const TOKEN = /^[A-Za-z0-9._~+/-]{16,}=*$/;
+
+/** Lists everything that is wrong with the environment, by variable. Shows no value: they are secrets. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(`The environment is not complete:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`);
+    this.problems = problems;
+  }
+}
+
+/**
+ * Reads the configuration from environment variables.
+ * @param transport what the entry's transports are: the Neon driver reaches Neon and PlanetScale alone, TCP any host
+ * @throws {ConfigError} that lists every problem
+ */
+export function parseConfig(env: Record<string, unknown>, transport: 'neon' | 'tcp' = 'neon'): Config {
+  const problems: string[] = [];
+
+  const text = (name: string): string | undefined => {
+    const value = env[name];
+    return typeof value === 'string' && value.trim() !== '' ? value.trim() : undefined;
+  };
+  const connectionString = (name: string): string | undefined => {
+    const value = text(name);
+    if (value === undefined) return undefined;
+    try {
+      const target = parseConnectionString(value);
+      if (transport === 'neon') assertReachable(target);
+    } catch (error) {
+      problems.push(`${name}: ${(error as Error).message}`);
+    }
+    return value;
+  };
+
+  const url = connectionString('DATABASE_URL');
+  if (url === undefined) problems.push('DATABASE_URL is not set: the postgresql:// URL of the application’s role.');
+  const unpooledUrl = connectionString('DATABASE_URL_UNPOOLED');
+  const apiToken = text('API_TOKEN');
+  if (apiToken === undefined) {
+    problems.push('API_TOKEN is not set: the bearer token that callers of the API must send.');
+  } else if (!TOKEN.test(apiToken)) {
+    problems.push(
+      'API_TOKEN must be at least 16 letters, digits and characters of ._~+/-, as "openssl rand -hex 24" prints.',
+    );
+  }
+
+  if (problems.length > 0 || url === undefined || apiToken === undefined) throw new ConfigError(problems);
+  return { database: { url, unpooledUrl }, apiToken };
+}

@@ -1,0 +1,74 @@
+import { Hono } from 'hono';
+import { bearerAuth } from 'hono/bearer-auth';
+import { bodyLimit } from 'hono/body-limit';
+import { methodNotAllowed } from 'hono/method-not-allowed';
+import { requestId } from 'hono/request-id';
+import type { Config } from './config.ts';
+import { createDatabase, type Database, type DatabaseOptions } from './db/database.ts';
+import type { QueryEvent } from './db/executor.ts';
+import * as schema from './ledger/schema.ts';
+import { type DatabaseMiddlewareOptions, requestDatabase } from './middleware/database.ts';
+import { requestLog } from './middleware/request-log.ts';
+import { answerProblem, Problem } from './problem.ts';
+import { accountRoutes } from './routes/accounts.ts';
+import { healthRoutes } from './routes/health.ts';
+import { reconciliationRoutes } from './routes/reconciliations.ts';
+import { statementRoutes } from './routes/statements.ts';
+import { transferRoutes } from './routes/transfers.ts';
+
+export type AppDatabase = Database<typeof schema>;
+
+export interface AppEnv {
+  Variables: {
+    requestId: string;
+    /** Who calls: idempotency keys belong to a caller. */
+    caller: string;
+    db: AppDatabase;
+    /** What this request has asked of the database so far. */
+    queries: QueryEvent[];
+  };
+}
+
+/** What only the platform knows. */
+export type Platform = Pick<DatabaseOptions<typeof schema>, 'transports' | 'sockets'> &
+  Pick<DatabaseMiddlewareOptions, 'waitUntil'>;
+
+/** Bytes; the largest valid request is far smaller. */
+const MAX_BODY_BYTES = 64 * 1024;
+
+/** There is one token, so there is one caller. With accounts of your own, set this from whom the token belongs to. */
+const CALLER = 'api-token';
+
+/**
+ * The API, on any platform. Reads no environment and opens nothing.
+ * @returns the app, and its database, for whoever ends the instance
+ */
+export function createApp({ apiToken, database: urls }: Config, { waitUntil, ...platform }: Platform) {
+  const database = createDatabase({ ...urls, ...platform, schema });
+  const base = new Hono<AppEnv>();
+  const app = base
+    .onError(answerProblem)
+    .notFound((c) => answerProblem(new Problem('not-found', { detail: 'No route leads here.' }), c))
+    .use(requestId())
+    .use(requestLog())
+    .use(
+      methodNotAllowed({
+        app: base,
+        onMethodNotAllowed: (c, methods) =>
+          answerProblem(new Problem('method-not-allowed', { headers: { Allow: methods.join(', ') } }), c),
+      }),
+    )
+    .use(requestDatabase({ database, waitUntil }))
+    .route('/health', healthRoutes)
+    .use(bearerAuth({ token: apiToken }))
+    .use((c, next) => {
+      c.set('caller', CALLER);
+      return next();
+    })
+    .use(bodyLimit({ maxSize: MAX_BODY_BYTES }))
+    .route('/accounts', accountRoutes)
+    .route('/accounts', statementRoutes)
+    .route('/transfers', transferRoutes)
+    .route('/reconciliations', reconciliationRoutes);
+  return { app, database };
+}

@@ -1,0 +1,51 @@
+import { and, eq } from 'drizzle-orm';
+import type { Database } from '../db/database.ts';
+import { accounts, idempotencyKeys } from './schema.ts';
+import { makeTransfer } from './transfers.ts';
+
+/** Fixed, so that examples can name them. */
+export const DEMO_ACCOUNTS = {
+  bank: '01940000-0000-7000-8000-000000000001',
+  alice: '01940000-0000-7000-8000-000000000002',
+  bob: '01940000-0000-7000-8000-000000000003',
+} as const;
+
+const CALLER = 'demo-data';
+
+/** In this order; the last one's key tells that all of it is there. */
+const TRANSFERS = [
+  { key: 'salary', from: 'bank', to: 'alice', amount: 250_000, memo: 'Salary' },
+  { key: 'rent', from: 'alice', to: 'bob', amount: 80_000, memo: 'Rent' },
+  { key: 'dinner', from: 'bob', to: 'alice', amount: 1_850, memo: 'Dinner' },
+] as const;
+
+/**
+ * Puts in demo data, once: cut off half way it goes on where it was.
+ * @returns whether there was anything to do
+ */
+export async function seedDemoData(db: Database): Promise<boolean> {
+  const last = TRANSFERS.at(-1)?.key ?? '';
+  const done = and(eq(idempotencyKeys.caller, CALLER), eq(idempotencyKeys.key, last));
+  if ((await db.$count(idempotencyKeys, done)) > 0) return false;
+
+  const { bank, alice, bob } = DEMO_ACCOUNTS;
+  await db
+    .insert(accounts)
+    .values([
+      { id: bank, name: 'Bank', currency: 'EUR', kind: 'external' },
+      { id: alice, name: 'Alice', currency: 'EUR' },
+      { id: bob, name: 'Bob', currency: 'EUR' },
+    ])
+    .onConflictDoNothing();
+  for (const { key, from, to, amount, memo } of TRANSFERS) {
+    const request = {
+      fromAccountId: DEMO_ACCOUNTS[from],
+      toAccountId: DEMO_ACCOUNTS[to],
+      amount,
+      currency: 'EUR',
+      memo,
+    };
+    await makeTransfer(db, { caller: CALLER, key }, request);
+  }
+  return true;
+}

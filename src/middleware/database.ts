@@ -1,0 +1,30 @@
+import type { Context, MiddlewareHandler } from 'hono';
+import type { AppEnv, AppDatabase } from '../create-app.ts';
+
+export interface DatabaseMiddlewareOptions {
+  database: AppDatabase;
+  /** The platform's way to keep an instance alive after the response. */
+  waitUntil?: ((c: Context, promise: Promise<unknown>) => void) | undefined;
+}
+
+/**
+ * Gives each request its own view of the database as `c.var.db`, and closes it afterwards.
+ *
+ * @example
+ * app.use(requestDatabase({ database }))
+ * app.get('/things', async (c) => c.json(await c.var.db.select().from(things)))
+ */
+export const requestDatabase = ({ database, waitUntil }: DatabaseMiddlewareOptions): MiddlewareHandler<AppEnv> => {
+  return async function requestDatabase(c, next) {
+    const queries: AppEnv['Variables']['queries'] = [];
+    c.set('queries', queries);
+    const db = database.forRequest({
+      waitUntil: waitUntil && ((promise) => waitUntil(c, promise)),
+      onQuery: (event) => queries.push(event),
+    });
+    c.set('db', db);
+    await next();
+    // Not awaited: what a streamed body still uses is closed when it is done with it.
+    void db.close();
+  };
+};

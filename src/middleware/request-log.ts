@@ -1,0 +1,29 @@
+import type { MiddlewareHandler } from 'hono';
+import type { AppEnv } from '../create-app.ts';
+
+/**
+ * Logs one JSON line for each request, with what it cost at the database.
+ *
+ * @example
+ * app.use(requestLog())
+ * // {"level":"info","requestId":"…","method":"GET","path":"/accounts","status":200,"ms":3,"transports":["http"],"roundTrips":1}
+ */
+export const requestLog = (): MiddlewareHandler<AppEnv> => {
+  return async function requestLog(c, next) {
+    const start = performance.now();
+    await next();
+    const queries = c.get('queries') ?? [];
+    console.log(
+      JSON.stringify({
+        level: 'info',
+        requestId: c.get('requestId'),
+        method: c.req.method,
+        path: c.req.path,
+        status: c.res.status,
+        ms: Math.round(performance.now() - start),
+        transports: [...new Set(queries.map(({ transport }) => transport))],
+        roundTrips: queries.reduce((sum, { roundTrips }) => sum + roundTrips, 0),
+      }),
+    );
+  };
+};

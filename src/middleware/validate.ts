@@ -1,0 +1,34 @@
+import { sValidator } from '@hono/standard-validator';
+import type { ValidationTargets } from 'hono';
+import type { GenericSchema } from 'valibot';
+import { Problem } from '../problem.ts';
+
+/**
+ * Validates a part of the request; `c.req.valid(target)` is what the schema made of it.
+ *
+ * @example
+ * app.post('/things', validate('json', v.object({ name: v.string() })), (c) => c.json(c.req.valid('json')))
+ *
+ * @throws {Problem} `invalid-request`, with a JSON pointer to each error
+ */
+export const validate = <Target extends keyof ValidationTargets, TSchema extends GenericSchema>(
+  target: Target,
+  schema: TSchema,
+) =>
+  sValidator(target, schema, (result) => {
+    if (result.success) return;
+    throw new Problem('invalid-request', {
+      detail: `The request's ${PARTS[result.target] ?? result.target} is not as expected.`,
+      errors: result.error.map(({ path = [], message }) => ({
+        pointer: path.map((part) => `/${String(typeof part === 'object' ? part.key : part)}`).join(''),
+        detail: message,
+      })),
+    });
+  });
+
+const PARTS: Partial<Record<keyof ValidationTargets, string>> = {
+  json: 'body',
+  param: 'path',
+  query: 'query',
+  header: 'header',
+};

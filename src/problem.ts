@@ -1,0 +1,124 @@
+import type { Context } from 'hono';
+import { HTTPException } from 'hono/http-exception';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { DatabaseError, type DatabaseErrorKind } from './db/error.ts';
+import type { AppEnv } from './create-app.ts';
+
+/** Every problem the API can answer with, by the last part of its `type`. The names are part of the interface. */
+const PROBLEMS = {
+  'invalid-request': [400, 'The request is malformed'],
+  unauthorized: [401, 'A valid bearer token is required'],
+  'not-found': [404, 'There is nothing here'],
+  'method-not-allowed': [405, 'The method is not supported here'],
+  'request-in-progress': [409, 'A request with this idempotency key is in progress'],
+  'reconciliation-in-progress': [409, 'A reconciliation is in progress'],
+  'payload-too-large': [413, 'The request body is too large'],
+  'idempotency-key-reused': [422, 'The idempotency key was used for another request'],
+  'same-account': [422, 'The accounts are the same'],
+  'unknown-account': [422, 'An account does not exist'],
+  'currency-mismatch': [422, 'The currencies differ'],
+  'insufficient-funds': [422, 'The account does not hold enough'],
+  'balance-out-of-range': [422, 'A balance would be out of range'],
+  'internal-error': [500, 'Something went wrong'],
+  'database-unavailable': [503, 'The database is not available'],
+} as const satisfies Record<string, readonly [ContentfulStatusCode, string]>;
+
+export type ProblemName = keyof typeof PROBLEMS;
+
+interface ProblemDetails {
+  detail?: string;
+  errors?: { pointer: string; detail: string }[];
+  headers?: Record<string, string>;
+}
+
+/** Thrown by routes and middleware; answered as problem details (RFC 9457). */
+export class Problem extends Error {
+  override readonly name = 'Problem';
+  readonly problem: ProblemName;
+  readonly details: ProblemDetails;
+
+  constructor(problem: ProblemName, details: ProblemDetails = {}) {
+    super(details.detail ?? PROBLEMS[problem][1]);
+    this.problem = problem;
+    this.details = details;
+  }
+}
+
+/** Failures of the database that another attempt may not meet. */
+const PASSING: ReadonlySet<DatabaseErrorKind> = new Set([
+  'connection',
+  'timeout',
+  'unavailable',
+  'serialization',
+  'outcome-unknown',
+]);
+
+/** Seconds; long enough for a suspended database to wake. */
+const RETRY_AFTER = '2';
+
+/** Turns an error into a response. Nothing of an unexpected error reaches the caller; all of it reaches the log. */
+export function answerProblem(error: unknown, c: Context<AppEnv>): Response {
+  if (error instanceof Problem) return respond(c, error.problem, error.details);
+  if (error instanceof HTTPException) return fromHttpException(error, c);
+  logError(error, c);
+  if (error instanceof DatabaseError && PASSING.has(error.kind)) {
+    return respond(c, 'database-unavailable', { headers: { 'Retry-After': RETRY_AFTER } });
+  }
+  return respond(c, 'internal-error', { detail: 'The log has the rest, under the request id that is this instance.' });
+}
+
+function respond(c: Context<AppEnv>, problem: ProblemName, { detail, errors, headers }: ProblemDetails): Response {
+  const [status, title] = PROBLEMS[problem];
+  const body = {
+    type: `urn:problem:${problem}`,
+    title,
+    status,
+    ...(detail !== undefined && { detail }),
+    ...(status >= 500 && { instance: `urn:request:${c.get('requestId')}` }),
+    ...(errors && { errors }),
+  };
+  return c.body(JSON.stringify(body), status, { ...headers, 'Content-Type': 'application/problem+json' });
+}
+
+/** Hono's own middleware throws these: malformed JSON, a missing token, a body that is too large. */
+function fromHttpException(error: HTTPException, c: Context<AppEnv>): Response {
+  const challenge = error.getResponse().headers.get('WWW-Authenticate');
+  if (challenge !== null) {
+    return respond(c, 'unauthorized', {
+      detail: 'Send the header "Authorization: Bearer <API_TOKEN>".',
+      headers: { 'WWW-Authenticate': challenge },
+    });
+  }
+  const detail = error.message === '' ? {} : { detail: error.message };
+  if (error.status === 413) return respond(c, 'payload-too-large', detail);
+  if (error.status < 500) return respond(c, 'invalid-request', detail);
+  logError(error, c);
+  return respond(c, 'internal-error', {});
+}
+
+function logError(error: unknown, c: Context<AppEnv>): void {
+  console.error(JSON.stringify({ level: 'error', requestId: c.get('requestId'), error: describe(error) }));
+}
+
+/** Fields of database errors that say what happened; others may repeat values. */
+const LOGGED_FIELDS = ['kind', 'code', 'transport', 'constraint', 'table', 'column'] as const;
+
+function describe(error: unknown, depth = 0): unknown {
+  if (!(error instanceof Error)) return withoutCredentials(String(error));
+  const fields = LOGGED_FIELDS.flatMap((name) => {
+    const value = (error as unknown as Record<string, unknown>)[name];
+    return typeof value === 'string' ? [[name, value]] : [];
+  });
+  return {
+    name: error.name,
+    message: withoutCredentials(error.message),
+    ...(Object.fromEntries(fields) as Record<string, string>),
+    stack: withoutCredentials(error.stack ?? ''),
+    ...(error.cause !== undefined && depth < 5 && { cause: describe(error.cause, depth + 1) }),
+  };
+}
+
+/** Whatever a library puts into its messages: no URL leaves with its user and password. */
+function withoutCredentials(text: string): string {
+  return text.replaceAll(/:\/\/[^\s/@]*@/g, '://***@');
+}

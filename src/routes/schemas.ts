@@ -1,0 +1,76 @@
+import * as v from 'valibot';
+
+/** What requests may hold. The messages are for the caller. */
+
+const object = <Entries extends v.ObjectEntries>(entries: Entries) =>
+  v.object(entries, ({ path }) => (path ? 'is required' : 'must be an object'));
+
+export const id = v.pipe(v.string('must be a UUID'), v.uuid('must be a UUID'), v.toLowerCase());
+
+export const idParam = object({ id });
+
+const limit = v.optional(
+  v.pipe(
+    v.string(),
+    v.regex(/^\d{1,3}$/, 'must be an integer from 1 to 100'),
+    v.transform(Number),
+    v.minValue(1, 'must be an integer from 1 to 100'),
+    v.maxValue(100, 'must be an integer from 1 to 100'),
+  ),
+  '20',
+);
+
+const INVALID_CURSOR = 'must be a nextCursor of an earlier page';
+
+export const accountsPage = object({
+  limit,
+  cursor: v.optional(v.pipe(v.string(), v.uuid(INVALID_CURSOR), v.toLowerCase())),
+});
+
+export const statementPage = object({
+  limit,
+  cursor: v.optional(
+    v.pipe(v.string(), v.regex(/^\d{1,16}$/, INVALID_CURSOR), v.transform(Number), v.safeInteger(INVALID_CURSOR)),
+  ),
+});
+
+/** Text of so many characters. PostgreSQL's cannot hold the character NUL. */
+export const text = (min: number, max: number) => {
+  const message = `must be ${min} to ${max} characters, none of them NUL`;
+  return v.pipe(
+    v.string(message),
+    v.check((value) => {
+      const { length } = Array.from(value); // code points, as PostgreSQL counts
+      return length >= min && length <= max && !value.includes('\0');
+    }, message),
+  );
+};
+
+const currency = v.pipe(
+  v.string('must be three capital letters (ISO 4217)'),
+  v.regex(/^[A-Z]{3}$/, 'must be three capital letters (ISO 4217)'),
+);
+
+const INVALID_AMOUNT = `must be an integer from 1 to ${Number.MAX_SAFE_INTEGER}, in minor units`;
+
+export const newAccount = object({
+  name: text(1, 100),
+  currency,
+  kind: v.optional(v.picklist(['ordinary', 'external'], 'must be "ordinary" or "external"'), 'ordinary'),
+});
+
+export const newTransfer = object({
+  fromAccountId: id,
+  toAccountId: id,
+  amount: v.pipe(v.number(INVALID_AMOUNT), v.safeInteger(INVALID_AMOUNT), v.minValue(1, INVALID_AMOUNT)),
+  currency,
+  memo: v.optional(text(0, 200)),
+});
+
+export const idempotencyHeader = object({
+  'idempotency-key': v.pipe(
+    v.string('is required: any 1 to 255 characters that this request alone has, a UUID for instance'),
+    v.minLength(1, 'must have 1 to 255 characters'),
+    v.maxLength(255, 'must have 1 to 255 characters'),
+  ),
+});

@@ -1,0 +1,63 @@
+import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+import { inject } from 'vitest';
+
+export interface TestDatabase {
+  /** Through the gateway, as the application's role. */
+  url: string;
+  /** Through the gateway, as the owner's. */
+  ownerUrl: string;
+  /** Runs SQL as a superuser, on a connection of its own. */
+  query<Row extends pg.QueryResultRow>(sql: string, params?: unknown[]): Promise<Row[]>;
+  /** Runs `work` while another connection holds an advisory lock. */
+  whileLocked<T>(lock: string, work: () => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+/**
+ * A migrated database for one test file alone, behind the shared gateway or one of the test's own.
+ * @param gatewayPort of the gateway that the URLs lead to
+ */
+export async function createTestDatabase(gatewayPort = inject('stack').gatewayPort): Promise<TestDatabase> {
+  const stack = inject('stack');
+  const name = `test_${randomBytes(6).toString('hex')}`;
+  const withDatabase = (url: string, port?: number) => {
+    const changed = new URL(url);
+    changed.pathname = name;
+    if (port !== undefined) changed.port = String(port);
+    return changed.href;
+  };
+
+  const admin = new pg.Client({ connectionString: stack.superuser });
+  await admin.connect();
+  await admin.query(`create database ${name} template app owner app_owner`);
+  await admin.query(`revoke all on database ${name} from public`);
+  await admin.query(`grant connect on database ${name} to app`);
+
+  const pool = new pg.Pool({ connectionString: withDatabase(stack.superuser), max: 3 });
+  // Its connections may still be closing when the database is dropped.
+  pool.on('connect', (client) => client.on('error', () => {}));
+  pool.on('error', () => {});
+  return {
+    url: withDatabase(stack.app, gatewayPort),
+    ownerUrl: withDatabase(stack.owner, gatewayPort),
+    async query<Row extends pg.QueryResultRow>(sql: string, params: unknown[] = []) {
+      return (await pool.query<Row>(sql, params)).rows;
+    },
+    async whileLocked(lock, work) {
+      const client = await pool.connect();
+      try {
+        await client.query('select pg_advisory_lock(hashtextextended($1, 0))', [lock]);
+        return await work();
+      } finally {
+        await client.query('select pg_advisory_unlock_all()');
+        client.release();
+      }
+    },
+    async close() {
+      await pool.end();
+      await admin.query(`drop database ${name} with (force)`);
+      await admin.end();
+    },
+  };
+}

@@ -1,0 +1,558 @@
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { inspect } from 'node:util';
+import { eq, sql } from 'drizzle-orm';
+import { neonConfig, types } from '@neondatabase/serverless';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from 'vitest';
+import { integer, jsonb, pgTable, text, timestamp } from 'drizzle-orm/pg-core';
+import { type Gateway, startGateway } from '../../local/gateway.ts';
+import { createDatabase, type Database, type Queryable } from '../../src/db/database.ts';
+import { DatabaseError } from '../../src/db/error.ts';
+import type { QueryEvent } from '../../src/db/executor.ts';
+import { neonHttp } from '../../src/db/http.ts';
+import { tcp } from '../../src/db/tcp.ts';
+import { neonWebSocket } from '../../src/db/websocket.ts';
+import { createTestDatabase, type TestDatabase } from '../database.ts';
+
+const things = pgTable('things', {
+  id: integer('id').primaryKey(),
+  name: text('name').unique(),
+  data: jsonb('data').$type<{ a: number }>(),
+  at: timestamp('at', { withTimezone: true }),
+});
+const schema = { things };
+
+/** The same behaviour is asked of both ways to the database; only what travels differs. */
+const WAYS = {
+  'the Neon driver': {
+    transports: { http: neonHttp(), websocket: neonWebSocket() },
+    oneShot: 'http',
+    socket: 'websocket',
+    /** WebSockets and HTTP requests that reach the gateway for each. */
+    reaches: 'gateway',
+  },
+  tcp: { transports: { tcp: tcp() }, oneShot: 'tcp', socket: 'tcp', reaches: 'PostgreSQL' },
+} as const;
+
+describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket, reaches }) => {
+  let gateway: Gateway;
+  let test: TestDatabase;
+  let database: Database<typeof schema>;
+  let events: QueryEvent[];
+  let db: Database<typeof schema>;
+
+  beforeAll(async () => {
+    gateway = await startGateway({ upstream: { host: '127.0.0.1', port: inject('stack').postgresPort }, port: 0 });
+    test = await createTestDatabase(reaches === 'gateway' ? gateway.port : inject('stack').postgresPort);
+    database = createDatabase({ url: test.url, schema, transports, sockets: 'instance' });
+    await test.query(`create table things (id int primary key, name text unique, data jsonb, at timestamptz)`);
+    await test.query(`grant all on things to app`);
+    events = [];
+    db = database.forRequest({ onQuery: (event) => events.push(event) });
+  });
+
+  afterEach(async () => {
+    await test.query('truncate things');
+    events.length = 0;
+  });
+
+  afterAll(async () => {
+    await database.close();
+    await gateway.close();
+    await test.close();
+  });
+
+  /** What `work` sends to the gateway. */
+  const sent = async (work: () => Promise<unknown>) => {
+    const before = gateway.stats();
+    await work();
+    const after = gateway.stats();
+    return {
+      requests: after.requests - before.requests,
+      batches: after.batches - before.batches,
+      sockets: after.sockets - before.sockets,
+    };
+  };
+
+  const names = async (from: Queryable<typeof schema>) =>
+    (await from.select({ name: things.name }).from(things).orderBy(things.id)).map(({ name }) => name);
+
+  const trips = () => events.reduce((sum, { roundTrips }) => sum + roundTrips, 0);
+
+  const failure = async (work: Promise<unknown>): Promise<DatabaseError> => {
+    const error: unknown = await work.then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
+    expect(error).toBeInstanceOf(DatabaseError);
+    return error as DatabaseError;
+  };
+
+  describe('one-shot queries and batches', () => {
+    it('take one round trip each', async () => {
+      const stats = await sent(async () => {
+        await db.insert(things).values({ id: 1, name: 'one', data: { a: 1 }, at: new Date(0) });
+        expect(await db.select().from(things)).toEqual([{ id: 1, name: 'one', data: { a: 1 }, at: new Date(0) }]);
+        expect(await db.$count(things)).toBe(1);
+      });
+      expect(stats).toEqual({ requests: oneShot === 'http' ? 3 : 0, batches: 0, sockets: 0 });
+      expect(trips()).toBe(3);
+      expect(events.map(({ operation, transport }) => [operation, transport])).toEqual(
+        Array.from({ length: 3 }, () => ['one-shot', oneShot]),
+      );
+    });
+
+    it('a batch is atomic and maps each result as its query would', async () => {
+      const [inserted, selected, raw] = await db.batch([
+        db.insert(things).values({ id: 1, name: 'one' }).returning({ id: things.id }),
+        db.select({ name: things.name }).from(things),
+        db.execute<{ two: number }>(sql`select 2 as two`),
+      ]);
+      expect([inserted, selected, raw.rows]).toEqual([[{ id: 1 }], [{ name: 'one' }], [{ two: 2 }]]);
+      expect(trips()).toBe(1);
+
+      const error = await failure(
+        db.batch([db.insert(things).values({ id: 2, name: 'two' }), db.insert(things).values({ id: 3, name: 'one' })]),
+      );
+      expect(error).toMatchObject({ kind: 'constraint', code: '23505', transport: oneShot, table: 'things' });
+      expect(await names(db)).toEqual(['one']);
+    });
+
+    it('a batch runs under the isolation level and access mode asked for', async () => {
+      const modes = db.execute<Record<string, string>>(
+        sql`select current_setting('transaction_isolation') as level, current_setting('transaction_read_only') as read_only`,
+      );
+      for (const level of ['read uncommitted', 'read committed', 'repeatable read', 'serializable'] as const) {
+        const [{ rows }] = await db.batch([modes], { isolationLevel: level, accessMode: 'read only' });
+        expect(rows).toEqual([{ level, read_only: 'on' }]);
+      }
+      const write = db.batch([db.insert(things).values({ id: 1 })], { accessMode: 'read only' });
+      expect((await failure(write)).code).toBe('25006');
+    });
+
+    // Over TCP it would: a pooled connection keeps what is set outside a transaction, unless a pooler resets it.
+    it.runIf(oneShot === 'http')('a session setting does not reach the next query', async () => {
+      await db.execute(sql`set work_mem = '123kB'`);
+      const { rows } = await db.execute(sql`show work_mem`);
+      expect(rows).not.toEqual([{ work_mem: '123kB' }]);
+    });
+  });
+
+  describe('transactions', () => {
+    it('take one round trip a statement and one to commit, on one socket', async () => {
+      const stats = await sent(() =>
+        db.transaction(async (tx) => {
+          await tx.insert(things).values({ id: 1, name: 'one' });
+          await tx.insert(things).values({ id: 2, name: 'two' });
+          expect(await names(tx)).toEqual(['one', 'two']);
+        }),
+      );
+      expect(trips()).toBe(4);
+      expect(stats).toMatchObject({ requests: 0, batches: 0 });
+      expect(stats.sockets).toBeLessThanOrEqual(socket === 'websocket' ? 1 : 0);
+      expect(new Set(events.map(({ transport }) => transport))).toEqual(new Set([socket]));
+      expect(await names(db)).toEqual(['one', 'two']);
+    });
+
+    it('send several queries in one flight', async () => {
+      await db.transaction((tx) =>
+        tx.batch([
+          tx.insert(things).values({ id: 1, name: 'one' }),
+          tx.insert(things).values({ id: 2, name: 'two' }),
+          tx.update(things).set({ name: 'zwei' }).where(eq(things.id, 2)),
+        ]),
+      );
+      expect(trips()).toBe(2);
+      expect(await names(db)).toEqual(['one', 'zwei']);
+    });
+
+    it('cost nothing when they send nothing', async () => {
+      expect(await db.transaction(async () => 'nothing')).toBe('nothing');
+      expect(trips()).toBe(0);
+    });
+
+    it('are rolled back when the callback throws, and its error is the one thrown', async () => {
+      const thrown = new Error('no');
+      const work = db.transaction(async (tx) => {
+        await tx.insert(things).values({ id: 1 });
+        throw thrown;
+      });
+      await expect(work).rejects.toBe(thrown);
+      expect(await db.$count(things)).toBe(0);
+    });
+
+    it('write nothing when BEGIN fails, however many statements follow it', async () => {
+      const error = await failure(
+        db.transaction(
+          async (tx) => {
+            await Promise.all([
+              tx.insert(things).values({ id: 1 }),
+              tx.insert(things).values({ id: 2 }),
+              tx.insert(things).values({ id: 3 }),
+            ]);
+          },
+          { isolationLevel: 'nonsense' as never },
+        ),
+      );
+      expect(error.code).toBe('42601');
+      expect(await db.$count(things)).toBe(0);
+    });
+
+    it('do not turn a caught error into a silent rollback', async () => {
+      const error = await failure(
+        db.transaction(async (tx) => {
+          await tx.insert(things).values({ id: 1 });
+          await tx.execute(sql`select 1 / 0`).catch(() => {});
+        }),
+      );
+      expect(error.message).toContain('rolled back');
+      expect((error.cause as DatabaseError).code).toBe('22012');
+      expect(await db.$count(things)).toBe(0);
+    });
+
+    it('undo only what a nested transaction did, at no cost of its own', async () => {
+      await db.transaction(async (tx) => {
+        await tx.insert(things).values({ id: 1, name: 'kept' });
+        const nested = tx.transaction(async (inner) => {
+          await inner.insert(things).values({ id: 2, name: 'undone' });
+          await inner.insert(things).values({ id: 3, name: 'kept' });
+        });
+        expect((await failure(nested)).code).toBe('23505');
+        await tx.transaction(async (inner) => {
+          await inner.insert(things).values({ id: 4, name: 'also kept' });
+        });
+      });
+      expect(trips()).toBe(5);
+      expect(await names(db)).toEqual(['kept', 'also kept']);
+    });
+
+    it('commit what is left when the last nested one was undone', async () => {
+      await db.transaction(async (tx) => {
+        await tx.insert(things).values({ id: 1, name: 'kept' });
+        await tx.transaction((inner) => inner.execute(sql`select 1 / 0`)).catch(() => {});
+      });
+      expect(await names(db)).toEqual(['kept']);
+    });
+
+    it('refuse nested transactions side by side, which would undo each other', async () => {
+      const work = db.transaction(async (tx) => {
+        const [first, second] = await Promise.allSettled([
+          tx.transaction(async (inner) => {
+            await inner.insert(things).values({ id: 1, name: 'first' });
+            throw new Error('undo');
+          }),
+          tx.transaction((inner) => inner.insert(things).values({ id: 2, name: 'second' })),
+        ]);
+        expect([first.status, second.status]).toEqual(['rejected', 'rejected']);
+        await tx.transaction((inner) => inner.insert(things).values({ id: 3, name: 'third' }));
+      });
+      await work;
+      expect(await names(db)).toEqual(['third']);
+    });
+
+    it('refuse the outer tx while a nested one is open', async () => {
+      const outer = db.transaction((tx) =>
+        tx.transaction(async () => {
+          await tx.insert(things).values({ id: 1 });
+        }),
+      );
+      expect((await failure(outer)).message).toContain('use its own tx');
+    });
+
+    it('do not report a commit where there was none: BEGIN failed, or COMMIT was sent by hand', async () => {
+      const neverBegun = db.transaction(
+        async (tx) => {
+          await tx.execute(sql`select 1`).catch(() => {});
+        },
+        { isolationLevel: 'nonsense' as never },
+      );
+      expect((await failure(neverBegun)).message).toContain('no longer open');
+      const byHand = db.transaction((tx) => tx.execute(sql`rollback`));
+      expect((await failure(byHand)).message).toContain('no longer open');
+    });
+
+    it('tell the first error when a nested one begins after it', async () => {
+      const work = db.transaction(async (tx) => {
+        await tx.execute(sql`select 1 / 0`).catch(() => {});
+        await tx.transaction((inner) => inner.execute(sql`select 1`));
+      });
+      expect((await failure(work)).cause).toMatchObject({ code: '22012' });
+    });
+
+    it('cannot be used after their end', async () => {
+      let leaked: Queryable<typeof schema> | undefined;
+      await db.transaction(async (tx) => {
+        leaked = tx;
+      });
+      const late = leaked?.insert(things).values({ id: 1 }).execute();
+      expect((await failure(Promise.resolve(late))).message).toContain('has ended');
+      expect(await db.$count(things)).toBe(0);
+    });
+
+    it('are rolled back when they end with a query unawaited', async () => {
+      const work = db.transaction(async (tx) => {
+        void tx.insert(things).values({ id: 1 }).execute();
+      });
+      expect((await failure(work)).message).toContain('unawaited');
+      expect(await db.$count(things)).toBe(0);
+    });
+
+    it('report a constraint that fails at COMMIT', async () => {
+      const work = db.transaction((tx) =>
+        tx.execute(
+          sql`insert into transfers (id, from_account_id, to_account_id, amount, currency)
+            values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, 'EUR')`,
+        ),
+      );
+      expect((await failure(work)).kind).toBe('constraint');
+    });
+
+    it('leave the connection usable after any of these', async () => {
+      const small = createDatabase({ url: test.url, schema, transports, sockets: 'instance', maxSockets: 1 });
+      for (let i = 0; i < 3; i++) {
+        await small.transaction((tx) => tx.execute(sql`select 1 / 0`)).catch(() => {});
+        await small
+          .transaction((tx) => tx.execute(sql`select 1`), { isolationLevel: 'nonsense' as never })
+          .catch(() => {});
+      }
+      const circular: Record<string, unknown> = {};
+      circular['self'] = circular;
+      await small.transaction((tx) => tx.execute(sql`select ${circular}`)).catch(() => {});
+      const { rows } = await small.transaction((tx) => tx.execute(sql`select 1 as one`));
+      expect(rows).toEqual([{ one: 1 }]);
+      await small.close();
+    });
+  });
+
+  describe('sessions', () => {
+    it('keep their state until they end, and then none of it', async () => {
+      const one = createDatabase({ url: test.url, schema, transports, sockets: 'instance', maxSockets: 1 });
+      const lock = sql`select pg_try_advisory_lock(7) as free`;
+      await one.session(async (session) => {
+        await session.execute(sql`set work_mem = '123kB'`);
+        expect((await session.execute(sql`show work_mem`)).rows).toEqual([{ work_mem: '123kB' }]);
+        expect((await session.execute(lock)).rows).toEqual([{ free: true }]);
+        expect((await db.execute(lock)).rows).toEqual([{ free: false }]);
+        await session.transaction((tx) => tx.insert(things).values({ id: 1 }));
+      });
+      expect((await db.execute(lock)).rows).toEqual([{ free: true }]);
+      await one.session(async (session) => {
+        expect((await session.execute(sql`show work_mem`)).rows).not.toEqual([{ work_mem: '123kB' }]);
+      });
+      await one.close();
+    });
+
+    it('take one round trip a statement, and one to forget their state', async () => {
+      await db.session(async (session) => {
+        await session.execute(sql`select 1`);
+        await session.batch([session.execute(sql`select 2`), session.execute(sql`select 3`)]);
+      });
+      expect(trips()).toBe(3);
+    });
+
+    it('run one transaction at a time', async () => {
+      await db.session(async (session) => {
+        const insert = (id: number) =>
+          session.transaction(async (tx) => {
+            await tx.insert(things).values({ id });
+          });
+        const results = await Promise.allSettled([insert(1), insert(2), session.execute(sql`select 1`)]);
+        expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected']);
+        await insert(3);
+      });
+      expect(await db.$count(things)).toBe(2);
+    });
+
+    it('are of no use, and hear nothing, after their end', async () => {
+      const one = createDatabase({ url: test.url, schema, transports, sockets: 'instance', maxSockets: 1 });
+      const heard: string[] = [];
+      const kept = await one.session(async (session) => {
+        await session.listen('news', (payload) => heard.push(`first: ${payload}`));
+        return { session };
+      });
+      await one.session(async (session) => {
+        await session.listen('news', (payload) => heard.push(`second: ${payload}`));
+        await db.execute(sql`select pg_notify('news', 'hello')`);
+        await vi.waitFor(() => expect(heard).toEqual(['second: hello']));
+        expect((await failure(kept.session.execute(sql`select 1`).execute())).message).toContain('has ended');
+      });
+      await one.close();
+    });
+
+    it('hear notifications', async () => {
+      const heard: string[] = [];
+      await db.session(async (session) => {
+        await session.listen('news', (payload) => heard.push(payload));
+        await db.execute(sql`select pg_notify('news', 'hello')`);
+        await vi.waitFor(() => expect(heard).toEqual(['hello']));
+      });
+    });
+  });
+
+  describe('failures', () => {
+    it('show neither parameters nor values of rows', async () => {
+      await db.insert(things).values({ id: 1, name: 'hunter2' });
+      for (const work of [
+        () => db.execute(sql`select ${'hunter2'}::uuid`).execute(),
+        () => db.insert(things).values({ id: 2, name: 'hunter2' }).execute(),
+        () => db.transaction((tx) => tx.execute(sql`select ${'hunter2'}::int`)),
+        () => db.execute(sql`select ${'an "odd" hunter2'}::float8`).execute(),
+        () => db.transaction((tx) => tx.insert(things).values({ id: 2, name: 'hunter2' }).execute()),
+      ]) {
+        expect(inspect(await failure(work()))).not.toContain('hunter2');
+      }
+    });
+
+    it('show no number that is out of range', async () => {
+      const error = await failure(db.execute(sql`select ${'12345678901'}::int`).execute());
+      expect(error).toMatchObject({ code: '22003', message: 'value … is out of range for type integer' });
+      expect(inspect(error)).not.toContain('12345678901');
+    });
+
+    it('of COPY, which would swallow what follows, are clear, and end the connection', async () => {
+      const work = db.transaction((tx) => tx.execute(sql`copy things from stdin`));
+      expect((await failure(work)).message).toContain('COPY');
+      expect(await db.transaction((tx) => tx.$count(things))).toBe(0);
+    });
+
+    it('of a parameter that cannot be encoded are told before anything is sent', async () => {
+      const error = await failure(db.execute(sql`select ${sql.param(Symbol('s'))}`).execute());
+      expect(error).toMatchObject({
+        kind: 'query',
+        message: 'A parameter cannot be sent: A symbol cannot be a query parameter',
+      });
+      expect(events).toEqual([]);
+    });
+
+    it('of who looks on do not change what happened', async () => {
+      const watched = database.forRequest({
+        onQuery() {
+          throw new Error('from onQuery');
+        },
+      });
+      await watched.insert(things).values({ id: 1 });
+      expect(await watched.$count(things)).toBe(1);
+    });
+
+    it('are the same kind over each transport', async () => {
+      const both = async (make: (db: Queryable<typeof schema>) => Promise<unknown>) => [
+        (await failure(make(db))).kind,
+        (await failure(db.transaction((tx) => make(tx)))).kind,
+      ];
+      expect(await both((on) => on.execute(sql`selec`).execute())).toEqual(['query', 'query']);
+      expect(await both((on) => on.execute(sql`select * from drizzle.__drizzle_migrations`).execute())).toEqual([
+        'auth',
+        'auth',
+      ]);
+      expect(
+        await both((on) =>
+          on
+            .insert(things)
+            .values({ id: 1, name: 'x' })
+            .execute()
+            .then(() => on.insert(things).values({ id: 1, name: 'x' }).execute()),
+        ),
+      ).toEqual(['constraint', 'constraint']);
+    });
+
+    it('of the credentials and of the connection are the same kind over each transport, and show no password', async () => {
+      for (const [url, kind] of [
+        [test.url.replace(/:[0-9a-f]+@/, ':hunter2@'), 'auth'],
+        ['postgresql://app:hunter2@127.0.0.1:1/app', 'connection'],
+      ] as const) {
+        const broken = createDatabase({ url, schema, transports, sockets: 'instance' });
+        const errors = [
+          await failure(broken.execute(sql`select 1`).execute()),
+          await failure(broken.batch([broken.execute(sql`select 1`)])),
+          await failure(broken.transaction((tx) => tx.execute(sql`select 1`))),
+          await failure(broken.session((session) => session.execute(sql`select 1`))),
+        ];
+        expect(errors.map((error) => error.kind)).toEqual(Array.from({ length: 4 }, () => kind));
+        for (const error of errors) expect(`${error.stack}${JSON.stringify(error)}`).not.toContain('hunter2');
+        await broken.close();
+      }
+    });
+
+    it('of a server that accepts and never answers end in time', async () => {
+      const sockets = new Set<Socket>();
+      const stalled = createServer((accepted) => sockets.add(accepted.on('error', () => {})));
+      await new Promise<void>((resolve) => stalled.listen(0, '127.0.0.1', resolve));
+      const { port } = stalled.address() as AddressInfo;
+      const broken = createDatabase({
+        url: `postgresql://app:hunter2@127.0.0.1:${port}/app`,
+        schema,
+        transports,
+        sockets: 'instance',
+        timeouts: { connectMs: 100, httpMs: 100 },
+      });
+      const kinds = await Promise.all([
+        failure(broken.execute(sql`select 1`).execute()),
+        failure(broken.batch([broken.execute(sql`select 1`)])),
+        failure(broken.transaction((tx) => tx.execute(sql`select 1`))),
+        failure(broken.session((session) => session.execute(sql`select 1`))),
+      ]);
+      expect(kinds.map(({ kind }) => kind)).toEqual(Array.from({ length: 4 }, () => 'timeout'));
+      await broken.close();
+      for (const accepted of sockets) accepted.destroy();
+      await new Promise((resolve) => stalled.close(resolve));
+    });
+
+    it('of a server that dies in the middle of a statement end it, and nothing else', async () => {
+      const work = failure(db.transaction((tx) => tx.execute(sql`select pg_sleep(30)`)));
+      await vi.waitFor(async () => {
+        const killed = await test.query(
+          `select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep%'`,
+        );
+        expect(killed).toHaveLength(1);
+      });
+      expect((await work).kind).toBe('unavailable');
+      expect(await db.transaction((tx) => tx.$count(things))).toBe(0);
+    });
+
+    const endSleepers = () =>
+      test.query(`select pg_terminate_backend(pid, 1000) from pg_stat_activity where wait_event = 'PgSleep'`);
+
+    it.each([
+      [
+        'the gateway goes away',
+        async () => {
+          const { port } = gateway;
+          await gateway.close();
+          gateway = await startGateway({ upstream: { host: '127.0.0.1', port: inject('stack').postgresPort }, port });
+          await endSleepers(); // whose client is gone
+        },
+      ],
+      ['the server ends the connection', () => endSleepers()],
+    ])('of COMMIT are of unknown outcome when %s before the answer', async (reason, cut) => {
+      if (reason === 'the gateway goes away' && reaches !== 'gateway') return;
+      const table = `slow_${reason.replaceAll(' ', '_')}`;
+      // Holds up COMMIT for as long as the connection lives.
+      await test.query(`
+      create table ${table} (id int);
+      grant insert on ${table} to app;
+      create or replace function wait() returns trigger language plpgsql as $$ begin perform pg_sleep(30); return null; end $$;
+      create constraint trigger wait after insert on ${table} deferrable initially deferred
+        for each row execute function wait()`);
+      const work = db.transaction((tx) => tx.execute(sql.raw(`insert into ${table} values (1)`)));
+      const outcome = failure(work);
+      await vi.waitFor(async () => {
+        const waiting = await test.query(`select from pg_stat_activity where wait_event = 'PgSleep'`);
+        expect(waiting).toHaveLength(1);
+      });
+      await cut();
+      expect((await outcome).kind).toBe('outcome-unknown');
+    });
+  });
+});
+
+describe('the driver', () => {
+  it('is left as it was for everybody else in the process', async () => {
+    const before = [neonConfig.fetchEndpoint, neonConfig.webSocketConstructor, types.getTypeParser(1184)];
+    const test = await createTestDatabase();
+    const { transports } = WAYS['the Neon driver'];
+    const other = createDatabase({ url: test.url, schema, transports, sockets: 'instance' });
+    await Promise.all([other.execute(sql`select 1`), other.transaction((tx) => tx.execute(sql`select 1`))]);
+    expect([neonConfig.fetchEndpoint, neonConfig.webSocketConstructor, types.getTypeParser(1184)]).toEqual(before);
+    await other.close();
+    await test.close();
+  });
+});

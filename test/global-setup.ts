@@ -1,0 +1,61 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import type { TestProject } from 'vitest/node';
+import { anyFreePort } from '../local/ports.ts';
+import { deletePostgres } from '../local/postgres.ts';
+import { startStack } from '../local/stack.ts';
+import { applyMigrations } from '../scripts/apply-migrations.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** `postgresql://` URLs of the migrated database, which each test file copies: see test/database.ts. */
+    stack: { app: string; owner: string; superuser: string; postgresPort: number; gatewayPort: number };
+    /** The Worker as `npm run build` makes it. */
+    workerBundle: string;
+  }
+}
+
+/** One PostgreSQL and one gateway for all test files, on free ports, in a temporary directory. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const directory = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter-test-'));
+  const stack = await startStack({
+    directory,
+    postgresPort: await anyFreePort(),
+    gatewayPort: 0,
+    settings: { fsync: 'off', max_connections: '200' },
+  });
+  const teardown = async () => {
+    await stack.close();
+    await deletePostgres(directory);
+    await rm(directory, { recursive: true, force: true });
+  };
+  try {
+    const [workerBundle] = await Promise.all([
+      buildWorker(path.join(directory, 'worker')),
+      applyMigrations(stack.url.owner, stack.url.app),
+    ]);
+    project.provide('workerBundle', workerBundle);
+    project.provide('stack', {
+      ...stack.url,
+      superuser: stack.postgres.superuserUrl,
+      postgresPort: stack.postgres.port,
+      gatewayPort: stack.gateway.port,
+    });
+    return teardown;
+  } catch (error) {
+    await teardown();
+    throw error;
+  }
+}
+
+/** Runs what `npm run build` runs. */
+async function buildWorker(directory: string): Promise<string> {
+  const wrangler = fileURLToPath(new URL('../node_modules/wrangler/bin/wrangler.js', import.meta.url));
+  const options = ['deploy', '--dry-run', '--outdir', directory];
+  await promisify(execFile)(process.execPath, [wrangler, ...options]);
+  return path.join(directory, 'worker.js');
+}

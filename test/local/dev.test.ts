@@ -1,0 +1,146 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { anyFreePort } from '../../local/ports.ts';
+import { deletePostgres } from '../../local/postgres.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+interface Dev {
+  child: ChildProcess;
+  output: () => string;
+  exited: Promise<number | null>;
+}
+
+let data: string;
+
+beforeAll(async () => {
+  data = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter dev-')); // with a space
+});
+
+afterAll(async () => {
+  await deletePostgres(data);
+  await rm(data, { recursive: true, force: true });
+});
+
+function startDev(...options: string[]): Dev {
+  const child = spawn(process.execPath, ['scripts/dev.ts', '--data', data, ...options], {
+    cwd: ROOT,
+    env: {
+      ...process.env,
+      DATABASE_URL: 'postgresql://nobody:nothing@nowhere.example/never',
+      NO_COLOR: '1',
+      PGSSLMODE: 'require',
+      PGOPTIONS: '-c default_transaction_read_only=on',
+    },
+  });
+  let text = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (text += String(chunk)));
+  return {
+    child,
+    output: () => text,
+    exited: new Promise((resolve) => child.once('exit', resolve)),
+  };
+}
+
+async function ready(dev: Dev): Promise<string> {
+  for (let i = 0; i < 500; i++) {
+    const url = /^ready (http\S+)$/m.exec(dev.output())?.[1];
+    if (url) return url;
+    if (dev.child.exitCode !== null) break;
+    await sleep(20);
+  }
+  throw new Error(`not ready:\n${dev.output()}`);
+}
+
+/** Processes of the stack on this file's data, or that serve its port. */
+function processes(port: number): string[] {
+  return execFileSync('ps', ['axww', '-o', 'stat,command'], { encoding: 'utf8' })
+    .split('\n')
+    .filter((line) => !line.startsWith('Z') && (line.includes(data) || line.includes(`127.0.0.1:${port}`)));
+}
+
+async function untilGone(port: number): Promise<void> {
+  for (let i = 0; i < 100 && processes(port).length > 0; i++) await sleep(20);
+  expect(processes(port)).toEqual([]);
+}
+
+describe.skipIf(process.platform === 'win32')('npm run dev', () => {
+  it('serves the app, says how to use it, logs each request, and stops cleanly', { timeout: 30_000 }, async () => {
+    const port = await anyFreePort();
+    const dev = startDev('--port', String(port));
+    const url = await ready(dev);
+    expect(url).toBe(`http://127.0.0.1:${port}`);
+
+    const curls = dev.output().match(/curl .*/g) ?? [];
+    expect(curls).toHaveLength(4);
+    for (const curl of curls) {
+      const answer = execFileSync('sh', ['-c', `${curl} -s -o /dev/null -w '%{http_code}'`], { encoding: 'utf8' });
+      expect(answer).toMatch(/^20[01]$/);
+    }
+    await sleep(0);
+    for (let i = 0; i < 50 && !dev.output().includes('POST   /reconciliations 200'); i++) await sleep(20);
+    expect(dev.output()).toMatch(/GET {4}\/accounts 200 +\d+ ms {2}http 1 round trip\n/);
+    expect(dev.output()).toMatch(/GET {4}\/accounts\/\S+\/statement 200 +\d+ ms {2}http 1 round trip\n/);
+    expect(dev.output()).toMatch(/POST {3}\/transfers 201 +\d+ ms {2}websocket 4 round trips\n/);
+    expect(dev.output()).toMatch(/POST {3}\/reconciliations 200 +\d+ ms {2}websocket 3 round trips\n/);
+
+    const second = startDev();
+    expect(await second.exited).toBe(1);
+    expect(second.output()).toMatch(/^Already running on this data: .*\n$/);
+
+    dev.child.kill('SIGTERM');
+    expect(await dev.exited).toBe(0);
+    await untilGone(port);
+  });
+
+  it('stops once and in order at Ctrl-C, which reaches npm and the script alike', { timeout: 30_000 }, async () => {
+    const port = await anyFreePort();
+    const dev = startDev('--port', String(port));
+    await ready(dev);
+    dev.child.kill('SIGINT');
+    dev.child.kill('SIGINT');
+    expect(await dev.exited).toBe(0);
+    expect(await readdir(data)).not.toContain('running.json');
+    await untilGone(port);
+  });
+
+  it('leaves nothing behind when it is killed, and recovers', { timeout: 30_000 }, async () => {
+    const port = await anyFreePort();
+    const dev = startDev('--port', String(port));
+    await ready(dev);
+    dev.child.kill('SIGKILL');
+    await untilGone(port);
+
+    const again = startDev('--port', String(port), '--reset');
+    await ready(again);
+    expect(again.output()).toContain(`Deleting the database in ${data}`);
+    again.child.kill('SIGINT');
+    expect(await again.exited).toBe(0);
+    await untilGone(port);
+  });
+
+  it.each([
+    [['--port', '0'], /--port must be a port/],
+    [['--port', 'http'], /--port must be a port/],
+    [['--nonsense'], /Unknown option '--nonsense'[\s\S]*--help/],
+    [['--remote', '--reset'], /--reset .* cannot go with --remote/],
+  ])('refuses %j in one line', async (options, message) => {
+    const dev = startDev(...options);
+    expect(await dev.exited).toBe(1);
+    expect(dev.output()).toMatch(message);
+    expect(dev.output()).not.toMatch(/^ {4}at /m);
+  });
+
+  it('shows its options', async () => {
+    const dev = startDev('--help');
+    expect(await dev.exited).toBe(0);
+    for (const option of ['--port', '--gateway-port', '--postgres-port', '--data', '--reset', '--remote', '--help']) {
+      expect(dev.output()).toContain(option);
+    }
+  });
+});

@@ -1,0 +1,45 @@
+import { describe, expect, it } from 'vitest';
+import { ConfigError, parseConfig } from '../../src/config.ts';
+
+const complete = {
+  DATABASE_URL: 'postgresql://app:pw@127.0.0.1:4444/app',
+  API_TOKEN: 'a-token-of-enough-length',
+};
+
+describe('parseConfig', () => {
+  it('reads a complete environment', () => {
+    expect(parseConfig(complete)).toEqual({
+      database: { url: complete.DATABASE_URL, unpooledUrl: undefined },
+      apiToken: complete.API_TOKEN,
+    });
+  });
+
+  it('lists every problem by its variable, and shows no value', () => {
+    const env = {
+      DATABASE_URL: 'mysql://app:hunter2@host/db',
+      DATABASE_URL_UNPOOLED: 'postgresql://app:hunter2@host:port/db',
+      API_TOKEN: 'hunter2',
+    };
+    let error: unknown;
+    try {
+      parseConfig(env);
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toBeInstanceOf(ConfigError);
+    const { message, problems } = error as ConfigError;
+    expect(problems.map((problem) => problem.split(/[ :]/)[0])).toEqual(Object.keys(env));
+    expect(message).not.toContain('hunter2');
+  });
+
+  it('refuses a host that the Neon driver cannot reach', () => {
+    const env = { ...complete, DATABASE_URL: 'postgresql://app:hunter2@db.example.com/app' };
+    expect(() => parseConfig(env)).toThrow('DATABASE_URL: db.example.com is neither Neon nor PlanetScale');
+    expect(parseConfig(env, 'tcp').database.url).toBe(env.DATABASE_URL);
+  });
+
+  it('refuses an environment without a database or a token', () => {
+    expect(() => parseConfig({})).toThrow(/DATABASE_URL is not set[\s\S]*API_TOKEN is not set/);
+    expect(() => parseConfig({ ...complete, API_TOKEN: ' ' })).toThrow('API_TOKEN is not set');
+  });
+});

@@ -1,0 +1,138 @@
+import { inspect } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { directTarget, parseConnectionString, roleWarning } from '../../src/db/connection-string.ts';
+import { createDatabase } from '../../src/db/database.ts';
+import { httpEndpoint, webSocketAddress } from '../../src/db/endpoints.ts';
+
+const neon = 'ep-cool-1.eu-central-1.aws.neon.tech';
+const neonPooler = 'ep-cool-1-pooler.eu-central-1.aws.neon.tech';
+const psdb = 'eu-central.horizon.psdb.cloud';
+
+describe('parseConnectionString', () => {
+  it.each([
+    [
+      `app:pw@${neonPooler}/main?sslmode=require&channel_binding=require`,
+      { provider: 'neon', port: 5432, route: 'pooled' },
+    ],
+    [`app:pw@${neon}/main`, { provider: 'neon', route: 'direct', role: 'app', server: 'unknown' }],
+    [
+      `role.branch:pw@${psdb}/postgres?sslmode=verify-full&sslrootcert=system&sslnegotiation=direct`,
+      { provider: 'planetscale', port: 5432, role: 'role', branch: 'branch', route: 'direct', server: 'primary' },
+    ],
+    [
+      `role.branch%7Creplica:pw@${psdb}:5432/postgres`,
+      { user: 'role.branch|replica', route: 'direct', server: 'replica' },
+    ],
+    [`role.branch|replica:pw@${psdb}:5432/postgres`, { user: 'role.branch|replica', suffix: 'replica' }],
+    [`role.branch:pw@${psdb}:6432/postgres`, { route: 'pooled', server: 'primary', network: 'public' }],
+    [`role.branch%7Creads:pw@${psdb}:6432/postgres`, { route: 'pooled', suffix: 'reads', server: 'unknown' }],
+    ['role.branch:pw@vpce-1.private-pg.psdb.cloud:6432/postgres', { provider: 'planetscale', network: 'private' }],
+    ['role.branch:pw@psc-1.gcp-us-east4.private-pg.psdb.cloud/postgres', { network: 'private', route: 'direct' }],
+    ['app:pw@127.0.0.1:4444/app', { provider: 'local', port: 4444, route: 'direct', network: 'public' }],
+    ['app:pw@localhost:80/app?sslmode=disable', { provider: 'local', port: 80 }],
+    ['app:pw@[::1]:4444/app', { provider: 'local', host: '::1' }],
+    ['app:pw@db.example.com/app', { provider: 'other', port: 5432 }],
+  ])('reads %s', (rest, expected) => {
+    for (const scheme of ['postgresql', 'postgres']) {
+      expect(parseConnectionString(`${scheme}://${rest}`)).toMatchObject(expected);
+    }
+  });
+
+  it('decodes what is percent-encoded', () => {
+    const target = parseConnectionString('postgresql://us%40er:p%2Fw%23@127.0.0.1:1/my%20db');
+    expect([target.user, target.password, target.database]).toEqual(['us@er', 'p/w#', 'my db']);
+  });
+
+  it.each([
+    ['', 'does not start with'],
+    ['mysql://app:secret@host/db', 'does not start with'],
+    ['postgresql://app:se/cret@host/db', 'not a valid URL'],
+    ['postgresql://app:secret@host:port/db', 'not a valid URL'],
+    ['postgresql://:secret@host/db', 'no user'],
+    ['postgresql://app@host/db', 'no password'],
+    ['postgresql://app:secret@host', 'no database'],
+    ['postgresql://app:secret%ZZ@host/db', 'percent-encoded'],
+    ['postgresql://app:secret@db.example.com/db?sslmode=disable', 'sslmode=disable'],
+    [`postgresql://role:secret@${psdb}/postgres`, '{role}.{branch}'],
+    [`postgresql://role.branch|replica:secret@${psdb}:6432/postgres`, '|replica goes with port 5432'],
+    [`postgresql://role.branch|reads:secret@${psdb}:5432/postgres`, '|reads names a PgBouncer'],
+    [`postgresql://role.branch:secret@${psdb}:3306/postgres`, 'not on 3306'],
+  ])('refuses %s without showing it', (url, problem) => {
+    const refuse = () => parseConnectionString(url);
+    expect(refuse).toThrow(problem);
+    expect(refuse).not.toThrow(/secret|se\/cret/);
+  });
+
+  it('shows its password to nobody who prints it', () => {
+    const target = parseConnectionString('postgresql://app:hunter2@127.0.0.1/db');
+    expect(inspect(target) + JSON.stringify(target)).not.toContain('hunter2');
+  });
+});
+
+describe('roleWarning', () => {
+  const warning = (rest: string) => roleWarning(parseConnectionString(`postgresql://${rest}`));
+
+  it('tells how to make a better role than postgres, at each provider', () => {
+    expect(warning(`postgres.branch:pw@${psdb}/postgres`)).toContain('pscale role create');
+    expect(warning(`postgres:pw@${neon}/main`)).toContain('CREATE ROLE app');
+  });
+
+  it('has nothing to say about another role', () => {
+    expect(warning(`app.postgres:pw@${psdb}/postgres`)).toBeUndefined();
+    expect(warning(`app:pw@${neon}/postgres`)).toBeUndefined();
+  });
+
+  it('is told by createDatabase, without the password', () => {
+    const warnings: string[] = [];
+    const url = `postgresql://postgres:hunter2@${neon}/main`;
+    createDatabase({
+      url,
+      schema: {},
+      transports: {},
+      sockets: 'request',
+      onWarning: (message) => warnings.push(message),
+    });
+    expect(warnings).toEqual([expect.stringContaining('not for applications')]);
+    expect(warnings[0]).not.toContain('hunter2');
+  });
+});
+
+describe('directTarget', () => {
+  const direct = (rest: string) => directTarget(parseConnectionString(`postgresql://${rest}`));
+
+  it.each([
+    [`app:pw@${neonPooler}/main`, { host: neon, route: 'direct' }],
+    [`app:pw@${neon}/main`, { host: neon }],
+    [`role.branch:pw@${psdb}:6432/postgres`, { host: psdb, port: 5432, route: 'direct' }],
+    ['app:pw@127.0.0.1:4444/app', { port: 4444 }],
+  ])('of %s is certain', (rest, expected) => {
+    expect(direct(rest)).toMatchObject(expected);
+    expect(direct(rest)?.password).toBe('pw');
+  });
+
+  it('of a named PgBouncer is not', () => {
+    expect(direct(`role.branch|reads:pw@${psdb}:6432/postgres`)).toBeUndefined();
+  });
+});
+
+describe('the endpoints of the Neon driver', () => {
+  it.each([
+    [`app:pw@${neonPooler}/main`, 'https://api.eu-central-1.aws.neon.tech/sql', `${neonPooler}/v2`],
+    [`role.branch:pw@${psdb}:6432/postgres`, `https://${psdb}/sql`, `${psdb}/v2?address=${psdb}:6432`],
+    ['app:pw@127.0.0.1:4444/app', 'http://127.0.0.1:4444/sql', '127.0.0.1:4444/v2'],
+    ['app:pw@[::1]:4444/app', 'http://[::1]:4444/sql', '[::1]:4444/v2'],
+  ])('of %s', (rest, http, webSocket) => {
+    const target = parseConnectionString(`postgresql://${rest}`);
+    expect([httpEndpoint(target), webSocketAddress(target)]).toEqual([http, webSocket]);
+  });
+
+  it.each([
+    ['app:pw@mydb.postgres.database.azure.com/app', 'neither Neon nor PlanetScale'],
+    ['app:pw@192.168.1.10/app', 'neither Neon nor PlanetScale'],
+    ['role.branch:pw@vpce-1.private-pg.psdb.cloud/postgres', 'private network'],
+  ])('are refused for %s', (rest, why) => {
+    const target = parseConnectionString(`postgresql://${rest}`);
+    expect(() => httpEndpoint(target)).toThrow(why);
+    expect(() => webSocketAddress(target)).toThrow(why);
+  });
+});

@@ -1,0 +1,59 @@
+import { Hono } from 'hono';
+import { HTTPException } from 'hono/http-exception';
+import { requestId } from 'hono/request-id';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import type { AppEnv } from '../../src/create-app.ts';
+import { DatabaseError } from '../../src/db/error.ts';
+import { answerProblem } from '../../src/problem.ts';
+
+afterEach(() => vi.restoreAllMocks());
+
+/** What the caller gets and what the log gets when a route throws. */
+const answer = async (error: unknown) => {
+  const log = vi.spyOn(console, 'error').mockImplementation(() => {});
+  const app = new Hono<AppEnv>()
+    .onError(answerProblem)
+    .use(requestId())
+    .get('/', () => {
+      throw error;
+    });
+  const response = await app.request('/', { headers: { 'X-Request-Id': 'request-1' } });
+  return { response, body: await response.text(), log: log.mock.calls.map(([line]) => String(line)).join('\n') };
+};
+
+describe('an unexpected error', () => {
+  it('tells the caller its request id and nothing else, and the log everything but credentials', async () => {
+    const cause = new Error('cannot reach postgresql://app:hunter2@db.example.com/app');
+    const { response, body, log } = await answer(new Error('the ledger broke', { cause }));
+    expect(response.status).toBe(500);
+    expect(JSON.parse(body)).toMatchObject({ type: 'urn:problem:internal-error', instance: 'urn:request:request-1' });
+    expect(body).not.toMatch(/ledger|hunter2|db\.example/);
+    expect(JSON.parse(log)).toMatchObject({
+      level: 'error',
+      requestId: 'request-1',
+      error: { message: 'the ledger broke', cause: { message: 'cannot reach postgresql://***@db.example.com/app' } },
+    });
+    expect(log).not.toContain('hunter2');
+  });
+
+  it.each(['connection', 'timeout', 'unavailable', 'serialization', 'outcome-unknown'] as const)(
+    'of the database, %s, is answered with 503 and when to come back',
+    async (kind) => {
+      const { response, log } = await answer(new DatabaseError('gone', { kind }));
+      expect([response.status, response.headers.get('Retry-After')]).toEqual([503, '2']);
+      expect(log).toContain(`"kind":"${kind}"`);
+    },
+  );
+
+  it.each(['auth', 'constraint', 'query'] as const)('of the database, %s, is answered with 500', async (kind) => {
+    const { response } = await answer(new DatabaseError('refused', { kind }));
+    expect(response.status).toBe(500);
+  });
+
+  it('of a library’s own making is answered with its status, and logged when it is ours', async () => {
+    expect((await answer(new HTTPException(400, { message: 'Malformed' }))).response.status).toBe(400);
+    const { response, log } = await answer(new HTTPException(502));
+    expect(response.status).toBe(500);
+    expect(log).not.toBe('');
+  });
+});

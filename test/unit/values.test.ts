@@ -1,0 +1,49 @@
+import { describe, expect, it } from 'vitest';
+import { decoderFor, encodeParameter } from '../../src/db/values.ts';
+
+describe('encodeParameter', () => {
+  it.each([
+    [undefined, null],
+    [null, null],
+    ['text', 'text'],
+    [2n ** 63n, '9223372036854775808'],
+    [Number.NaN, 'NaN'],
+    [true, 'true'],
+    [new Date(0), '1970-01-01T00:00:00.000Z'],
+    [new Uint8Array([0, 255]), '\\x00ff'],
+    [{ a: [1] }, '{"a":[1]}'],
+    [[1, null, 'a"b\\c', [new Uint8Array([1])]], '{"1",NULL,"a\\"b\\\\c",{"\\\\x01"}}'],
+  ])('writes %o', (value, text) => {
+    expect(encodeParameter(value)).toBe(text);
+  });
+
+  it('refuses what has no text form', () => {
+    const circular: Record<string, unknown> = {};
+    circular['self'] = circular;
+    for (const value of [circular, () => {}, Symbol('s')]) expect(() => encodeParameter(value)).toThrow(TypeError);
+  });
+});
+
+describe('decoderFor', () => {
+  it.each([
+    [1007, '{1,NULL,3}', [1, null, 3]],
+    [1007, '[0:1]={1,2}', [1, 2]],
+    [
+      1007,
+      '{{1,2},{3,4}}',
+      [
+        [1, 2],
+        [3, 4],
+      ],
+    ],
+    [1009, '{"a,b",NULL,"NULL","q\\"\\\\",""}', ['a,b', null, 'NULL', 'q"\\', '']],
+    [1009, '{}', []],
+    [3807, '{"{\\"a\\": 1}"}', [{ a: 1 }]],
+    [701, 'NaN', Number.NaN],
+    [701, '-Infinity', Number.NEGATIVE_INFINITY],
+    [17, '\\x00ff', new Uint8Array([0, 255])],
+    [20, '9007199254740993', '9007199254740993'],
+  ])('reads type %i from %s', (type, text, value) => {
+    expect(decoderFor(type)(text)).toEqual(value);
+  });
+});

@@ -1,0 +1,17 @@
+import { availableParallelism } from 'node:os';
+import { defineConfig } from 'vitest/config';
+import { SummaryReporter } from './test/summary-reporter.ts';
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    globalSetup: ['test/global-setup.ts'],
+    reporters: ['default', new SummaryReporter()],
+    silent: 'passed-only',
+    passWithNoTests: false,
+    // The tests of npm run dev mostly wait: others run beside them, on two cores too.
+    maxWorkers: Math.max(3, availableParallelism() - 1),
+    testTimeout: 15_000,
+    hookTimeout: 30_000,
+  },
+});
