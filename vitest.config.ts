@@ -11,7 +11,8 @@ export default defineConfig({
     passWithNoTests: false,
     // The tests of npm run dev mostly wait: others run beside them, on two cores too.
     maxWorkers: Math.max(3, availableParallelism() - 1),
-    testTimeout: 15_000,
-    hookTimeout: 30_000,
+    // Generous, for busy machines: what hangs fails all the same.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
   },
 });

@@ -2,6 +2,9 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { inject } from 'vitest';
 
+/** Milliseconds to wait for what happens at once on an idle machine: others may be busy. */
+export const PATIENCE = 15_000;
+
 export interface TestDatabase {
   /** Through the gateway, as the application's role. */
   url: string;

@@ -1,10 +1,15 @@
-import { Client } from '@neondatabase/serverless';
+import { Client as DriverClient } from '@neondatabase/serverless';
 import { webSocketAddress } from './endpoints.ts';
 import type { SocketTransport } from './transport.ts';
 import { openConnection } from './wire.ts';
 
+interface WebSocketOptions {
+  /** The driver's client, or one that extends it: `fast/` has one that logs in with less work. */
+  Client?: typeof DriverClient;
+}
+
 /** The Neon driver's WebSocket mode: one PostgreSQL connection a socket. */
-export function neonWebSocket(): SocketTransport {
+export function neonWebSocket({ Client = DriverClient }: WebSocketOptions = {}): SocketTransport {
   return {
     name: 'websocket',
     open(target, connectMs) {

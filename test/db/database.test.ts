@@ -11,7 +11,7 @@ import type { QueryEvent } from '../../src/db/executor.ts';
 import { neonHttp } from '../../src/db/http.ts';
 import { tcp } from '../../src/db/tcp.ts';
 import { neonWebSocket } from '../../src/db/websocket.ts';
-import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 
 const things = pgTable('things', {
   id: integer('id').primaryKey(),
@@ -372,7 +372,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       await one.session(async (session) => {
         await session.listen('news', (payload) => heard.push(`second: ${payload}`));
         await db.execute(sql`select pg_notify('news', 'hello')`);
-        await vi.waitFor(() => expect(heard).toEqual(['second: hello']));
+        await vi.waitFor(() => expect(heard).toEqual(['second: hello']), PATIENCE);
         expect((await failure(kept.session.execute(sql`select 1`).execute())).message).toContain('has ended');
       });
       await one.close();
@@ -383,7 +383,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       await db.session(async (session) => {
         await session.listen('news', (payload) => heard.push(payload));
         await db.execute(sql`select pg_notify('news', 'hello')`);
-        await vi.waitFor(() => expect(heard).toEqual(['hello']));
+        await vi.waitFor(() => expect(heard).toEqual(['hello']), PATIENCE);
       });
     });
   });
@@ -503,7 +503,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
           `select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep%'`,
         );
         expect(killed).toHaveLength(1);
-      });
+      }, PATIENCE);
       expect((await work).kind).toBe('unavailable');
       expect(await db.transaction((tx) => tx.$count(things))).toBe(0);
     });
@@ -537,7 +537,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       await vi.waitFor(async () => {
         const waiting = await test.query(`select from pg_stat_activity where wait_event = 'PgSleep'`);
         expect(waiting).toHaveLength(1);
-      });
+      }, PATIENCE);
       await cut();
       expect((await outcome).kind).toBe('outcome-unknown');
     });

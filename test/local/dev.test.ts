@@ -48,7 +48,7 @@ function startDev(...options: string[]): Dev {
 }
 
 async function ready(dev: Dev): Promise<string> {
-  for (let i = 0; i < 500; i++) {
+  for (let i = 0; i < 1500; i++) {
     const url = /^ready (http\S+)$/m.exec(dev.output())?.[1];
     if (url) return url;
     if (dev.child.exitCode !== null) break;
@@ -65,7 +65,7 @@ function processes(port: number): string[] {
 }
 
 async function untilGone(port: number): Promise<void> {
-  for (let i = 0; i < 100 && processes(port).length > 0; i++) await sleep(20);
+  for (let i = 0; i < 500 && processes(port).length > 0; i++) await sleep(20);
   expect(processes(port)).toEqual([]);
 }
 
@@ -83,7 +83,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
       expect(answer).toMatch(/^20[01]$/);
     }
     await sleep(0);
-    for (let i = 0; i < 50 && !dev.output().includes('POST   /reconciliations 200'); i++) await sleep(20);
+    for (let i = 0; i < 500 && !dev.output().includes('POST   /reconciliations 200'); i++) await sleep(20);
     expect(dev.output()).toMatch(/GET {4}\/accounts 200 +\d+ ms {2}http 1 round trip\n/);
     expect(dev.output()).toMatch(/GET {4}\/accounts\/\S+\/statement 200 +\d+ ms {2}http 1 round trip\n/);
     expect(dev.output()).toMatch(/POST {3}\/transfers 201 +\d+ ms {2}websocket 4 round trips\n/);

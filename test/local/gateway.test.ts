@@ -6,7 +6,7 @@ import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { startGateway } from '../../local/gateway.ts';
-import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 
 let test: TestDatabase;
 let port: number;
@@ -169,9 +169,9 @@ describe('connections', () => {
     webSocket.send(Buffer.concat([start, message('p', password), query]));
     const backends = () =>
       test.query(`select from pg_stat_activity where query like '%as vanishing%' and pid <> pg_backend_pid()`);
-    await vi.waitFor(async () => expect(await backends()).toHaveLength(1), 5_000);
+    await vi.waitFor(async () => expect(await backends()).toHaveLength(1), PATIENCE);
     webSocket.terminate();
-    await vi.waitFor(async () => expect(await backends()).toHaveLength(0), 5_000);
+    await vi.waitFor(async () => expect(await backends()).toHaveLength(0), PATIENCE);
   });
 
   it('of a query that still runs do not hold up closing', async () => {
@@ -183,7 +183,7 @@ describe('connections', () => {
     }).catch(() => 'cut off');
     await vi.waitFor(async () => {
       expect(await test.query(`select from pg_stat_activity where query = 'select pg_sleep(20)'`)).toHaveLength(1);
-    });
+    }, PATIENCE);
     await own.close();
     expect(await request).toBe('cut off');
   });

@@ -30,7 +30,7 @@ afterAll(async () => {
 
 /** Sockets close after the response, not before. */
 async function untilClosed(): Promise<void> {
-  for (let i = 0; i < 100 && gateway.stats().openSockets > 0; i++) await sleep(20);
+  for (let i = 0; i < 500 && gateway.stats().openSockets > 0; i++) await sleep(20);
   expect(gateway.stats().openSockets).toBe(0);
 }
 
@@ -124,7 +124,7 @@ describe('the deployed bundle', () => {
     await gateway.close();
     const left = () =>
       database.query(`select pid from pg_stat_activity where usename = 'app' and datname = current_database()`);
-    for (let i = 0; i < 100 && (await left()).length > 0; i++) await sleep(20);
+    for (let i = 0; i < 500 && (await left()).length > 0; i++) await sleep(20);
     expect(await left()).toEqual([]);
     gateway = await startGateway({ upstream, port });
   });
