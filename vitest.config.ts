@@ -12,7 +12,7 @@ export default defineConfig({
     // The tests of npm run dev mostly wait: others run beside them, on two cores too.
     maxWorkers: Math.max(3, availableParallelism() - 1),
     // Generous, for busy machines: what hangs fails all the same.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
   },
 });

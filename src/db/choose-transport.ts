@@ -3,11 +3,6 @@ import type { TransportName } from './error.ts';
 /** What application code asks for; which transport carries it is decided here and nowhere else. */
 export type Operation = 'one-shot' | 'batch' | 'transaction' | 'session';
 
-export interface TransportFacts {
-  /** The transports that the entry has put into its bundle. */
-  available: readonly TransportName[];
-}
-
 export interface TransportChoice {
   transport: TransportName;
   /** `direct` reaches PostgreSQL itself; `pooled` may go through the provider's transaction pooler. */
@@ -17,47 +12,36 @@ export interface TransportChoice {
 }
 
 /** For each operation the choices in order of preference: the first whose transport is available is taken. */
-const CHOICES: Record<Operation, readonly TransportChoice[]> = {
+const CHOICES: Record<Operation, readonly [TransportName, TransportChoice['address'], reason: string][]> = {
   'one-shot': [
-    { transport: 'tcp', address: 'pooled', reason: 'A pooled TCP connection is at hand: one round trip.' },
-    { transport: 'http', address: 'pooled', reason: 'One statement needs no connection of its own: one HTTP request.' },
-    {
-      transport: 'websocket',
-      address: 'pooled',
-      reason: 'There is no HTTP transport, so a socket carries the statement.',
-    },
+    ['tcp', 'pooled', 'A pooled TCP connection is at hand: one round trip.'],
+    ['http', 'pooled', 'One statement needs no connection of its own: one HTTP request.'],
+    ['websocket', 'pooled', 'There is no HTTP transport, so a socket carries the statement.'],
   ],
   batch: [
-    {
-      transport: 'tcp',
-      address: 'pooled',
-      reason: 'BEGIN, the statements and COMMIT leave pipelined: one round trip.',
-    },
-    { transport: 'http', address: 'pooled', reason: 'Statements known beforehand are one atomic HTTP request.' },
-    { transport: 'websocket', address: 'pooled', reason: 'There is no HTTP transport, so a socket carries the batch.' },
+    ['tcp', 'pooled', 'BEGIN, the statements and COMMIT leave pipelined: one round trip.'],
+    ['http', 'pooled', 'Statements known beforehand are one atomic HTTP request.'],
+    ['websocket', 'pooled', 'There is no HTTP transport, so a socket carries the batch.'],
   ],
   transaction: [
-    { transport: 'tcp', address: 'pooled', reason: 'A transaction needs one connection: a pooled TCP one is at hand.' },
-    { transport: 'websocket', address: 'pooled', reason: 'A transaction reads, decides and writes on one connection.' },
+    ['tcp', 'pooled', 'A transaction needs one connection: a pooled TCP one is at hand.'],
+    ['websocket', 'pooled', 'A transaction reads, decides and writes on one connection.'],
   ],
   session: [
-    {
-      transport: 'tcp',
-      address: 'direct',
-      reason: 'Session state is lost in a transaction pooler: a direct connection.',
-    },
-    {
-      transport: 'websocket',
-      address: 'direct',
-      reason: 'Session state is lost in a transaction pooler: a direct socket.',
-    },
+    ['tcp', 'direct', 'Session state is lost in a transaction pooler: a direct connection.'],
+    ['websocket', 'direct', 'Session state is lost in a transaction pooler: a direct socket.'],
   ],
 };
 
 /**
  * Which transport carries an operation, and why.
- * @returns undefined when no available transport can
+ * @param facts the transports that the entry has put into its bundle
+ * @returns undefined when none of them can
  */
-export function chooseTransport(operation: Operation, facts: TransportFacts): TransportChoice | undefined {
-  return CHOICES[operation].find(({ transport }) => facts.available.includes(transport));
+export function chooseTransport(
+  operation: Operation,
+  { available }: { available: readonly TransportName[] },
+): TransportChoice | undefined {
+  const choice = CHOICES[operation].find(([transport]) => available.includes(transport));
+  return choice && { transport: choice[0], address: choice[1], reason: choice[2] };
 }

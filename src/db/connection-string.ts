@@ -26,6 +26,9 @@ export interface ConnectionTarget {
 const DIRECT_PORT = 5432;
 const POOLER_PORT = 6432;
 
+/** https://planetscale.com/docs/postgres/connecting: behind `|` stands `replica`, or the name of a PgBouncer. */
+const PLANETSCALE_USER = /^(?<role>[^|]+)\.(?<branch>[^.|]+)(?:\|(?<suffix>.+))?$/;
+
 /**
  * Reads a `postgresql://` URL. Its parameters are dropped: some break JavaScript drivers (`sslrootcert=system`,
  * `sslnegotiation`), and TLS is not theirs to decide: verified everywhere but on a loopback address.
@@ -45,10 +48,8 @@ export function parseConnectionString(connectionString: string): ConnectionTarge
     throw refused(`sslmode=disable is refused for ${host}: only a loopback address may go without TLS`);
   }
   const port = url.port === '' ? DIRECT_PORT : Number(url.port);
-  const address = { provider, host, port, database, user, role: user, server: 'unknown', network: 'public' } as const;
-  if (provider === 'planetscale') return withPassword({ ...address, ...planetScaleRoute(host, port, user) }, password);
-  const pooled = provider === 'neon' && host.includes('-pooler.');
-  return withPassword({ ...address, route: pooled ? 'pooled' : 'direct' }, password);
+  const target = { provider, host, port, database, user, ...routeOf(provider, host, port, user) };
+  return withPassword(target, password);
 }
 
 /**
@@ -73,27 +74,31 @@ export function roleWarning({ role, provider }: ConnectionTarget): string | unde
   return `The role "postgres" is not for applications: it may do nearly everything and bypasses row-level security; ${remedy}.`;
 }
 
-/** The routes of https://planetscale.com/docs/postgres/connecting: `role.branch`, `|` and a suffix, one of two ports. */
-function planetScaleRoute(host: string, port: number, user: string) {
-  const { role, branch, suffix } = /^(?<role>[^|]+)\.(?<branch>[^.|]+)(?:\|(?<suffix>.+))?$/.exec(user)?.groups ?? {};
-  if (role === undefined || branch === undefined) throw refused('PlanetScale’s user names are {role}.{branch}');
+type Route = Pick<ConnectionTarget, 'role' | 'branch' | 'suffix' | 'route' | 'server' | 'network'>;
+
+function routeOf(provider: ConnectionTarget['provider'], host: string, port: number, user: string): Route {
+  const { role, branch, suffix } = PLANETSCALE_USER.exec(user)?.groups ?? {};
+  const plain: Route = { role: user, route: 'direct', server: 'unknown', network: 'public' };
+  if (provider === 'neon' && host.includes('-pooler.')) return { ...plain, route: 'pooled' };
+  if (provider === 'neon' || provider === 'other') return plain;
+  if (role === undefined || branch === undefined) {
+    if (provider === 'local') return plain;
+    throw refused('PlanetScale’s user names are {role}.{branch}');
+  }
+  const named = { ...plain, role, branch, ...(suffix !== undefined && { suffix }) };
+  const server = suffix === undefined ? 'primary' : suffix === 'replica' ? 'replica' : 'unknown';
+  if (provider === 'local') return { ...named, server }; // a stand-in for PlanetScale, on any port
   if (port !== DIRECT_PORT && port !== POOLER_PORT) {
     throw refused(`PlanetScale listens on ${DIRECT_PORT} (PostgreSQL) and ${POOLER_PORT} (PgBouncer), not on ${port}`);
   }
-  if (port === POOLER_PORT && suffix === 'replica') {
+  if (port === POOLER_PORT && server === 'replica') {
     throw refused(`|replica goes with port ${DIRECT_PORT}: PgBouncer on ${POOLER_PORT} leads to the primary`);
   }
-  if (port === DIRECT_PORT && suffix !== undefined && suffix !== 'replica') {
+  if (port === DIRECT_PORT && server === 'unknown') {
     throw refused(`|${suffix} names a PgBouncer, which listens on ${POOLER_PORT}`);
   }
-  return {
-    role,
-    branch,
-    ...(suffix !== undefined && { suffix }),
-    route: port === POOLER_PORT ? 'pooled' : 'direct',
-    server: suffix === undefined ? 'primary' : suffix === 'replica' ? 'replica' : 'unknown',
-    network: host.endsWith('.private-pg.psdb.cloud') ? 'private' : 'public',
-  } as const;
+  const network = host.endsWith('.private-pg.psdb.cloud') ? 'private' : 'public';
+  return { ...named, server, network, route: port === POOLER_PORT ? 'pooled' : 'direct' };
 }
 
 function withPassword(target: Omit<ConnectionTarget, 'password'>, password: string): ConnectionTarget {

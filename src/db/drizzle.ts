@@ -28,29 +28,26 @@ export interface QueryResultHKT extends PgQueryResultHKT {
   type: QueryResult<this['row']>;
 }
 
-/** Sends statements wherever the database or transaction at hand sends them. */
-export type Run = (statements: readonly Statement[]) => Promise<StatementResult[]>;
-
-type Begin = PgSession<QueryResultHKT, Record<string, unknown>, TablesRelationalConfig>['transaction'];
+type Run = (statement: Statement) => Promise<StatementResult>;
+type Base = PgSession<QueryResultHKT, Record<string, unknown>, TablesRelationalConfig>;
+type ResultMapper = (rows: unknown[][]) => unknown;
 
 /** drizzle's mapper from a row to what was selected. Exported, but missing from its types. */
 const { mapResultRow } = drizzleUtils as unknown as {
   mapResultRow: (fields: SelectedFieldsOrdered, row: unknown[], joins: Record<string, boolean> | undefined) => unknown;
 };
 
-type ResultMapper = (rows: unknown[][]) => unknown;
-
-/** drizzle's session over a `Run`: it knows neither transports nor connections. */
+/** drizzle's session over a function that runs statements: it knows neither transports nor connections. */
 export class Session extends PgSession<QueryResultHKT, Record<string, unknown>, TablesRelationalConfig> {
   static override readonly [entityKind] = 'EdgeSession';
-  readonly #run: Run;
+  readonly run: Run;
   /** Called by drizzle's migrator. */
-  override readonly transaction: Begin;
+  override readonly transaction: Base['transaction'];
 
-  constructor(dialect: PgDialect, run: Run, begin: Begin) {
+  constructor(dialect: PgDialect, run: Run, transaction: Base['transaction']) {
     super(dialect);
-    this.#run = run;
-    this.transaction = begin;
+    this.run = run;
+    this.transaction = transaction;
   }
 
   override prepareQuery<T extends PreparedQueryConfig>(
@@ -58,9 +55,9 @@ export class Session extends PgSession<QueryResultHKT, Record<string, unknown>, 
     fields: SelectedFieldsOrdered | undefined,
     _name: string | undefined,
     _isResponseInArrayMode: boolean,
-    customResultMapper?: ResultMapper,
+    mapper?: ResultMapper,
   ): PreparedQuery<T> {
-    return new PreparedQuery<T>(this.#run, query, fields, customResultMapper);
+    return new PreparedQuery<T>(this.run, query, fields, mapper);
   }
 
   override async count(query: SQL): Promise<number> {
@@ -69,19 +66,22 @@ export class Session extends PgSession<QueryResultHKT, Record<string, unknown>, 
   }
 }
 
-/** Runs drizzle queries through one call of `run` and maps each result as its query would. */
-export async function runQueries(run: Run, queries: readonly BatchItem<'pg'>[]): Promise<unknown[]> {
+/** Runs drizzle queries together and maps each result as its query would. */
+export async function runQueries(
+  run: (statements: Statement[]) => Promise<StatementResult[]>,
+  queries: readonly BatchItem<'pg'>[],
+): Promise<never> {
   // `_prepare` is what drizzle's own batches call; its types keep it to themselves.
   const prepared = queries.map((query) => (query as unknown as { _prepare(): PgPreparedQuery<never> })._prepare());
   const results = await run(prepared.map((query) => toStatement(query.getQuery())));
-  return prepared.map((query, i) => query.mapResult(results[i], true));
+  return prepared.map((query, i) => query.mapResult(results[i], true)) as never;
 }
 
 class PreparedQuery<T extends PreparedQueryConfig> extends PgPreparedQuery<T> {
   static override readonly [entityKind] = 'EdgePreparedQuery';
   readonly #run: Run;
   readonly #fields: SelectedFieldsOrdered | undefined;
-  readonly #customResultMapper: ResultMapper | undefined;
+  readonly #mapper: ResultMapper | undefined;
   /** Set by drizzle's select on what it prepares. */
   declare joinsNotNullableMap?: Record<string, boolean>;
 
@@ -89,25 +89,23 @@ class PreparedQuery<T extends PreparedQueryConfig> extends PgPreparedQuery<T> {
     super(query, undefined, undefined);
     this.#run = run;
     this.#fields = fields;
-    this.#customResultMapper = mapper;
+    this.#mapper = mapper;
   }
 
   override async execute(placeholderValues?: Record<string, unknown>): Promise<T['execute']> {
-    const [result] = await this.#run([toStatement(this.query, placeholderValues)]);
-    return this.mapResult(result);
+    return this.mapResult(await this.#run(toStatement(this.query, placeholderValues)));
   }
 
   async all(placeholderValues?: Record<string, unknown>): Promise<T['all']> {
-    const [result] = await this.#run([toStatement(this.query, placeholderValues)]);
-    return result && toQueryResult(result).rows;
+    return toQueryResult(await this.#run(toStatement(this.query, placeholderValues))).rows;
   }
 
   override mapResult(response: unknown): unknown {
     const result = response as StatementResult;
-    if (this.#customResultMapper) return this.#customResultMapper(decodeRows(result));
     const fields = this.#fields;
-    if (fields) return decodeRows(result).map((row) => mapResultRow(fields, row, this.joinsNotNullableMap));
-    return toQueryResult(result);
+    if (this.#mapper) return this.#mapper(decodeRows(result));
+    if (!fields) return toQueryResult(result);
+    return decodeRows(result).map((row) => mapResultRow(fields, row, this.joinsNotNullableMap));
   }
 }
 

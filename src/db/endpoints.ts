@@ -18,11 +18,10 @@ export function httpEndpoint(target: ConnectionTarget): string {
  * @throws {DatabaseError} for a host that has no such endpoint
  */
 export function webSocketAddress(target: ConnectionTarget): string {
-  const { provider, host, port } = target;
+  const { provider, host, port, branch } = target;
   assertReachable(target);
-  if (provider === 'local') return `${bracketed(host)}:${port}/v2`;
-  if (provider === 'planetscale') return `${host}/v2?address=${host}:${port}`;
-  return `${host}/v2`; // the driver's own default
+  const authority = provider === 'local' ? `${bracketed(host)}:${port}` : host;
+  return branch === undefined ? `${authority}/v2` : `${authority}/v2?address=${bracketed(host)}:${port}`;
 }
 
 /** @throws {DatabaseError} unless the Neon driver can reach the target */

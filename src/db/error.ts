@@ -1,29 +1,18 @@
 /** The transports a statement can travel over. */
 export type TransportName = 'http' | 'websocket' | 'tcp';
 
-/**
- * What went wrong, in the terms a caller decides by:
- *
- * - `connection`       no connection, or it broke
- * - `timeout`          a deadline passed, or the statement was cancelled
- * - `auth`             the database refused the role, its password or its privileges
- * - `unavailable`      the server or its control plane refuses work for now
- * - `constraint`       a constraint of the schema was violated (SQLSTATE class 23)
- * - `serialization`    a concurrent transaction won; the whole transaction can be run again
- * - `query`            the statement itself: syntax, types, missing tables, misuse of this module
- * - `outcome-unknown`  COMMIT was sent and its answer did not come
- */
+/** What went wrong, in the terms a caller decides by. */
 export type DatabaseErrorKind =
-  | 'connection'
-  | 'timeout'
-  | 'auth'
-  | 'unavailable'
-  | 'constraint'
-  | 'serialization'
-  | 'query'
-  | 'outcome-unknown';
+  | 'connection' // no connection, or it broke
+  | 'timeout' // a deadline passed, or the statement was cancelled
+  | 'auth' // the database refused the role, its password or its privileges
+  | 'unavailable' // the server or its control plane refuses work for now
+  | 'constraint' // a constraint of the schema was violated (SQLSTATE class 23)
+  | 'serialization' // a concurrent transaction won; the whole transaction can be run again
+  | 'query' // the statement itself: syntax, types, missing tables, misuse of this module
+  | 'outcome-unknown'; // COMMIT was sent and its answer did not come
 
-interface DatabaseErrorOptions {
+interface DatabaseErrorFields {
   kind: DatabaseErrorKind;
   /** The five-character SQLSTATE, where the server sent one. */
   code?: string | undefined;
@@ -33,29 +22,22 @@ interface DatabaseErrorOptions {
   constraint?: string | undefined;
   table?: string | undefined;
   column?: string | undefined;
-  cause?: unknown;
 }
 
 /** Every failure of this module. Carries neither the password nor the parameters of a statement. */
 export class DatabaseError extends Error {
   override readonly name = 'DatabaseError';
-  readonly kind: DatabaseErrorKind;
-  readonly code: string | undefined;
-  readonly transport: TransportName | undefined;
-  readonly retryable: boolean;
-  readonly constraint: string | undefined;
-  readonly table: string | undefined;
-  readonly column: string | undefined;
+  declare readonly kind: DatabaseErrorKind;
+  declare readonly code: string | undefined;
+  declare readonly transport: TransportName | undefined;
+  declare readonly retryable: boolean;
+  declare readonly constraint: string | undefined;
+  declare readonly table: string | undefined;
+  declare readonly column: string | undefined;
 
-  constructor(message: string, options: DatabaseErrorOptions) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
-    this.kind = options.kind;
-    this.code = options.code;
-    this.transport = options.transport;
-    this.retryable = options.retryable ?? options.kind === 'serialization';
-    this.constraint = options.constraint;
-    this.table = options.table;
-    this.column = options.column;
+  constructor(message: string, { cause, ...fields }: DatabaseErrorFields & { cause?: unknown }) {
+    super(message, cause === undefined ? undefined : { cause });
+    Object.assign(this, { retryable: fields.kind === 'serialization' }, fields);
   }
 }
 
@@ -72,40 +54,46 @@ const KIND_BY_CODE: Record<string, DatabaseErrorKind> = {
   '57014': 'timeout', // query_canceled, statement_timeout among its causes
   '25P03': 'timeout', // idle_in_transaction_session_timeout
   '25P04': 'timeout', // transaction_timeout
-  '57P01': 'unavailable', // admin_shutdown
-  '57P02': 'unavailable', // crash_shutdown
-  '57P03': 'unavailable', // cannot_connect_now
+  '57P': 'unavailable', // admin_shutdown, crash_shutdown, cannot_connect_now …
 };
 
+/** What the drivers throw: errors of PostgreSQL, of `fetch`, and the `ErrorEvent` of a WebSocket. */
 interface DriverError {
+  name?: string;
   message?: string;
   code?: string;
   severity?: string;
   constraint?: string;
   table?: string;
   column?: string;
-  /** Only Neon's own HTTP errors carry it: the error that `fetch` threw. */
+  /** Of the driver's HTTP errors: what `fetch` threw. */
   sourceError?: { name?: string; cause?: { code?: string } };
-  /** Only the `ErrorEvent` of a WebSocket carries it. */
+  /** Of an `ErrorEvent`. */
   error?: { message?: string };
 }
 
+/** `fetch` failed before it had a connection: https://github.com/nodejs/undici/blob/main/docs/docs/api/Errors.md */
+const NO_CONNECTION = /\b(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT)\b/;
+
+/** Neon's proxy could not reach the database: nothing has run. */
+const NO_COMPUTE = /control plane|connect to compute/i;
+
 /**
- * Turns whatever a driver threw (its own errors, an `ErrorEvent` of a WebSocket, a bare string) into a `DatabaseError`.
- * @param sent whether the statement may have run
+ * Turns whatever a driver threw into a `DatabaseError`.
+ * @param sent whether the statement may have run, as far as the transport knows
  */
 export function toDatabaseError(thrown: unknown, transport: TransportName, sent: boolean): DatabaseError {
   if (thrown instanceof DatabaseError) return thrown;
-  const error = (typeof thrown === 'object' && thrown !== null ? thrown : { message: String(thrown) }) as DriverError;
-  const code = sqlState(error);
+  const error: DriverError = typeof thrown === 'object' && thrown !== null ? thrown : { message: String(thrown) };
+  const code = error.severity && /^[0-9A-Z]{5}$/.test(error.code ?? '') ? error.code : undefined;
   const message = withoutValues(messageOf(error), code);
   const kind = code === undefined ? kindByMessage(error, message) : kindByCode(code, message);
-  const neverRan = !sent && (kind === 'connection' || kind === 'unavailable');
+  const neverRan = !sent || NO_CONNECTION.test(message) || NO_COMPUTE.test(message);
   return new DatabaseError(message, {
     kind,
     code,
     transport,
-    retryable: kind === 'serialization' || neverRan,
+    retryable: kind === 'serialization' || (neverRan && (kind === 'connection' || kind === 'unavailable')),
     constraint: error.constraint ?? undefined,
     table: error.table ?? undefined,
     column: error.column ?? undefined,
@@ -120,29 +108,20 @@ function messageOf({ message, error, sourceError }: DriverError): string {
   return code === undefined ? said : `${said} (${code})`;
 }
 
-function sqlState(error: DriverError): string | undefined {
-  return typeof error.code === 'string' && /^[0-9A-Z]{5}$/.test(error.code) && error.severity !== undefined
-    ? error.code
-    : undefined;
-}
-
 function kindByCode(code: string, message: string): DatabaseErrorKind {
   // Neon reports its control plane's failures as internal errors.
-  if (code === 'XX000' && /control plane/i.test(message)) return 'unavailable';
-  return KIND_BY_CODE[code] ?? KIND_BY_CODE[code.slice(0, 2)] ?? 'query';
+  if (code === 'XX000' && NO_COMPUTE.test(message)) return 'unavailable';
+  return KIND_BY_CODE[code] ?? KIND_BY_CODE[code.slice(0, 3)] ?? KIND_BY_CODE[code.slice(0, 2)] ?? 'query';
 }
 
 /** Neon's proxy sends no SQLSTATE for what fails before the database itself, so the message decides. */
 function kindByMessage(error: DriverError, message: string): DatabaseErrorKind {
   if (/password authentication failed|permission denied/i.test(message)) return 'auth';
-  if (isTimeout(error) || isTimeout(error.sourceError)) return 'timeout';
+  if (/^(Timeout|Abort)Error$/.test(error.sourceError?.name ?? error.name ?? '')) return 'timeout';
+  if (NO_COMPUTE.test(message)) return 'unavailable';
   const status = /HTTP status (\d{3})/.exec(message)?.[1];
-  if (status !== undefined) return status.startsWith('5') && status !== '507' ? 'unavailable' : 'query';
-  return 'connection';
-}
-
-function isTimeout(error: unknown): boolean {
-  return error instanceof Error && (error.name === 'TimeoutError' || error.name === 'AbortError');
+  if (status === undefined) return 'connection';
+  return status.startsWith('5') && status !== '507' ? 'unavailable' : 'query'; // 507: the response is too large
 }
 
 /** Data exceptions (class 22) quote the value at fault: `invalid input syntax for type uuid: "…"`. */

@@ -24,13 +24,13 @@ export function neonHttp(): HttpTransport {
 
     async query(target, { text, params }, signal) {
       const query = connect(target).query(text, [...params], { ...textOnly, fetchOptions: { signal } });
-      return toResult(await send(target, () => query.then((result) => result)));
+      return toResult(await send(target, signal, () => query.then((result) => result)));
     },
 
     async batch(target, statements, options, signal) {
       const sql = connect(target);
       const queries = statements.map(({ text, params }) => sql.query(text, [...params], textOnly));
-      const results = await send(target, () =>
+      const results = await send(target, signal, () =>
         sql.transaction<true, true>(queries, { ...batchOptions(options), fetchOptions: { signal } }),
       );
       return results.map(toResult);
@@ -42,7 +42,7 @@ export function neonHttp(): HttpTransport {
  * Starts a request to the target's endpoint. The driver has one endpoint setting for the whole process and reads it
  * before its first await: set, started and put back in one go, requests to different providers do not meet.
  */
-async function send<T>(target: ConnectionTarget, start: () => Promise<T>): Promise<T> {
+async function send<T>(target: ConnectionTarget, signal: AbortSignal, start: () => Promise<T>): Promise<T> {
   const previous = neonConfig.fetchEndpoint;
   neonConfig.fetchEndpoint = () => httpEndpoint(target);
   let request: Promise<T>;
@@ -54,7 +54,7 @@ async function send<T>(target: ConnectionTarget, start: () => Promise<T>): Promi
   try {
     return await request;
   } catch (error) {
-    throw toDatabaseError(error, 'http', true);
+    throw toDatabaseError(signal.aborted ? signal.reason : error, 'http', true);
   }
 }
 

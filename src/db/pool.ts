@@ -1,104 +1,111 @@
 import type { ConnectionTarget } from './connection-string.ts';
 import type { Connection, SocketTransport } from './transport.ts';
-import { rollBack } from './transaction.ts';
 
 interface PoolOptions {
-  open: () => Connection;
   /** Connections open at once; whoever comes then waits for one, first come first served. */
   max: number;
+  /** Milliseconds until a connection must be usable. */
+  connectMs: number;
   /** How long an unused connection stays open, in milliseconds. */
   idleMs?: number;
 }
 
+/** A bounded pool of connections to one address. Opens none until the first is needed. */
 export interface Pool {
-  /** Lends a connection to `work`: one that was used before, if there is one. Returned afterwards, or closed if it is not fit. */
-  use<T>(work: (connection: Connection) => Promise<T>): Promise<T>;
+  /**
+   * @param fresh opens a connection instead of taking one that was used before
+   * @returns a connection and whether it was used before
+   */
+  acquire(signal: AbortSignal, fresh: boolean): Promise<{ connection: Connection; reused: boolean }>;
+  /** Takes a connection back: kept for the next one when it is `clean`, closed otherwise. */
+  release(connection: Connection, clean: boolean): void;
   /** Closes what is idle now and what is in use when it comes back. Resolves when all is closed. Idempotent. */
   drain(): Promise<void>;
 }
 
-/** A bounded pool of connections. Opens none until the first is needed. */
-export function createPool({ open, max, idleMs }: PoolOptions): Pool {
-  const idle: { connection: Connection; timer: ReturnType<typeof setTimeout> | undefined }[] = [];
-  const waiting: (() => void)[] = [];
+function createPool(open: () => Connection, { max, idleMs }: PoolOptions): Pool {
+  const idle: { connection: Connection; since: number; timer: ReturnType<typeof setTimeout> | undefined }[] = [];
+  const waiting = new Set<() => void>();
+  const drained = Promise.withResolvers<void>();
   let lent = 0;
   let draining = false;
-  const drained = Promise.withResolvers<void>();
 
   const takeIdle = (): Connection | undefined => {
     for (let entry = idle.pop(); entry; entry = idle.pop()) {
       clearTimeout(entry.timer);
-      if (entry.connection.usable) return entry.connection;
-      entry.connection.close();
+      // Where a process was frozen meanwhile, its timers were, too.
+      const expired = idleMs !== undefined && Date.now() - entry.since > idleMs;
+      if (entry.connection.usable && !expired) return entry.connection;
+      void entry.connection.close();
     }
     return undefined;
   };
 
-  const acquire = async (): Promise<Connection> => {
-    if (lent < max) lent++;
-    else await new Promise<void>((resolve) => waiting.push(resolve)); // for the place of one that comes back
-    try {
-      return takeIdle() ?? open();
-    } catch (error) {
-      giveUpPlace();
-      throw error;
-    }
-  };
-
-  const release = (connection: Connection) => {
-    const fit = connection.usable && connection.transactionStatus === 'I';
-    if (fit && (!draining || waiting.length > 0)) keep(connection);
-    else connection.close();
-    giveUpPlace();
-  };
+  const place = (signal: AbortSignal) =>
+    new Promise<void>((resolve, reject) => {
+      const take = () => {
+        signal.removeEventListener('abort', giveUp);
+        resolve();
+      };
+      const giveUp = () => {
+        waiting.delete(take);
+        reject(signal.reason as Error);
+      };
+      signal.addEventListener('abort', giveUp);
+      waiting.add(take);
+    });
 
   const giveUpPlace = () => {
-    const next = waiting.shift();
-    if (next) next();
-    else lent--;
-    settleDrain();
-  };
-
-  const settleDrain = () => {
+    const [next] = waiting;
+    if (next) {
+      waiting.delete(next);
+      next();
+    } else lent--;
     if (draining && lent === 0) drained.resolve();
   };
 
   const keep = (connection: Connection) => {
-    const entry = { connection, timer: undefined as ReturnType<typeof setTimeout> | undefined };
-    if (idleMs !== undefined) {
-      entry.timer = setTimeout(() => {
-        idle.splice(idle.indexOf(entry), 1);
-        connection.close();
-      }, idleMs);
-      // In Node the timer must not keep the process alive; elsewhere a timer is a number.
-      (entry.timer as { unref?: () => void }).unref?.();
-    }
+    const expire = () => {
+      idle.splice(idle.indexOf(entry), 1);
+      void connection.close();
+    };
+    const timer = idleMs === undefined ? undefined : setTimeout(expire, idleMs);
+    // In Node the timer must not keep the process alive; elsewhere a timer is a number.
+    (timer as { unref?: () => void } | undefined)?.unref?.();
+    const entry = { connection, since: Date.now(), timer };
     idle.push(entry);
   };
 
   return {
-    async use(work) {
-      const connection = await acquire();
+    async acquire(signal, fresh) {
+      if (lent < max) lent++;
+      else await place(signal);
       try {
-        return await work(connection);
-      } finally {
-        await rollBack(connection);
-        release(connection);
+        const used = fresh ? undefined : takeIdle();
+        return { connection: used ?? open(), reused: used !== undefined };
+      } catch (error) {
+        giveUpPlace();
+        throw error;
+      }
+    },
+
+    release(connection, clean) {
+      const fit = clean && connection.usable && connection.transactionStatus === 'I';
+      if (!fit || (draining && waiting.size === 0)) {
+        void connection.close().then(giveUpPlace);
+      } else {
+        keep(connection);
+        giveUpPlace();
       }
     },
 
     drain() {
       draining = true;
-      for (let connection = takeIdle(); connection; connection = takeIdle()) connection.close();
-      settleDrain();
+      for (let connection = takeIdle(); connection; connection = takeIdle()) void connection.close();
+      if (lent === 0) drained.resolve();
       return drained.promise;
     },
   };
-}
-
-interface PoolsOptions extends Omit<PoolOptions, 'open'> {
-  /** Milliseconds until a connection must be usable. */
-  connectMs: number;
 }
 
 /** The pools of one lifetime, one for each address, each made when it is first needed. */
@@ -107,18 +114,18 @@ export interface Pools {
   drain(): Promise<void>;
 }
 
-export function createPools({ connectMs, ...options }: PoolsOptions): Pools {
+export function createPools(options: PoolOptions): Pools {
   const pools = new Map<ConnectionTarget, Pool>();
+  let draining = false;
   return {
     get(transport, target) {
-      let pool = pools.get(target);
-      if (!pool) {
-        pool = createPool({ ...options, open: () => transport.open(target, connectMs) });
-        pools.set(target, pool);
-      }
+      const pool = pools.get(target) ?? createPool(() => transport.open(target, options.connectMs), options);
+      pools.set(target, pool);
+      if (draining) void pool.drain();
       return pool;
     },
     async drain() {
+      draining = true;
       await Promise.all([...pools.values()].map((pool) => pool.drain()));
     },
   };

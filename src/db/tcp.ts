@@ -1,6 +1,6 @@
 import pg from 'pg';
 import type { SocketTransport } from './transport.ts';
-import { openConnection, type WireProtocol } from './wire.ts';
+import { openConnection } from './wire.ts';
 
 /**
  * Plain TCP through `pg`: for Hyperdrive, for private networks, and by choice. TLS with a verified certificate everywhere but
@@ -9,16 +9,14 @@ import { openConnection, type WireProtocol } from './wire.ts';
 export function tcp(): SocketTransport {
   return {
     name: 'tcp',
-    open(target, connectMs) {
-      const { user, password, host, port, database, provider } = target;
+    open({ user, password, host, port, database, provider }, connectMs) {
       const ssl = provider !== 'local' && { rejectUnauthorized: true };
-      // `pg` declares neither of these two, and would take more than the URL says from the PG… variables of the environment.
-      const client = new pg.Client({ user, password, host, port, database, ssl }) as pg.Client & {
-        connection: WireProtocol;
-        getStartupConf: () => Record<string, string>;
+      const createClient = () => {
+        // `pg` does not declare this, and would take more than the URL says from the PG… variables of the environment.
+        const getStartupConf = () => ({ user, database });
+        return Object.assign(new pg.Client({ user, password, host, port, database, ssl }), { getStartupConf });
       };
-      client.getStartupConf = () => ({ user, database });
-      return openConnection(client, client.connection, 'tcp', connectMs);
+      return openConnection(createClient, 'tcp', { host, port, connectMs });
     },
   };
 }

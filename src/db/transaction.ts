@@ -1,17 +1,37 @@
+import { abortable } from './deadline.ts';
 import { DatabaseError } from './error.ts';
-import type { Connection, Statement, StatementResult, TransactionOptions } from './transport.ts';
+import type { Lease } from './lease.ts';
+import type { Statement, StatementResult, TransactionOptions } from './transport.ts';
 
-/** What runs inside a transaction, or inside one of its savepoints. */
-export interface TransactionScope {
-  /** Sends statements in one flight; BEGIN and savepoints still unsent ride in front. One round trip. */
-  run: (statements: readonly Statement[]) => Promise<StatementResult[]>;
-  /** Runs `body` under a savepoint: when it throws, only what it did is undone. Costs no round trip of its own. */
-  savepoint<T>(body: (scope: TransactionScope) => Promise<T>): Promise<T>;
+export interface TransactionSettings extends TransactionOptions {
+  /** Milliseconds that the server allows each statement. */
+  statementMs: number;
+}
+
+/** Where statements run: on their own, inside a transaction or one of its savepoints, or on a session's connection. */
+export interface Scope {
+  run: (statement: Statement) => Promise<StatementResult>;
+  /** Runs statements as one transaction, or as a part of the one at hand. One round trip. */
+  batch(statements: readonly Statement[], options: TransactionOptions): Promise<StatementResult[]>;
+  /** Inside a transaction: a savepoint, which costs no round trip of its own. */
+  transaction<T>(options: TransactionOptions, body: (scope: Scope) => Promise<T>): Promise<T>;
+}
+
+/** Runs statements as one transaction in one flight: one round trip. */
+export async function runBatch(lease: Lease, settings: TransactionSettings, statements: readonly Statement[]) {
+  const prologue = begin(settings);
+  const flight = [...prologue, ...statements, command('commit')];
+  try {
+    return (await committing(settings, () => lease.send(flight))).slice(prologue.length, -1);
+  } catch (error) {
+    await rollBack(lease);
+    throw error;
+  }
 }
 
 /**
- * Runs `body` in a transaction on a connection: N + 1 round trips for N flights, none when it sends nothing. When `body`
- * throws, the transaction is rolled back and that error is the one thrown.
+ * Runs `body` in a transaction: N + 1 round trips for N flights, none when it sends nothing. When `body` throws, the
+ * transaction is rolled back and that error is the one thrown.
  *
  * BEGIN is one of the messages in front of the first statement, behind the same Sync: should it fail, the server skips the
  * statement. Sent as a query of its own, a failed BEGIN would let the statement behind it commit by itself.
@@ -20,12 +40,12 @@ export interface TransactionScope {
  *   caught inside `body`, because PostgreSQL then answers COMMIT with a rollback
  */
 export async function runTransaction<T>(
-  connection: Connection,
-  options: TransactionOptions,
-  body: (scope: TransactionScope) => Promise<T>,
+  lease: Lease,
+  settings: TransactionSettings,
+  body: (scope: Scope) => Promise<T>,
 ): Promise<T> {
   /** What rides in front of the next flight. */
-  let prologue: Statement[] = [begin(options)];
+  let riding = begin(settings);
   let begun = false;
   let ended = false;
   /** Savepoints open now. They are a stack: only the innermost scope may be used. */
@@ -34,67 +54,61 @@ export async function runTransaction<T>(
   let firstError: unknown;
   let tail: Promise<unknown> = Promise.resolve();
 
-  const refuse = (level: number): DatabaseError | undefined => {
-    if (ended || level > depth) return misuse('The transaction has ended: await every query inside its callback.');
-    if (level < depth) {
-      return misuse('A nested transaction is open: use its own tx inside it, and await one before the next begins.');
-    }
-    return undefined;
+  const refuse = (level: number) => {
+    if (ended || level > depth) throw misuse('The transaction has ended: await every query inside its callback.');
+    if (level === depth) return;
+    throw misuse('A nested transaction is open: use its own tx inside it, and await one before the next begins.');
   };
 
   /** Whether a statement has failed, and nothing that waits to be sent undoes it. */
-  const failed = () =>
-    connection.transactionStatus === 'E' && !prologue.some(({ text }) => text.startsWith('rollback to'));
-
-  const send = (statements: readonly Statement[]): Promise<StatementResult[]> => {
-    const flight = [...prologue, ...statements];
-    const skip = prologue.length;
-    const first = !begun;
-    prologue = [];
-    begun = true;
-    pending++;
-    const result = tail.then(async () => {
-      // Behind a BEGIN that failed, or a COMMIT sent by hand, a statement would commit by itself.
-      if (!first && connection.transactionStatus === 'I') throw noLongerOpen(firstError);
-      return (await connection.send(flight)).slice(skip);
-    });
-    tail = result.then(
-      () => pending--,
-      (error: unknown) => {
-        pending--;
-        firstError ??= error;
-      },
-    );
-    return result;
+  const failed = () => lease.transactionStatus === 'E' && !riding.some(({ text }) => text.startsWith('rollback to'));
+  const assertOpen = () => {
+    if (lease.usable && lease.transactionStatus === 'I') throw noLongerOpen(firstError);
   };
 
-  const scopeAt = (level: number): TransactionScope => ({
-    async run(statements) {
-      const refusal = refuse(level);
-      if (refusal) throw refusal;
-      return send(statements);
-    },
+  const send = async (level: number, statements: readonly Statement[]): Promise<StatementResult[]> => {
+    refuse(level);
+    const skip = riding.length;
+    const flight = [...riding, ...statements];
+    const first = !begun;
+    riding = [];
+    begun = true;
+    pending++;
+    const results = tail.then(() => {
+      // Behind a BEGIN that failed, or a COMMIT sent by hand, a statement would commit by itself.
+      if (!first) assertOpen();
+      return lease.send(flight);
+    });
+    tail = results.catch((error: unknown) => (firstError ??= error)).finally(() => pending--);
+    return (await results).slice(skip);
+  };
 
-    async savepoint(nested) {
-      const refusal = refuse(level);
-      if (refusal) throw refusal;
+  const scopeAt = (level: number): Scope => ({
+    run: async (statement) => only(await send(level, [statement])),
+    batch: (statements) => send(level, statements),
+
+    async transaction(_options, nested) {
+      refuse(level);
       if (failed()) throw rolledBack('transaction', firstError);
       const name = `savepoint_${level + 1}`;
       const mark = command(`savepoint ${name}`);
-      prologue.push(mark);
+      riding = [...riding, mark];
       depth++;
-      const sent = () => !prologue.includes(mark);
+      /** Ends the savepoint: by `commands` if it was ever sent, else by not sending it. */
+      const close = (commands: Statement[]) => {
+        const unsent = riding.indexOf(mark);
+        riding = unsent === -1 ? commands : riding.slice(0, unsent);
+      };
+      const release = command(`release savepoint ${name}`);
       try {
         const value = await nested(scopeAt(depth));
         await tail;
         if (failed()) throw rolledBack('nested transaction', firstError);
-        prologue = sent() ? [...prologue, command(`release savepoint ${name}`)] : withoutLast(prologue, mark);
+        close([...riding, release]);
         return value;
       } catch (error) {
         await tail;
-        prologue = sent()
-          ? [command(`rollback to savepoint ${name}`), command(`release savepoint ${name}`)]
-          : withoutLast(prologue, mark);
+        close([command(`rollback to savepoint ${name}`), release]);
         throw error;
       } finally {
         depth--;
@@ -103,81 +117,95 @@ export async function runTransaction<T>(
   });
 
   try {
-    const value = await body(scopeAt(0));
-    if (depth > 0 || pending > 0) {
-      throw misuse('The transaction ended with queries unawaited, and was rolled back.');
-    }
+    const value = await abortable(lease.signal, body(scopeAt(0)));
+    if (depth > 0 || pending > 0) throw misuse('The transaction ended with queries unawaited, and was rolled back.');
     ended = true;
     if (begun) {
-      if (connection.usable && connection.transactionStatus === 'I') throw noLongerOpen(firstError);
+      assertOpen();
       if (failed()) throw rolledBack('transaction', firstError);
-      const results = await sendCommit(connection, [...prologue, command('commit')]);
+      const results = await committing(settings, () => lease.send([...riding, command('commit')]));
       if (results.at(-1)?.command !== 'COMMIT') throw rolledBack('transaction', firstError);
     }
     return value;
   } catch (error) {
     ended = true;
     await tail;
-    await rollBack(connection);
+    await rollBack(lease);
     throw error;
   }
 }
 
-/** Runs statements as one transaction in one flight: one round trip. */
-export async function runBatch(
-  connection: Connection,
-  statements: readonly Statement[],
-  options: TransactionOptions,
-): Promise<StatementResult[]> {
+/** Sends what ends in COMMIT. Without the server's answer nobody knows whether it took effect. */
+export async function committing<T>({ accessMode }: TransactionOptions, send: () => Promise<T>): Promise<T> {
   try {
-    return (await sendCommit(connection, [begin(options), ...statements, command('commit')])).slice(1, -1);
+    return await send();
   } catch (error) {
-    await rollBack(connection);
-    throw error;
+    if (!(error instanceof DatabaseError) || error.retryable || accessMode === 'read only') throw error;
+    const { code, kind, transport } = error;
+    // Told nothing, or told that the connection or the server goes down (SQLSTATE classes 08 and 57P).
+    const silent = code === undefined && (kind === 'connection' || kind === 'timeout' || kind === 'unavailable');
+    if (!silent && !/^(08|57P)/.test(code ?? '')) throw error;
+    const message = 'The answer to COMMIT did not come: whether it took effect is not known.';
+    throw new DatabaseError(message, { kind: 'outcome-unknown', transport, cause: error });
   }
 }
 
-/** Leaves the connection outside any transaction, or closed. Never throws: the first error is the one that matters. */
-export async function rollBack(connection: Connection): Promise<void> {
-  if (!connection.usable || connection.transactionStatus === 'I') return;
-  try {
-    await connection.send([command('rollback')]);
-  } catch {
-    connection.close();
-  }
+/** Leaves the connection outside any transaction, if it can. Never throws: the first error is the one that matters. */
+async function rollBack(lease: Lease): Promise<void> {
+  const open = lease.transactionStatus === 'T' || lease.transactionStatus === 'E';
+  if (lease.usable && open) await lease.send([command('rollback')]).catch(() => {});
 }
 
-/** Sends a flight that ends in COMMIT. When the connection breaks before the answer, nobody knows whether it took effect. */
-async function sendCommit(connection: Connection, flight: readonly Statement[]): Promise<StatementResult[]> {
+/**
+ * Runs `body` on one connection that keeps its state: statements one by one, or a transaction, but not both at once. What is
+ * left of its state, such as an advisory lock, is gone when this resolves.
+ */
+export async function runSession<T>(lease: Lease, statementMs: number, body: (scope: Scope) => Promise<T>): Promise<T> {
+  let open = false;
+  const assertFree = () => {
+    if (open) throw misuse('A transaction is open on this session: use its tx, and await it before anything else.');
+  };
+  const exclusively = async <R>(work: () => Promise<R>): Promise<R> => {
+    assertFree();
+    open = true;
+    return work().finally(() => (open = false));
+  };
   try {
-    return await connection.send(flight);
-  } catch (error) {
-    // An answer, a refusal to log in, or a flight that never left: then it is known that nothing was committed.
-    const known = error instanceof DatabaseError && (error.retryable || error.kind === 'auth');
-    if (connection.usable || known) throw error;
-    throw new DatabaseError('The connection broke after COMMIT was sent: whether it took effect is not known.', {
-      kind: 'outcome-unknown',
-      transport: error instanceof DatabaseError ? error.transport : undefined,
-      cause: error,
+    return await body({
+      async run(statement) {
+        assertFree();
+        return only(await lease.send([statement]));
+      },
+      batch: (statements, options) => exclusively(() => runBatch(lease, { ...options, statementMs }, statements)),
+      transaction: (options, nested) => exclusively(() => runTransaction(lease, { ...options, statementMs }, nested)),
     });
+  } finally {
+    await rollBack(lease);
+    // Closing would do it, too, but later than the next one may ask for the lock.
+    if (lease.usable && lease.transactionStatus === 'I') await lease.send([command('discard all')]).catch(() => {});
   }
 }
 
-/** Takes off a savepoint that was never sent, with what nested ones left behind it. */
-function withoutLast(prologue: readonly Statement[], mark: Statement): Statement[] {
-  return prologue.slice(0, prologue.indexOf(mark));
-}
-
-export function command(text: string): Statement {
+function command(text: string): Statement {
   return { text, params: [] };
 }
 
-function begin({ isolationLevel, accessMode, deferrable }: TransactionOptions): Statement {
+function begin({ isolationLevel, accessMode, deferrable, statementMs }: TransactionSettings): Statement[] {
   const words = ['begin'];
   if (isolationLevel) words.push(`isolation level ${isolationLevel}`);
   if (accessMode) words.push(accessMode);
   if (deferrable !== undefined) words.push(deferrable ? 'deferrable' : 'not deferrable');
-  return command(words.join(' '));
+  return [command(words.join(' ')), statementLimit(statementMs)];
+}
+
+/** Keeps a deadline where no client and no proxy is needed for it: in the server, until the transaction's end. */
+export function statementLimit(statementMs: number): Statement {
+  return command(`set local statement_timeout = ${Math.ceil(statementMs)}`);
+}
+
+export function only([result]: StatementResult[]): StatementResult {
+  if (!result) throw new Error('a statement without a result');
+  return result;
 }
 
 function noLongerOpen(cause: unknown): DatabaseError {
@@ -185,41 +213,10 @@ function noLongerOpen(cause: unknown): DatabaseError {
 }
 
 function rolledBack(what: string, cause: unknown): DatabaseError {
-  return misuse(
-    `The ${what} was rolled back: a statement in it failed and the error was caught. Run what may fail in a nested transaction of its own.`,
-    cause,
-  );
+  const remedy = 'Run what may fail in a nested transaction of its own.';
+  return misuse(`The ${what} was rolled back: a statement in it failed and the error was caught. ${remedy}`, cause);
 }
 
 function misuse(message: string, cause?: unknown): DatabaseError {
   return new DatabaseError(message, { kind: 'query', cause });
-}
-
-/** One connection that keeps its state: statements one by one, or a transaction, but not both at once. */
-export interface SessionScope {
-  run: (statements: readonly Statement[]) => Promise<StatementResult[]>;
-  batch(statements: readonly Statement[], options: TransactionOptions): Promise<StatementResult[]>;
-  transaction<T>(options: TransactionOptions, body: (scope: TransactionScope) => Promise<T>): Promise<T>;
-}
-
-export function createSessionScope(connection: Connection): SessionScope {
-  let open = false;
-  const whileFree = async <T>(work: () => Promise<T>): Promise<T> => {
-    if (open) throw misuse('A transaction is open on this session: use its tx, and await it before anything else.');
-    return work();
-  };
-  const exclusively = <T>(work: () => Promise<T>): Promise<T> =>
-    whileFree(async () => {
-      open = true;
-      try {
-        return await work();
-      } finally {
-        open = false;
-      }
-    });
-  return {
-    run: (statements) => whileFree(() => connection.send(statements)),
-    batch: (statements, options) => exclusively(() => runBatch(connection, statements, options)),
-    transaction: (options, body) => exclusively(() => runTransaction(connection, options, body)),
-  };
 }

@@ -22,14 +22,6 @@ export interface TransactionOptions {
   deferrable?: boolean | undefined;
 }
 
-/** Deadlines in milliseconds; what passes one fails with kind `timeout`. */
-export interface Timeouts {
-  /** Until a socket is usable: connection, TLS and authentication. */
-  connectMs: number;
-  /** For an HTTP request, connection included. */
-  httpMs: number;
-}
-
 /** One request for each call, and no state between them. */
 export interface HttpTransport {
   readonly name: 'http';
@@ -54,22 +46,23 @@ export interface SocketTransport {
   open(target: ConnectionTarget, connectMs: number): Connection;
 }
 
-export type NotificationListener = (channel: string, payload: string) => void;
-
 export interface Connection {
   /**
    * Sends statements in one flight, ended by one Sync: one round trip, whatever their number. When one fails, the server
    * skips those behind it. Settles when the server is ready for the next flight; flights wait for each other.
    */
-  send: (statements: readonly Statement[]) => Promise<StatementResult[]>;
+  send(statements: readonly Statement[]): Promise<StatementResult[]>;
   /** As the server last said: `I` idle, `T` in a transaction, `E` in a failed one. */
   readonly transactionStatus: 'I' | 'T' | 'E';
   /** False once the connection has failed or was closed. */
   readonly usable: boolean;
-  /** @returns what ends it */
-  onNotification(listener: NotificationListener): () => void;
-  /** Ends the connection; what still waits for an answer fails. Idempotent. */
-  close(): void;
+  /** Called for every notification of a channel that the connection listens to. */
+  onNotification: ((channel: string, payload: string) => void) | undefined;
+  /**
+   * Ends the connection; what waits for an answer fails with `reason`, and is stopped on the server. Idempotent.
+   * @returns settles when the server has been told to stop
+   */
+  close(reason?: unknown): Promise<void>;
 }
 
 /** The transports that an entry puts into its bundle. */

@@ -3,29 +3,30 @@ import { webSocketAddress } from './endpoints.ts';
 import type { SocketTransport } from './transport.ts';
 import { openConnection } from './wire.ts';
 
-interface WebSocketOptions {
-  /** The driver's client, or one that extends it: `fast/` has one that logs in with less work. */
-  Client?: typeof DriverClient;
-}
-
-/** The Neon driver's WebSocket mode: one PostgreSQL connection a socket. */
-export function neonWebSocket({ Client = DriverClient }: WebSocketOptions = {}): SocketTransport {
+/**
+ * The Neon driver's WebSocket mode: one PostgreSQL connection a socket.
+ * @param Client the driver's, or one that extends it: `fast/` has one that logs in with less work
+ */
+export function neonWebSocket({ Client = DriverClient } = {}): SocketTransport {
   return {
     name: 'websocket',
     open(target, connectMs) {
-      const { user, password, host, port, database, provider } = target;
-      const client = new Client({ user, password, host, port, database });
-      // What the URL says and nothing else: the driver would add PGOPTIONS and the like from the environment.
-      client.getStartupConf = () => ({ user, database });
-      // Options of this client alone: the driver's global ones stay as they are for everybody else.
-      const { neonConfig } = client;
-      neonConfig.wsProxy = () => webSocketAddress(target);
-      neonConfig.useSecureWebSocket = provider !== 'local';
-      neonConfig.webSocketConstructor = GatheringWebSocket;
-      neonConfig.coalesceWrites = false;
-      // Only where the other end asks for a cleartext password (inside TLS) can it be sent ahead; PlanetScale asks for SCRAM.
-      neonConfig.pipelineConnect = provider === 'planetscale' ? false : 'password';
-      return openConnection(client, client.connection, 'websocket', connectMs);
+      const { user, password, host, port, database, provider, branch } = target;
+      const createClient = () => {
+        const client = new Client({ user, password, host, port, database, ssl: false });
+        // What the URL says and nothing else: the driver would add PGOPTIONS and the like from the environment.
+        client.getStartupConf = () => ({ user, database });
+        // Options of this client alone: the driver's global ones stay as they are for everybody else.
+        const { neonConfig } = client;
+        neonConfig.wsProxy = () => webSocketAddress(target);
+        neonConfig.useSecureWebSocket = provider !== 'local';
+        neonConfig.webSocketConstructor = GatheringWebSocket;
+        neonConfig.coalesceWrites = false;
+        // Only where the other end asks for a cleartext password (inside TLS) can it be sent ahead; PlanetScale asks for SCRAM.
+        neonConfig.pipelineConnect = branch === undefined ? 'password' : false;
+        return client;
+      };
+      return openConnection(createClient, 'websocket', { host, port, connectMs });
     },
   };
 }
@@ -36,7 +37,7 @@ export function neonWebSocket({ Client = DriverClient }: WebSocketOptions = {}):
  * acknowledgements, which cost forty.
  */
 class GatheringWebSocket extends WebSocket {
-  #gathered: Uint8Array[] = [];
+  #gathered: Uint8Array<ArrayBuffer>[] = [];
 
   override send(data: Uint8Array<ArrayBuffer>): void {
     this.#gathered.push(data);

@@ -1,30 +1,48 @@
 import { DatabaseError, type TransportName, toDatabaseError } from './error.ts';
-import type { Connection, NotificationListener, Statement, StatementResult } from './transport.ts';
+import type { Connection, Statement, StatementResult } from './transport.ts';
 
 /** What this file needs of a client: the Neon driver's `Client` and `pg`'s both have it. */
 export interface WireClient {
+  /** A `WireProtocol`, of which their types declare a part. */
+  connection: object;
   connect(): Promise<unknown>;
   end(): Promise<void>;
-  query(submittable: { submit: (connection: WireProtocol) => void }): unknown;
+  query(flight: { submit: (protocol: WireProtocol) => void }): unknown;
   on(event: 'error', listener: (error: Error) => void): unknown;
   on(event: 'end', listener: () => void): unknown;
-  on(
-    event: 'notification',
-    listener: (notification: { channel: string; payload?: string | undefined }) => void,
-  ): unknown;
+  on(event: 'notification', listener: (message: { channel: string; payload?: string | undefined }) => void): unknown;
 }
 
-/** The extended query protocol, as the clients' `connection` writes it. */
-export interface WireProtocol {
+/** PostgreSQL's protocol, message by message, as the clients' `connection` reads and writes it. */
+interface WireProtocol {
   /** Corked, what is written in one go leaves in one packet. The Neon driver's stream cannot, and gathers by itself. */
   stream: { cork?(): void; uncork?(): void; destroy(): void };
+  ssl: unknown;
+  connect(port: number, host: string): void;
+  requestSsl(): void;
+  cancel(processID: number, secretKey: number): void;
   parse(message: { name: string; text: string; types: never[] }, more: boolean): void;
   bind(message: { values: (string | null)[] }, more: boolean): void;
   describe(message: { type: 'P'; name: string }, more: boolean): void;
   execute(message: object, more: boolean): void;
   sync(): void;
+  on(event: 'connect' | 'sslconnect' | 'end' | 'error', listener: () => void): unknown;
+  on(event: 'backendKeyData', listener: (key: BackendKey) => void): unknown;
   on(event: 'readyForQuery', listener: (message: { status: 'I' | 'T' | 'E' }) => void): unknown;
   on(event: 'errorMessage', listener: (error: Error & { severity?: string | undefined }) => void): unknown;
+}
+
+/** By which the server knows whose statement a CancelRequest means. */
+interface BackendKey {
+  processID: number;
+  secretKey: number;
+}
+
+interface Address {
+  host: string;
+  port: number;
+  /** Milliseconds for everything until a connection is usable. */
+  connectMs: number;
 }
 
 /**
@@ -33,36 +51,45 @@ export interface WireProtocol {
  * client allows it.
  */
 export function openConnection(
-  client: WireClient,
-  protocol: WireProtocol,
+  createClient: () => WireClient,
   transport: TransportName,
-  connectMs: number,
+  { host, port, connectMs }: Address,
 ): Connection {
+  const client = createClient();
+  const protocol = client.connection as WireProtocol;
   const waiting: Flight[] = [];
-  const listeners = new Set<NotificationListener>();
   let current: Flight | undefined;
-  let started = false;
+  let backendKey: BackendKey | undefined;
   let transactionStatus: 'I' | 'T' | 'E' = 'I';
+  let started = false;
   let failure: unknown;
   /** Whether the server answered the start-up with an error: then nothing that was sent with it has run. */
   let refused = false;
-  let closed = false;
-
-  const usable = () => failure === undefined && !closed;
+  let closing: Promise<void> | undefined;
 
   const submitNext = () => {
     current = waiting.shift();
     if (current) client.query(current);
   };
 
-  const fail = (error: unknown) => {
+  const fail = (reason: unknown) => {
     clearTimeout(timer);
-    failure ??= error ?? new Error('the connection was closed');
-    const lost = current ? [current, ...waiting] : [...waiting];
+    failure ??= reason ?? new Error('the connection was closed');
+    for (const flight of current ? [current, ...waiting.splice(0)] : waiting.splice(0)) flight.fail(failure, refused);
     current = undefined;
-    waiting.length = 0;
-    for (const flight of lost) flight.fail(failure, refused);
   };
+
+  /** Asks the server, over a connection of its own, to stop what runs on this one. Settles when it has been asked. */
+  const cancel = ({ processID, secretKey }: BackendKey) =>
+    new Promise<void>((resolve) => {
+      const other = createClient().connection as WireProtocol;
+      const giveUp = setTimeout(() => other.stream.destroy(), connectMs);
+      const request = () => other.cancel(processID, secretKey);
+      other.on('connect', () => (other.ssl ? other.requestSsl() : request()));
+      other.on('sslconnect', request);
+      for (const event of ['end', 'error'] as const) other.on(event, () => resolve(clearTimeout(giveUp)));
+      other.connect(port, host);
+    });
 
   // Unlike the clients' own timer, this one covers authentication, too.
   const timer = setTimeout(() => {
@@ -73,20 +100,19 @@ export function openConnection(
 
   client.on('error', fail);
   client.on('end', () => fail(undefined));
-  client.on('notification', ({ channel, payload }) => {
-    for (const listener of listeners) listener(channel, payload ?? '');
-  });
+  client.on('notification', ({ channel, payload }) => connection.onNotification?.(channel, payload ?? ''));
   client.connect().catch(fail);
+  protocol.on('backendKeyData', (key) => (backendKey = key));
   // Only now: connecting with a pipelined password removes every listener of this event.
   protocol.on('readyForQuery', ({ status }) => {
     transactionStatus = status;
-    if (!started) {
-      started = true; // this one ends the start-up, not a flight
-      clearTimeout(timer);
-      return;
+    clearTimeout(timer);
+    // The first one ends the start-up, the others a flight each.
+    if (started) {
+      current?.settle();
+      submitNext();
     }
-    current?.settle();
-    submitNext();
+    started = true;
   });
   // A refused log-in, a server shutting down: nothing else will come.
   protocol.on('errorMessage', (error) => {
@@ -95,130 +121,96 @@ export function openConnection(
     fail(error);
   });
 
-  return {
+  const connection: Connection = {
     send(statements) {
-      if (!usable()) {
-        const reason = failure ?? new Error('the connection was closed');
-        return Promise.reject(toDatabaseError(reason, transport, false));
-      }
-      return new Promise((resolve, reject) => {
-        waiting.push(new Flight(statements, transport, resolve, reject));
-        if (current === undefined) submitNext();
-      });
+      if (failure !== undefined) return Promise.reject(toDatabaseError(failure, transport, false));
+      const flight = createFlight(statements, transport);
+      waiting.push(flight);
+      if (current === undefined) submitNext();
+      return flight.result;
     },
     get transactionStatus() {
       return transactionStatus;
     },
     get usable() {
-      return usable();
+      return failure === undefined;
     },
-    onNotification(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
-    close() {
-      if (closed) return;
-      closed = true;
-      // Settles never when the other end is gone: nobody waits for it.
-      client.end().catch(() => {});
-      fail(undefined);
+    onNotification: undefined,
+    close(reason) {
+      const running = current !== undefined && backendKey;
+      fail(reason);
+      // What runs is stopped before the socket goes: a proxy may forget the key together with the socket.
+      if (running) closing ??= cancel(running).then(() => protocol.stream.destroy());
+      // Ending settles never when the other end is gone: nobody waits for it.
+      else if (!closing) client.end().catch(() => {});
+      return (closing ??= Promise.resolve());
     },
   };
+  return connection;
 }
+
+type Flight = ReturnType<typeof createFlight>;
 
 /**
  * Statements that go out behind one Sync. The clients hand it the server's messages one by one; it settles when the server
  * is ready again, so that whoever waited finds the transaction's status decided.
  */
-class Flight {
-  readonly #statements: readonly Statement[];
-  readonly #transport: TransportName;
-  readonly #resolve: (results: StatementResult[]) => void;
-  readonly #reject: (error: DatabaseError) => void;
-  readonly #results: StatementResult[] = [];
-  #fields: StatementResult['fields'] = [];
-  #rows: StatementResult['rows'] = [];
-  #submitted = false;
-  #error: unknown;
+function createFlight(statements: readonly Statement[], transport: TransportName) {
+  const { promise, resolve, reject } = Promise.withResolvers<StatementResult[]>();
+  const results: StatementResult[] = [];
+  let fields: StatementResult['fields'] = [];
+  let rows: StatementResult['rows'] = [];
+  let submitted = false;
+  let error: unknown;
 
-  constructor(
-    statements: readonly Statement[],
-    transport: TransportName,
-    resolve: (results: StatementResult[]) => void,
-    reject: (error: DatabaseError) => void,
-  ) {
-    this.#statements = statements;
-    this.#transport = transport;
-    this.#resolve = resolve;
-    this.#reject = reject;
-  }
-
-  submit(protocol: WireProtocol): void {
-    this.#submitted = true;
-    protocol.stream.cork?.();
-    for (const { text, params } of this.#statements) {
-      protocol.parse({ name: '', text, types: [] }, true);
-      protocol.bind({ values: [...params] }, true);
-      protocol.describe({ type: 'P', name: '' }, true);
-      protocol.execute({}, true);
-    }
-    protocol.sync();
-    protocol.stream.uncork?.();
-  }
-
-  settle(): void {
-    if (this.#error === undefined) this.#resolve(this.#results);
-    else this.#reject(toDatabaseError(this.#error, this.#transport, true));
-  }
-
-  /** The connection broke: what the server said before is the better explanation, if it said anything. */
-  fail(error: unknown, refused: boolean): void {
-    this.#reject(toDatabaseError(this.#error ?? error, this.#transport, this.#submitted && !refused));
-  }
-
-  handleRowDescription({ fields }: { fields: StatementResult['fields'] }): void {
-    this.#fields = fields;
-  }
-
-  handleDataRow({ fields }: { fields: (string | null)[] }): void {
-    this.#rows.push(fields);
-  }
-
-  handleCommandComplete({ text }: { text: string }): void {
-    this.#complete(text);
-  }
-
-  handleEmptyQuery(): void {
-    this.#complete('');
-  }
-
-  handleError(error: unknown): void {
-    this.#error ??= error;
-  }
-
-  // A COPY inside the extended protocol swallows the Sync: the connection cannot be used after it.
-  handleCopyInResponse(protocol: WireProtocol): void {
-    this.#error = new DatabaseError('COPY is not supported here: use INSERT, or a tool such as psql', {
-      kind: 'query',
-      transport: this.#transport,
-    });
-    protocol.stream.destroy();
-  }
-
-  handleCopyData(): void {}
-  handlePortalSuspended(): void {}
-  handleReadyForQuery(): void {}
-
-  #complete(tag: string): void {
+  const complete = (tag: string) => {
     const [command = ''] = tag.split(' ');
     const count = /\d+$/.exec(tag)?.[0];
-    this.#results.push({
-      command,
-      rowCount: count === undefined ? null : Number(count),
-      fields: this.#fields,
-      rows: this.#rows,
-    });
-    this.#fields = [];
-    this.#rows = [];
-  }
+    results.push({ command, rowCount: count === undefined ? null : Number(count), fields, rows });
+    fields = [];
+    rows = [];
+  };
+
+  return {
+    result: promise,
+
+    submit(protocol: WireProtocol) {
+      submitted = true;
+      protocol.stream.cork?.();
+      for (const { text, params } of statements) {
+        protocol.parse({ name: '', text, types: [] }, true);
+        protocol.bind({ values: [...params] }, true);
+        protocol.describe({ type: 'P', name: '' }, true);
+        protocol.execute({}, true);
+      }
+      protocol.sync();
+      protocol.stream.uncork?.();
+    },
+
+    settle() {
+      if (error === undefined) resolve(results);
+      else reject(toDatabaseError(error, transport, true));
+    },
+
+    /** The connection broke: what the server said before is the better explanation, if it said anything. */
+    fail(reason: unknown, refused: boolean) {
+      reject(toDatabaseError(error ?? reason, transport, submitted && !refused));
+    },
+
+    handleRowDescription: (message: { fields: StatementResult['fields'] }) => (fields = message.fields),
+    handleDataRow: (message: { fields: (string | null)[] }) => rows.push(message.fields),
+    handleCommandComplete: ({ text }: { text: string }) => complete(text),
+    handleEmptyQuery: () => complete(''),
+    handleError: (thrown: unknown) => (error ??= thrown),
+    handleReadyForQuery: () => {},
+
+    // A COPY inside the extended protocol swallows the Sync: the connection cannot be used after it.
+    handleCopyInResponse(protocol: WireProtocol) {
+      const message = 'COPY is not supported here: use INSERT, or a tool such as psql';
+      error = new DatabaseError(message, { kind: 'query', transport });
+      protocol.stream.destroy();
+    },
+    handleCopyData: () => {},
+    handlePortalSuspended: () => {},
+  };
 }

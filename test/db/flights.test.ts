@@ -55,6 +55,8 @@ async function sent(work: () => Promise<unknown>, cold: boolean): Promise<string
 /** Parse, Bind, Describe, Execute. */
 const STATEMENT = 'PBDE';
 /** The driver writes a Flush in front of each Sync. */
+/** BEGIN, and the statement's time limit. */
+const BEGIN = STATEMENT.repeat(2);
 const SYNC = 'HS';
 
 describe('over the WebSocket', () => {
@@ -73,7 +75,7 @@ describe('over the WebSocket', () => {
 
   it('start-up, password, BEGIN and the first statement leave in one frame, COMMIT in another', async () => {
     const work = () => database.transaction((tx) => tx.execute(sql`select 1`));
-    expect(await sent(work, true)).toEqual([`-p${STATEMENT}${STATEMENT}${SYNC}`, `${STATEMENT}${SYNC}`]);
+    expect(await sent(work, true)).toEqual([`-p${BEGIN}${STATEMENT}${SYNC}`, `${STATEMENT}${SYNC}`]);
   });
 
   it('a warm transaction of three statements takes four frames', async () => {
@@ -82,7 +84,7 @@ describe('over the WebSocket', () => {
         for (let i = 0; i < 3; i++) await tx.execute(sql`select ${i}::int`);
       });
     expect(await sent(work, false)).toEqual([
-      `${STATEMENT}${STATEMENT}${SYNC}`,
+      `${BEGIN}${STATEMENT}${SYNC}`,
       `${STATEMENT}${SYNC}`,
       `${STATEMENT}${SYNC}`,
       `${STATEMENT}${SYNC}`,
@@ -95,7 +97,7 @@ describe('over the WebSocket', () => {
         tx.transaction((inner) => inner.batch([inner.execute(sql`select 1`), inner.execute(sql`select 2`)])),
       );
     expect(await sent(work, false)).toEqual([
-      `${STATEMENT.repeat(4)}${SYNC}`, // BEGIN, SAVEPOINT and the two
+      `${BEGIN}${STATEMENT.repeat(3)}${SYNC}`, // SAVEPOINT and the two
       `${STATEMENT.repeat(2)}${SYNC}`, // RELEASE and COMMIT
     ]);
   });

@@ -70,7 +70,7 @@ async function untilGone(port: number): Promise<void> {
 }
 
 describe.skipIf(process.platform === 'win32')('npm run dev', () => {
-  it('serves the app, says how to use it, logs each request, and stops cleanly', { timeout: 30_000 }, async () => {
+  it('serves the app, says how to use it, logs each request, and stops cleanly', async () => {
     const port = await anyFreePort();
     const dev = startDev('--port', String(port));
     const url = await ready(dev);
@@ -98,7 +98,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     await untilGone(port);
   });
 
-  it('stops once and in order at Ctrl-C, which reaches npm and the script alike', { timeout: 30_000 }, async () => {
+  it('stops once and in order at Ctrl-C, which reaches npm and the script alike', async () => {
     const port = await anyFreePort();
     const dev = startDev('--port', String(port));
     await ready(dev);
@@ -109,7 +109,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     await untilGone(port);
   });
 
-  it('leaves nothing behind when it is killed, and recovers', { timeout: 30_000 }, async () => {
+  it('leaves nothing behind when it is killed, and recovers', async () => {
     const port = await anyFreePort();
     const dev = startDev('--port', String(port));
     await ready(dev);
