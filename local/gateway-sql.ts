@@ -2,7 +2,9 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import pg from 'pg';
-import type { GatewayStats, Upstream } from './gateway.ts';
+import type { GatewayStats } from './gateway.ts';
+import { Refusal } from './gateway-login.ts';
+import type { Upstream } from './gateway-upstream.ts';
 import { IS_SUPERUSER, LOCAL_CLIENT, SUPERUSER_REFUSED } from './pg-client.ts';
 
 /** The default in Neon's proxy (`proxy/src/config.rs`), in bytes. */
@@ -57,7 +59,7 @@ class RequestError extends Error {
 }
 
 /** `POST /sql`: one query or a batch as one transaction, over a pool of connections that are reset between uses. */
-export function createSqlHandler(upstream: Upstream, stats: GatewayStats) {
+export function createSqlHandler(upstream: Upstream, stats: GatewayStats, roleOf: (user: string) => string) {
   const pools = new Map<string, pg.Pool>();
   const sockets = new Set<Socket>();
 
@@ -69,7 +71,7 @@ export function createSqlHandler(upstream: Upstream, stats: GatewayStats) {
       pool = new pg.Pool({
         ...LOCAL_CLIENT,
         ...upstream,
-        user,
+        user: roleOf(user),
         password,
         database,
         max: MAX_CONNECTIONS,
@@ -293,6 +295,8 @@ function describe(error: unknown): { status: number; body: object } {
     };
   }
   const nothing = Object.fromEntries(ERROR_FIELDS.map((name) => [name, null]));
+  if (error instanceof Refusal)
+    return { status: 400, body: { message: error.message, code: '', severity: '', ...nothing } };
   if (error instanceof RequestError) {
     return { status: error.status, body: { message: error.message, code: '', severity: '', ...nothing } };
   }

@@ -1,19 +1,19 @@
-import { createServer, type IncomingMessage } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
-import { WebSocketServer } from 'ws';
-import { createSqlHandler } from './gateway-sql.ts';
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { listen } from './gateway-listener.ts';
 import { relay } from './gateway-relay.ts';
+import { createRouter, type Provider } from './gateway-routes.ts';
+import { createSqlHandler } from './gateway-sql.ts';
+import type { Upstream } from './gateway-upstream.ts';
 
-/** Where the gateway sends everything: never to a host that a request names. */
-export interface Upstream {
-  host: string;
-  port: number;
-}
+export type { Upstream };
 
 export interface GatewayOptions {
   upstream: Upstream;
   /** 0 picks a free one. */
   port: number;
+  /** Whose proxy this one stands in for. Default: Neon's. */
+  provider?: Provider;
 }
 
 /** Counts since the start. */
@@ -40,50 +40,50 @@ const HOST = '127.0.0.1';
  * Any page in a browser can send requests to localhost, so a foreign `Origin` or `Host` is refused.
  * @throws {Error} with code EADDRINUSE when the port is taken
  */
-export async function startGateway({ upstream, port }: GatewayOptions): Promise<Gateway> {
+export async function startGateway({ upstream, port, provider = 'neon' }: GatewayOptions): Promise<Gateway> {
   const stats: GatewayStats = { requests: 0, batches: 0, sockets: 0, openSockets: 0 };
-  const sql = createSqlHandler(upstream, stats);
-  const server = createServer((request, response) => {
-    const refusal = refuse(request);
-    if (refusal) {
-      response.writeHead(403, { 'content-type': 'text/plain' }).end(refusal);
-      return;
-    }
-    sql.handle(request, response);
-  });
+  const router = createRouter(provider, upstream);
+  const sql = createSqlHandler(upstream, stats, (user) => router(user, 'direct').role);
+  const serve = (client: Duplex, authentication: 'cleartext' | 'pass') =>
+    void relay(client, { upstream, authentication, route: (user) => router(user, 'direct') });
 
-  const webSockets = new WebSocketServer({ noServer: true, perMessageDeflate: false });
-  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-    socket.on('error', () => socket.destroy());
-    const refusal = refuse(request);
-    if (refusal) {
-      socket.end(`HTTP/1.1 403 Forbidden\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n${refusal}`);
-      return;
-    }
-    webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+  const listener = await listen({
+    host: HOST,
+    port,
+    onRequest(request, response) {
+      const refusal = refuse(request);
+      if (refusal) response.writeHead(403, { 'content-type': 'text/plain' }).end(refusal);
+      else sql.handle(request, response);
+    },
+    refuseUpgrade(request) {
+      const reason = refuse(request);
+      if (reason) return { status: '403 Forbidden', reason };
+      if (provider === 'planetscale' && !addressOf(request)) {
+        return { status: '400 Bad Request', reason: 'Use /v2?address=host:port (wsProxy of the driver).\n' };
+      }
+      return undefined;
+    },
+    onWebSocket(stream) {
       stats.sockets++;
       stats.openSockets++;
-      webSocket.once('close', () => stats.openSockets--);
-      relay(webSocket, upstream);
-    });
-  });
-
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(port, HOST, resolve);
+      stream.once('close', () => stats.openSockets--);
+      serve(stream, provider === 'neon' ? 'cleartext' : 'pass');
+    },
+    onPostgres: (socket) => serve(socket, 'pass'),
   });
 
   let closing: Promise<void> | undefined;
   const close = async () => {
-    const closed = new Promise((resolve) => server.close(resolve));
-    for (const webSocket of webSockets.clients) webSocket.terminate();
-    server.closeAllConnections();
-    await Promise.all([closed, sql.close()]);
+    await Promise.all([listener.close(), sql.close()]);
   };
-  return {
-    port: (server.address() as AddressInfo).port,
-    stats: () => ({ ...stats }),
-    close: () => (closing ??= close()),
-  };
+  return { port: listener.port, stats: () => ({ ...stats }), close: () => (closing ??= close()) };
+}
+
+/** `host:port` behind PlanetScale's `/v2?address=`. It tells the route; nothing connects to it. */
+function addressOf({ url = '' }: IncomingMessage): string | undefined {
+  const { pathname, searchParams } = new URL(url, 'http://gateway');
+  const address = searchParams.get('address') ?? '';
+  return pathname === '/v2' && /^.+:\d+$/.test(address) ? address : undefined;
 }
 
 /** Why a request is not answered, if it is not. */

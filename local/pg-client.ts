@@ -6,7 +6,11 @@ import type pg from 'pg';
  */
 export const LOCAL_CLIENT = { ssl: false, options: ' ' } as const satisfies pg.ClientConfig;
 
-/** One row for a superuser's connection, none for anybody else's; whatever role the connection has taken on meanwhile. */
-export const IS_SUPERUSER = 'select from pg_catalog.pg_roles where rolname = session_user and rolsuper';
+/**
+ * One row for a superuser's connection, none for anybody else's; whatever role or search path the connection has taken on
+ * meanwhile.
+ */
+export const IS_SUPERUSER =
+  'select from pg_catalog.pg_roles where rolname operator(pg_catalog.=) session_user and rolsuper';
 
 export const SUPERUSER_REFUSED = 'superusers cannot log in through the gateway';

@@ -1,0 +1,148 @@
+import { Buffer } from 'node:buffer';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import pg from 'pg';
+import { CONNECT_DEADLINE, connectUpstream, type Upstream } from './gateway-upstream.ts';
+import { IS_SUPERUSER, LOCAL_CLIENT, SUPERUSER_REFUSED } from './pg-client.ts';
+import {
+  int32,
+  message,
+  type Parameters,
+  ProtocolError,
+  query,
+  readMessage,
+  startupMessage,
+  typeOf,
+} from './postgres-messages.ts';
+
+/** Why a client is not let in, as PostgreSQL would say it. */
+export class Refusal extends Error {
+  readonly code: string;
+  constructor(code: string, text: string) {
+    super(text);
+    this.code = code;
+  }
+}
+
+/** A connection to the server that is logged in and idle. */
+export interface LoggedIn {
+  socket: Socket;
+  /** What a client is to hear: AuthenticationOk, the server's parameters, the key, ReadyForQuery. */
+  greeting: Buffer;
+  /** The process id and the secret: what cancels a query. */
+  key: Buffer;
+}
+
+/** AuthenticationOk, and the requests that the client answers with a message of its own. */
+const OK = 0;
+const ASKING = new Set([3, 5, 10, 11]);
+
+/**
+ * Logs in with a password.
+ * @throws {pg.DatabaseError} what the server says
+ * @throws {Refusal} for a superuser
+ */
+export async function logIn(upstream: Upstream, parameters: Parameters, password: string): Promise<LoggedIn> {
+  const { host, port, tls = false } = upstream;
+  const { user = '', database = user } = parameters;
+  const client = new pg.Client({
+    ...LOCAL_CLIENT,
+    host,
+    port,
+    ssl: tls,
+    user,
+    database,
+    password,
+    connectionTimeoutMillis: CONNECT_DEADLINE,
+  });
+  client.on('error', () => {});
+  const { connection } = Object.assign(client as unknown as PgInternals, { getStartupConf: () => parameters });
+  const said: Buffer[] = [message('R', int32(OK))];
+  let key: Buffer = int32(0, 0);
+  connection.on('parameterStatus', ({ parameterName, parameterValue }) => {
+    said.push(message('S', `${parameterName}\0${parameterValue}\0`));
+  });
+  connection.on('backendKeyData', ({ processID, secretKey }) => {
+    key = int32(processID, secretKey);
+    said.push(message('K', key));
+  });
+  await client.connect();
+  const socket = connection.stream;
+  try {
+    if ((await client.query(IS_SUPERUSER)).rowCount !== 0) throw new Refusal('28000', SUPERUSER_REFUSED);
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+  socket.pause();
+  for (const event of ['data', 'end', 'close'] as const) socket.removeAllListeners(event);
+  said.push(message('Z', 'I'));
+  return { socket, greeting: Buffer.concat(said), key };
+}
+
+/** What `pg` does not declare. */
+interface PgInternals {
+  getStartupConf(): Parameters;
+  connection: {
+    stream: Socket;
+    on(event: 'parameterStatus', listener: (message: { parameterName: string; parameterValue: string }) => void): void;
+    on(event: 'backendKeyData', listener: (message: { processID: number; secretKey: number }) => void): void;
+  };
+}
+
+/**
+ * Carries the log-in between the client and the server, end to end: the gateway does not see the password.
+ * @returns undefined when the server refused, which the client has heard
+ * @throws {Refusal} for a superuser
+ * @throws {ProtocolError} when either end goes away
+ */
+export async function passLogIn(
+  client: Duplex,
+  upstream: Upstream,
+  parameters: Parameters,
+): Promise<LoggedIn | undefined> {
+  const socket = await connectUpstream(upstream);
+  const destroy = () => socket.destroy();
+  client.once('close', destroy);
+  try {
+    socket.write(startupMessage(parameters));
+    const said: Buffer[] = [];
+    let key: Buffer = int32(0, 0);
+    for (let type = ''; type !== 'Z';) {
+      const next = await readMessage(socket);
+      type = typeOf(next);
+      if (type === 'K') key = next.subarray(5);
+      if (type === 'E') {
+        client.end(next);
+        socket.destroy();
+        return undefined;
+      }
+      // The client hears that it is in when it is: the server may refuse the database yet, the gateway the role.
+      const accepted = said.length > 0 || (type === 'R' && next.readInt32BE(5) === OK);
+      if (accepted) said.push(next);
+      else await pass(next, client, socket);
+    }
+    // The role that logged in, whatever the start-up message made of the session. Nothing of the client's has run yet.
+    socket.write(query(IS_SUPERUSER));
+    for (let type = ''; type !== 'Z';) {
+      type = typeOf(await readMessage(socket));
+      if (type === 'D') throw new Refusal('28000', SUPERUSER_REFUSED);
+      if (type === 'E') throw new ProtocolError('the role cannot be checked');
+    }
+    return { socket, greeting: Buffer.concat(said), key };
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  } finally {
+    client.off('close', destroy);
+  }
+}
+
+/** The server's request to the client; the client's answer, and nothing else it may have sent, to the server. */
+async function pass(request: Buffer, client: Duplex, server: Socket): Promise<void> {
+  client.write(request);
+  if (typeOf(request) !== 'R' || !ASKING.has(request.readInt32BE(5))) return;
+  const answer = await readMessage(client);
+  if (typeOf(answer) !== 'p') throw new ProtocolError('expected a password message');
+  server.write(answer);
+}

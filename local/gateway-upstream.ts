@@ -1,0 +1,47 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { connect as connectTls, type ConnectionOptions } from 'node:tls';
+import { cancelRequest, int32, readBytes, SSL_REQUEST } from './postgres-messages.ts';
+
+/** Where the gateway sends everything: never to a host that a request names. */
+export interface Upstream {
+  host: string;
+  port: number;
+  /** Encrypts with these options; without it the connection is plain. */
+  tls?: ConnectionOptions;
+}
+
+/** Milliseconds. */
+export const CONNECT_DEADLINE = 10_000;
+
+/** A connection to the server on which nothing has been said but about encryption. */
+export async function connectUpstream({ host, port, tls }: Upstream): Promise<Socket> {
+  const signal = AbortSignal.timeout(CONNECT_DEADLINE);
+  const socket = ignoringErrors(connect({ host, port, noDelay: true }));
+  try {
+    await once(socket, 'connect', { signal });
+    if (!tls) return socket;
+    socket.write(int32(8, SSL_REQUEST));
+    const [answer] = await readBytes(socket, 1);
+    if (answer !== 'S'.charCodeAt(0)) throw new Error('the server does not support TLS');
+    const secure = ignoringErrors(connectTls({ servername: host, ...tls, socket }));
+    await once(secure, 'secureConnect', { signal });
+    return secure;
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+}
+
+/** Stops what a connection is running, if it still runs. */
+export function cancel(upstream: Upstream, key: Buffer): void {
+  connectUpstream(upstream).then(
+    (socket) => socket.end(cancelRequest(key)),
+    () => {},
+  );
+}
+
+/** An error is followed by `close`, and that is what is listened for. */
+function ignoringErrors<S extends Socket>(socket: S): S {
+  return socket.on('error', () => {});
+}

@@ -1,0 +1,98 @@
+import { Buffer } from 'node:buffer';
+import type { Duplex } from 'node:stream';
+
+// https://www.postgresql.org/docs/current/protocol-message-formats.html
+
+/** Codes in place of the protocol's version. */
+export const SSL_REQUEST = 80877103;
+export const GSS_REQUEST = 80877104;
+export const CANCEL_REQUEST = 80877102;
+const PROTOCOL_3 = 3 << 16;
+
+/** Start-up and password are short; whoever sends more before logging in is not a driver. Bytes. */
+const MAX_HANDSHAKE_BYTES = 64 * 1024;
+
+export type Parameters = Record<string, string>;
+
+/** The other end went away, or sent what is no message. */
+export class ProtocolError extends Error {}
+
+/** Reads exactly so many bytes off a stream that nothing else reads. What follows stays in the stream. */
+export async function readBytes(stream: Duplex, length: number): Promise<Buffer> {
+  for (;;) {
+    const bytes = stream.read(length) as Buffer | null;
+    if (bytes?.length === length) return bytes;
+    if (bytes || stream.readableEnded || stream.destroyed) throw new ProtocolError('the connection ended');
+    await new Promise<void>((resolve) => {
+      const events = ['readable', 'end', 'close'] as const;
+      const wake = () => {
+        for (const event of events) stream.off(event, wake);
+        resolve();
+      };
+      for (const event of events) stream.on(event, wake);
+    });
+  }
+}
+
+/** A whole message of the log-in, type and length included. */
+export async function readMessage(stream: Duplex): Promise<Buffer> {
+  return readFramed(stream, 1);
+}
+
+/** A whole start-up message (or a request in its place), which has no type. */
+export async function readStartup(stream: Duplex): Promise<Buffer> {
+  return readFramed(stream, 0);
+}
+
+async function readFramed(stream: Duplex, typed: 0 | 1): Promise<Buffer> {
+  const head = await readBytes(stream, typed + 4);
+  const length = head.readInt32BE(typed);
+  if (length < (typed ? 4 : 8) || length > MAX_HANDSHAKE_BYTES) throw new ProtocolError('invalid message length');
+  return length === 4 ? head : Buffer.concat([head, await readBytes(stream, length - 4)]);
+}
+
+/** One character, as in the protocol's documentation. */
+export function typeOf(message: Buffer): string {
+  return String.fromCharCode(message[0] ?? 0);
+}
+
+export function message(type: string, body: Buffer | string): Buffer {
+  const content = typeof body === 'string' ? Buffer.from(body) : body;
+  const whole = Buffer.allocUnsafe(5 + content.length);
+  whole.write(type, 0, 'latin1');
+  whole.writeInt32BE(content.length + 4, 1);
+  content.copy(whole, 5);
+  return whole;
+}
+
+export function int32(...values: number[]): Buffer {
+  const bytes = Buffer.allocUnsafe(4 * values.length);
+  values.forEach((value, i) => bytes.writeInt32BE(value, 4 * i));
+  return bytes;
+}
+
+export function parseStartup(startup: Buffer): Parameters {
+  const words = startup.toString('utf8', 8).split('\0');
+  const parameters: Parameters = {};
+  for (let i = 0; i + 1 < words.length && words[i]; i += 2) parameters[words[i] ?? ''] = words[i + 1] ?? '';
+  return parameters;
+}
+
+export function startupMessage(parameters: Parameters): Buffer {
+  const words = Object.entries(parameters).flat();
+  const body = Buffer.from(`${words.map((word) => `${word}\0`).join('')}\0`);
+  return Buffer.concat([int32(8 + body.length, PROTOCOL_3), body]);
+}
+
+/** @param key the process id and the secret, as BackendKeyData holds them */
+export function cancelRequest(key: Buffer): Buffer {
+  return Buffer.concat([int32(8 + key.length, CANCEL_REQUEST), key]);
+}
+
+export function query(sql: string): Buffer {
+  return message('Q', `${sql}\0`);
+}
+
+export function errorResponse(code: string, text: string): Buffer {
+  return message('E', `SFATAL\0VFATAL\0C${code}\0M${text}\0\0`);
+}
