@@ -2,8 +2,9 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { listen } from './gateway-listener.ts';
 import { relay } from './gateway-relay.ts';
+import type { PoolOptions } from './gateway-pool.ts';
 import { createRouter, type Provider } from './gateway-routes.ts';
-import { createSqlHandler } from './gateway-sql.ts';
+import { createSqlHandler, HTTP_LIMITS, type HttpLimits, POOL } from './gateway-sql.ts';
 import type { Upstream } from './gateway-upstream.ts';
 
 export type { Upstream };
@@ -14,6 +15,9 @@ export interface GatewayOptions {
   port: number;
   /** Whose proxy this one stands in for. Default: Neon's. */
   provider?: Provider;
+  limits?: Partial<HttpLimits>;
+  /** Connections to PostgreSQL for `POST /sql`. */
+  pool?: Partial<PoolOptions>;
 }
 
 /** Counts since the start. */
@@ -40,10 +44,17 @@ const HOST = '127.0.0.1';
  * Any page in a browser can send requests to localhost, so a foreign `Origin` or `Host` is refused.
  * @throws {Error} with code EADDRINUSE when the port is taken
  */
-export async function startGateway({ upstream, port, provider = 'neon' }: GatewayOptions): Promise<Gateway> {
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { upstream, port, provider = 'neon' } = options;
   const stats: GatewayStats = { requests: 0, batches: 0, sockets: 0, openSockets: 0 };
   const router = createRouter(provider, upstream);
-  const sql = createSqlHandler(upstream, stats, (user) => router(user, 'direct').role);
+  const sql = createSqlHandler({
+    upstream,
+    stats,
+    roleOf: (user) => router(user, 'direct').role,
+    limits: { ...HTTP_LIMITS, ...options.limits },
+    pool: { ...POOL, ...options.pool },
+  });
   const serve = (client: Duplex, authentication: 'cleartext' | 'pass') =>
     void relay(client, { upstream, authentication, route: (user) => router(user, 'direct') });
 
@@ -74,7 +85,8 @@ export async function startGateway({ upstream, port, provider = 'neon' }: Gatewa
 
   let closing: Promise<void> | undefined;
   const close = async () => {
-    await Promise.all([listener.close(), sql.close()]);
+    sql.close();
+    await listener.close();
   };
   return { port: listener.port, stats: () => ({ ...stats }), close: () => (closing ??= close()) };
 }

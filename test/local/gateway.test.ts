@@ -133,7 +133,7 @@ describe('POST /sql', () => {
 
   it('refuses another path', async () => {
     const response = await post({ query: 'select 1', params: [] }, {}, '/other');
-    expect([response.status, await response.json()]).toMatchObject([400, { message: 'query is not supported' }]);
+    expect([response.status, await response.json()]).toEqual([400, 'query is not supported']);
   });
 
   it('survives COPY, which would swallow what follows', async () => {

@@ -1,0 +1,124 @@
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import { RequestError } from './gateway-errors.ts';
+import type { Login } from './gateway-pool.ts';
+
+/** One entry of a request's body. */
+export interface Query {
+  query: string;
+  params: unknown[];
+  arrayMode: boolean | undefined;
+}
+
+/** Options of a batch's transaction, as headers and as SQL. */
+export interface BatchOptions {
+  headers: Record<string, string>;
+  modes: string[];
+}
+
+/** @throws {RequestError} in the words of Neon's proxy; never with the connection string, which holds the password */
+export function readConnectionString({ authorization, ...headers }: IncomingHttpHeaders): Login {
+  const connectionString = headers['neon-connection-string'];
+  if (typeof connectionString !== 'string') throw new RequestError(400, 'invalid header: neon-connection-string');
+  if (!URL.canParse(connectionString)) throw new RequestError(400, 'invalid connection string: it is not a valid URL');
+  const url = new URL(connectionString);
+  if (!/^postgres(ql)?:$/.test(url.protocol)) throw new RequestError(400, 'incorrect scheme');
+  const database = decode(url.pathname.slice(1).split('/', 1)[0] ?? '', 'database name');
+  const user = decode(url.username, 'username');
+  const password = decode(url.password, 'password');
+  if (database === '') throw new RequestError(400, 'missing database name');
+  if (user === '') throw new RequestError(400, 'missing username');
+  // A token goes to another endpoint of Neon's, and so does its check.
+  if (password === '' || authorization !== undefined) {
+    throw new RequestError(400, 'missing authentication credentials: required password');
+  }
+  if (url.hostname === '') throw new RequestError(400, 'missing hostname');
+  return { user, password, database };
+}
+
+function decode(text: string, part: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new RequestError(400, `invalid ${part}: it is not percent-encoded correctly`);
+  }
+}
+
+/** @throws {RequestError} 413 when it is longer than `maxBytes` */
+export function readBody(request: IncomingMessage, maxBytes: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    request.on('data', (chunk: Buffer) => {
+      length += chunk.length;
+      if (length <= maxBytes) chunks.push(chunk);
+      else chunks.length = 0;
+    });
+    // Read to its end even when it is too large: a client that is still sending does not read the answer.
+    request.on('end', () => {
+      if (length <= maxBytes) resolve(Buffer.concat(chunks).toString());
+      else reject(new RequestError(413, `request is too large (max is ${maxBytes} bytes)`));
+    });
+    request.on('error', () => reject(new RequestError(400, 'could not read the HTTP request body')));
+  });
+}
+
+/** @throws {RequestError} */
+export function parseBody(text: string): Query | Query[] {
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    throw new RequestError(400, 'could not parse the HTTP request body: it is not JSON');
+  }
+  const query = asQuery(body);
+  if (query) return query;
+  if (isObject(body) && Array.isArray(body['queries'])) {
+    const queries = body['queries'].map(asQuery);
+    if (queries.every((one) => one !== undefined)) return queries;
+  }
+  throw new RequestError(400, 'could not parse the HTTP request body: expected {query, params} or {queries: […]}');
+}
+
+function asQuery(value: unknown): Query | undefined {
+  if (!isObject(value)) return undefined;
+  const { query, params = [], arrayMode = null } = value;
+  if (typeof query !== 'string' || !Array.isArray(params)) return undefined;
+  if (arrayMode !== null && typeof arrayMode !== 'boolean') return undefined;
+  return { query, params, arrayMode: arrayMode ?? undefined };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+const ISOLATION_LEVELS = new Map([
+  ['ReadUncommitted', 'READ UNCOMMITTED'],
+  ['ReadCommitted', 'READ COMMITTED'],
+  ['RepeatableRead', 'REPEATABLE READ'],
+  ['Serializable', 'SERIALIZABLE'],
+]);
+
+/**
+ * The options of a batch. A flag counts only if it is exactly `true`; what counts is echoed in the answer's headers.
+ * @throws {RequestError} for an isolation level that does not exist, even where there is no batch
+ */
+export function readBatchOptions(requestHeaders: IncomingHttpHeaders): BatchOptions {
+  const headers: Record<string, string> = {};
+  const modes: string[] = [];
+  const isolation = requestHeaders['neon-batch-isolation-level'];
+  if (isolation !== undefined) {
+    const level = ISOLATION_LEVELS.get(String(isolation));
+    if (level === undefined) throw new RequestError(400, 'invalid isolation level');
+    modes.push(`ISOLATION LEVEL ${level}`);
+    headers['neon-batch-isolation-level'] = String(isolation);
+  }
+  if (requestHeaders['neon-batch-read-only'] === 'true') {
+    modes.push('READ ONLY');
+    headers['neon-batch-read-only'] = 'true';
+  }
+  if (requestHeaders['neon-batch-deferrable'] === 'true') {
+    modes.push('DEFERRABLE');
+    headers['neon-batch-deferrable'] = 'true';
+  }
+  return { headers, modes };
+}

@@ -1,0 +1,142 @@
+import type { LoggedIn } from './gateway-login.ts';
+import { cancel, type Upstream } from './gateway-upstream.ts';
+import { query, typeOf } from './postgres-messages.ts';
+
+/** What the server answers, in its own messages: type and length, then the body. */
+export interface Sink {
+  /** @throws what the flight is to fail with; the connection is given up */
+  receive(type: string, message: Buffer): void;
+  /** A message so long is not even read. Bytes. */
+  maxBytes: number;
+}
+
+export interface Session {
+  /**
+   * Sends messages that end with one Sync, and resets the session behind them. Resolves when they are answered.
+   * @throws what the sink throws; ConnectionLost when the server has gone
+   */
+  run(flight: Buffer, sink: Sink): Promise<void>;
+  /** Stops what runs, and gives the connection up. */
+  cancel(): void;
+  close(): void;
+}
+
+const LOST = 'the connection to the database was lost';
+
+export class ConnectionLost extends Error {}
+
+/** Undoes whatever a session can be left with, but not inside a transaction. */
+const RESET = query('DISCARD ALL');
+const RESET_AFTER_TRANSACTION = Buffer.concat([query('ROLLBACK'), RESET]);
+
+/**
+ * A connection for one flight after another, which never meet what the one before left behind.
+ * @param onReset it can be used (again); @param onClosed it cannot
+ */
+export function createSession(
+  { socket, key }: LoggedIn,
+  upstream: Upstream,
+  onReset: (session: Session) => void,
+  onClosed: (session: Session) => void,
+): Session {
+  let running: { sink: Sink; resolve: () => void; reject: (error: unknown) => void } | undefined;
+  /** ReadyForQuery messages that are still to come for the reset. */
+  let resetting = 0;
+  let discarded = false;
+
+  const fail = (error: unknown) => {
+    running?.reject(error);
+    running = undefined;
+    socket.destroy();
+  };
+  const onMessage = (message: Buffer) => {
+    const type = typeOf(message);
+    if (running) {
+      if (type !== 'Z') return running.sink.receive(type, message);
+      const { resolve } = running;
+      running = undefined;
+      resetting = 1;
+      resolve();
+    } else if (type === 'C') {
+      discarded = message.toString('latin1', 5, message.length - 1) === 'DISCARD ALL';
+    } else if (type === 'Z' && --resetting === 0) {
+      if (discarded) onReset(session);
+      // The flight left a transaction open, in which nothing can be discarded.
+      else if (message[5] === 'I'.charCodeAt(0)) socket.destroy();
+      else {
+        socket.write(RESET_AFTER_TRANSACTION);
+        resetting = 2;
+      }
+    }
+  };
+  const onData = createFramer((length) => {
+    if (running && length > running.sink.maxBytes) running.sink.receive('tooLong', Buffer.alloc(0));
+  }, onMessage);
+
+  const session: Session = {
+    run(flight, sink) {
+      if (socket.destroyed) return Promise.reject(new ConnectionLost(LOST));
+      discarded = false;
+      return new Promise((resolve, reject) => {
+        running = { sink, resolve, reject };
+        socket.cork();
+        socket.write(flight);
+        socket.write(RESET);
+        socket.uncork();
+      });
+    },
+    cancel() {
+      cancel(upstream, key);
+      socket.destroy();
+    },
+    close: () => socket.destroy(),
+  };
+  socket.on('data', (chunk) => {
+    try {
+      onData(chunk);
+    } catch (error) {
+      if (running) cancel(upstream, key);
+      fail(error);
+    }
+  });
+  socket.on('end', () => socket.destroy());
+  socket.on('close', () => {
+    fail(new ConnectionLost(LOST));
+    onClosed(session);
+  });
+  socket.resume();
+  return session;
+}
+
+/** Cuts a stream of messages into messages. @param onLength hears how long a message will be before it is gathered */
+function createFramer(onLength: (length: number) => void, onMessage: (message: Buffer) => void) {
+  let rest: Buffer | undefined; // of a chunk, less than a header
+  let gathering: Buffer | undefined;
+  let gathered = 0;
+  return (chunk: Buffer) => {
+    let bytes = rest ? Buffer.concat([rest, chunk]) : chunk;
+    rest = undefined;
+    if (gathering) {
+      const taken = bytes.copy(gathering, gathered);
+      gathered += taken;
+      if (gathered < gathering.length) return;
+      const whole = gathering;
+      gathering = undefined;
+      onMessage(whole);
+      bytes = bytes.subarray(taken);
+    }
+    let at = 0;
+    while (bytes.length - at >= 5) {
+      const end = at + 1 + bytes.readInt32BE(at + 1);
+      if (end > bytes.length) {
+        onLength(end - at);
+        gathering = Buffer.allocUnsafe(end - at);
+        gathered = bytes.copy(gathering, 0, at);
+        return;
+      }
+      onMessage(bytes.subarray(at, end));
+      at = end;
+    }
+    if (at < bytes.length) rest = bytes.subarray(at);
+  };
+}
