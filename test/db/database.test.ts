@@ -7,12 +7,10 @@ import { integer, jsonb, pgTable, text, timestamp } from 'drizzle-orm/pg-core';
 import { anyFreePort } from '../../local/ports.ts';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { createDatabase, type Database, type Queryable } from '../../src/db/database.ts';
-import { DatabaseError } from '../../src/db/error.ts';
+import type { DatabaseError } from '../../src/db/error.ts';
 import type { QueryEvent } from '../../src/db/executor.ts';
-import { neonHttp } from '../../src/db/http.ts';
-import { tcp } from '../../src/db/tcp.ts';
-import { neonWebSocket } from '../../src/db/websocket.ts';
 import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { failure, WAYS } from './ways.ts';
 
 const things = pgTable('things', {
   id: integer('id').primaryKey(),
@@ -21,18 +19,6 @@ const things = pgTable('things', {
   at: timestamp('at', { withTimezone: true }),
 });
 const schema = { things };
-
-/** The same behaviour is asked of both ways to the database; only what travels differs. */
-const WAYS = {
-  'the Neon driver': {
-    transports: { http: neonHttp(), websocket: neonWebSocket() },
-    oneShot: 'http',
-    socket: 'websocket',
-    /** WebSockets and HTTP requests that reach the gateway for each. */
-    reaches: 'gateway',
-  },
-  tcp: { transports: { tcp: tcp() }, oneShot: 'tcp', socket: 'tcp', reaches: 'PostgreSQL' },
-} as const;
 
 describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket, reaches }) => {
   let gateway: Gateway;
@@ -78,15 +64,6 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
     (await from.select({ name: things.name }).from(things).orderBy(things.id)).map(({ name }) => name);
 
   const trips = () => events.reduce((sum, { roundTrips }) => sum + roundTrips, 0);
-
-  const failure = async (work: Promise<unknown>): Promise<DatabaseError> => {
-    const error: unknown = await work.then(
-      () => undefined,
-      (thrown: unknown) => thrown,
-    );
-    expect(error).toBeInstanceOf(DatabaseError);
-    return error as DatabaseError;
-  };
 
   describe('one-shot queries and batches', () => {
     it('take one round trip each', async () => {

@@ -1,0 +1,95 @@
+import { once } from 'node:events';
+import { createServer as createHttpServer } from 'node:http';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { neonConfig } from '@neondatabase/serverless';
+import { sql } from 'drizzle-orm';
+import { afterEach, describe, expect, it } from 'vitest';
+import { createDatabase } from '../../src/db/database.ts';
+import { tcp } from '../../src/db/tcp.ts';
+import { failure, WAYS } from './ways.ts';
+
+const servers: Server[] = [];
+
+afterEach(async () => {
+  neonConfig.fetchFunction = undefined;
+  for (const server of servers.splice(0)) server.close();
+});
+
+async function listen(server: Server): Promise<number> {
+  servers.push(server);
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  return (server.address() as AddressInfo).port;
+}
+
+/** What a one-shot, a batch and a transaction fail with at a server. */
+async function failures(port: number, way: keyof typeof WAYS) {
+  const { transports } = WAYS[way];
+  const url = `postgresql://app:hunter2@127.0.0.1:${port}/app`;
+  const database = createDatabase({ url, schema: {}, transports, sockets: 'instance', retry: { attempts: 1 } });
+  const errors = [
+    await failure(database.execute(sql`select 1`)),
+    await failure(database.batch([database.execute(sql`select 1`)], { accessMode: 'read only' })),
+    await failure(database.transaction((tx) => tx.execute(sql`select 1`))),
+  ];
+  await database.close();
+  for (const error of errors) expect(`${error.stack}${String(error.cause)}`).not.toContain('hunter2');
+  return errors.map(({ kind }) => kind);
+}
+
+describe('at an HTTP endpoint', () => {
+  it.each([
+    [500, JSON.stringify({ message: 'Control plane request failed', code: '', severity: '' }), 'unavailable'],
+    [502, 'Bad Gateway', 'unavailable'],
+    [503, '<html>try later</html>', 'unavailable'],
+    [200, 'not JSON', 'connection'],
+    [400, 'not JSON', 'connection'],
+    [400, JSON.stringify({ message: 'password authentication failed for user "app"', code: '', severity: '' }), 'auth'],
+    [400, JSON.stringify({ message: 'Control plane request failed', code: 'XX000', severity: 'ERROR' }), 'unavailable'],
+    [400, JSON.stringify({ message: 'terminating connection', code: '57P01', severity: 'FATAL' }), 'unavailable'],
+    [400, JSON.stringify({ message: 'too many clients', code: '53300', severity: 'FATAL' }), 'unavailable'],
+    [413, 'request is too large (max is 10 bytes)', 'query'],
+    [507, 'response is too large (max is 10 bytes)', 'query'],
+    [429, 'too many requests', 'query'],
+  ])('status %s with %s is %s', async (status, body, kind) => {
+    const server = createHttpServer((request, response) =>
+      request.resume().on('end', () => response.writeHead(status).end(body)),
+    );
+    server.on('upgrade', (_request, socket) => socket.end('HTTP/1.1 500 no\r\n\r\n'));
+    const [oneShot, batch, transaction] = await failures(await listen(server), 'the Neon driver');
+    expect([oneShot, batch, transaction]).toEqual([kind, kind, 'connection']);
+  });
+
+  it('a name that does not resolve is a failed connection, and safe to try again', async () => {
+    // The driver's own request, to a name that cannot exist (RFC 6761).
+    neonConfig.fetchFunction = (_url: string, init: RequestInit) => fetch('http://database.invalid/sql', init);
+    const { transports } = WAYS['the Neon driver'];
+    const url = 'postgresql://app:hunter2@127.0.0.1:1/app';
+    const database = createDatabase({ url, schema: {}, transports, sockets: 'instance', retry: { attempts: 1 } });
+    expect(await failure(database.execute(sql`select 1`))).toMatchObject({ kind: 'connection', retryable: true });
+  });
+});
+
+describe.each(Object.keys(WAYS) as (keyof typeof WAYS)[])('over %s', (way) => {
+  it.each<[string, (socket: Socket) => unknown]>([
+    ['resets', (socket) => socket.resetAndDestroy()],
+    ['hangs up', (socket) => socket.destroy()],
+    ['hangs up when it is asked', (socket) => socket.once('data', () => socket.end())],
+    ['answers with garbage', (socket) => socket.once('data', () => socket.end('\u0007\u0001garbage'))],
+  ])('a server that %s is a failed connection', async (_fault, accept) => {
+    const port = await listen(createServer((socket) => accept(socket.on('error', () => {}))));
+    expect(await failures(port, way)).toEqual(['connection', 'connection', 'connection']);
+  });
+});
+
+it('over tcp, a name that does not resolve is a failed connection, and safe to try again', async () => {
+  const url = 'postgresql://app:hunter2@database.invalid/app';
+  const database = createDatabase({
+    url,
+    schema: {},
+    transports: { tcp: tcp() },
+    sockets: 'instance',
+    retry: { attempts: 1 },
+  });
+  expect(await failure(database.execute(sql`select 1`))).toMatchObject({ kind: 'connection', retryable: true });
+  await database.close();
+});

@@ -1,0 +1,94 @@
+import { randomBytes } from 'node:crypto';
+import { sql } from 'drizzle-orm';
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
+import { createDatabase } from '../../src/db/database.ts';
+import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { CREATE_NOTES, failure, notes, WAYS } from './ways.ts';
+
+describe.each(Object.entries(WAYS))('credentials that change, over %s', (_, { transports, reaches }) => {
+  let test: TestDatabase;
+
+  beforeAll(async () => {
+    test = await createTestDatabase(reaches === 'gateway' ? undefined : inject('stack').postgresPort);
+    await test.query(CREATE_NOTES);
+  });
+
+  afterAll(() => test.close());
+
+  /** A login role with the rights of `app`, and its URL. */
+  const createRole = async () => {
+    const role = `app_${randomBytes(4).toString('hex')}`;
+    const password = randomBytes(8).toString('hex');
+    await test.query(`create role ${role} login password '${password}' in role app`);
+    const url = new URL(test.url);
+    url.username = role;
+    url.password = password;
+    return { role, url: url.href };
+  };
+
+  it('under traffic lose no request', async () => {
+    const [first, second] = [await createRole(), await createRole()];
+    let current = first.url;
+    const url = vi.fn(async () => current);
+    const database = createDatabase({ url, schema: { notes }, transports, sockets: 'instance', maxSockets: 4 });
+    const stop = new AbortController();
+    let next = 0;
+    const errors: unknown[] = [];
+    const client = async () => {
+      while (!stop.signal.aborted) {
+        const db = database.forRequest({});
+        const ids = [next++, next++, next++, next++] as const;
+        const [one, two, three, four] = ids.map((id) => ({ id, text: 'kept' }));
+        try {
+          if (!one || !two || !three || !four) throw new Error('four');
+          await db.insert(notes).values(one);
+          await db.batch([db.insert(notes).values(two), db.select().from(notes).limit(1)]);
+          await db.transaction(async (tx) => {
+            await tx.insert(notes).values(three);
+            await tx.insert(notes).values(four);
+          });
+        } catch (error) {
+          errors.push(error);
+        }
+      }
+    };
+    const clients = Array.from({ length: 6 }, client);
+    const progress = async () => {
+      const before = next;
+      await vi.waitFor(() => expect(next).toBeGreaterThan(before + 100), PATIENCE);
+    };
+    await progress();
+    current = second.url;
+    await test.query(`drop role ${first.role}`);
+    await progress();
+    stop.abort();
+    await Promise.all(clients);
+    expect(errors).toEqual([]);
+    expect(await test.query('select from notes')).toHaveLength(next);
+    // Asked at first, and by whoever was refused; not for every request.
+    expect(url.mock.calls.length).toBeLessThan(10);
+    await database.close();
+    await test.query(`drop role ${second.role}`);
+  });
+
+  it('are asked for once more when they are refused, and no more', async () => {
+    const wrong = new URL(test.url);
+    wrong.password = 'wrong';
+    const url = vi.fn(() => wrong.href);
+    const database = createDatabase({ url, schema: {}, transports, sockets: 'instance' });
+    expect((await failure(database.execute(sql`select 1`))).kind).toBe('auth');
+    expect(url).toHaveBeenCalledTimes(2);
+    await database.close();
+  });
+
+  it('that cannot be had are a failure without their details, and asked for again', async () => {
+    const url = vi
+      .fn<() => Promise<string>>()
+      .mockRejectedValueOnce(new Error('the secret store is away'))
+      .mockResolvedValue(test.url);
+    const database = createDatabase({ url, schema: {}, transports, sockets: 'instance', retry: { attempts: 1 } });
+    expect(await failure(database.execute(sql`select 1`))).toMatchObject({ kind: 'connection', retryable: true });
+    expect((await database.execute(sql`select 1`)).rowCount).toBe(1);
+    await database.close();
+  });
+});

@@ -1,0 +1,257 @@
+import { sql } from 'drizzle-orm';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from 'vitest';
+import { createDatabase, type Database } from '../../src/db/database.ts';
+import type { QueryEvent } from '../../src/db/executor.ts';
+import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
+import { CREATE_NOTES, failure, notes, WAYS } from './ways.ts';
+
+const schema = { notes };
+
+describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
+  let proxy: FaultProxy;
+  let test: TestDatabase;
+  let events: QueryEvent[] = [];
+  const open: Database[] = [];
+
+  beforeAll(async () => {
+    const { gatewayPort, postgresPort } = inject('stack');
+    proxy = await startFaultProxy({ port: reaches === 'gateway' ? gatewayPort : postgresPort });
+    test = await createTestDatabase(proxy.port);
+    await test.query(CREATE_NOTES);
+  });
+
+  afterEach(async () => {
+    proxy.stall(false);
+    proxy.loseAnswers(false);
+    await Promise.all(open.splice(0).map((database) => database.close()));
+    await test.query('truncate notes');
+    events = [];
+  });
+
+  afterAll(async () => {
+    await proxy.close();
+    await test.close();
+  });
+
+  /** A database behind the proxy, watched. */
+  const connect = (options: Partial<Parameters<typeof createDatabase>[0]> = {}, onEvent?: (e: QueryEvent) => void) => {
+    const database = createDatabase({ url: test.url, schema, transports, sockets: 'instance', ...options });
+    open.push(database);
+    const onQuery = (event: QueryEvent) => {
+      events.push(event);
+      onEvent?.(event);
+    };
+    return { database, db: database.forRequest({ onQuery }), onQuery };
+  };
+
+  const sleeping = () =>
+    test.query(`select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()`);
+  const untilNothingSleeps = () => vi.waitFor(async () => expect(await sleeping()).toEqual([]), PATIENCE);
+  const untilSomethingSleeps = () => vi.waitFor(async () => expect(await sleeping()).toHaveLength(1), PATIENCE);
+  const count = async () => (await test.query('select from notes')).length;
+
+  const sleep = sql`select pg_sleep(60)`;
+  const operations: [string, (db: Database) => PromiseLike<unknown>][] = [
+    ['one-shot', (db) => db.execute(sleep)],
+    ['batch', (db) => db.batch([db.execute(sleep)], { accessMode: 'read only' })],
+    ['transaction', (db) => db.transaction((tx) => tx.execute(sleep))],
+    ['session', (db) => db.session((session) => session.execute(sleep))],
+  ];
+
+  describe('deadlines', () => {
+    it.each(operations)('stop a statement of a %s on the server', async (_operation, run) => {
+      const { db } = connect({ timeouts: { statementMs: 300 } });
+      expect((await failure(run(db))).kind).toBe('timeout');
+      await untilNothingSleeps();
+      expect((await db.transaction((tx) => tx.execute(sql`select 1 as one`))).rows).toEqual([{ one: 1 }]);
+    });
+
+    it.each(operations)('and an aborted request stop a %s on the server', async (_operation, run) => {
+      const { database } = connect();
+      const controller = new AbortController();
+      const work = failure(run(database.forRequest({ signal: controller.signal })));
+      await untilSomethingSleeps();
+      controller.abort();
+      expect((await work).kind).toBe('timeout');
+      await untilNothingSleeps();
+    });
+
+    it('of a whole transaction end it, whatever its callback waits for', async () => {
+      const { db } = connect({ timeouts: { operationMs: 300 } });
+      const busy = db.transaction(async (tx) => {
+        for (;;) await tx.execute(sql`select pg_sleep(0.02)`);
+      });
+      const idle = db.transaction(async (tx) => {
+        await tx.insert(notes).values({ id: 1, text: 'never' });
+        await new Promise(() => {});
+      });
+      expect([(await failure(busy)).kind, (await failure(idle)).kind]).toEqual(['timeout', 'timeout']);
+      expect(await count()).toBe(0);
+    });
+
+    it('cover waiting for a connection, and lose no place', async () => {
+      const { db } = connect({ maxSockets: 1, timeouts: { operationMs: 300 } });
+      await db.session(async () => {
+        // Opened by its first statement only.
+      });
+      await db.session(async (session) => {
+        await session.execute(sql`select 1`);
+        expect((await failure(db.transaction((tx) => tx.execute(sql`select 1`)))).kind).toBe('timeout');
+      });
+      expect((await db.transaction((tx) => tx.execute(sql`select 1`))).rowCount).toBe(1);
+    });
+
+    it('that have passed before the beginning open nothing', async () => {
+      const { database } = connect();
+      const before = proxy.connections();
+      const db = database.forRequest({ signal: AbortSignal.abort() });
+      for (const [, run] of operations) expect((await failure(run(db))).kind).toBe('timeout');
+      expect(proxy.connections()).toBe(before);
+    });
+  });
+
+  describe('an answer that never came', () => {
+    it('leaves a one-shot write alone, and says that it may have happened', async () => {
+      const { db } = connect();
+      await db.execute(sql`select 1`);
+      proxy.loseAnswers(true);
+      const error = await failure(db.insert(notes).values({ id: 1, text: 'once' }));
+      expect(error).toMatchObject({ kind: 'connection', retryable: false });
+      expect(events).toHaveLength(2);
+    });
+
+    it('leaves a batch of unknown outcome, unless it only reads: then it is run again', async () => {
+      const { db } = connect({}, () => proxy.loseAnswers(false));
+      await db.execute(sql`select 1`);
+      proxy.loseAnswers(true);
+      const write = failure(db.batch([db.insert(notes).values({ id: 1, text: 'perhaps' })]));
+      expect((await write).kind).toBe('outcome-unknown');
+      await db.execute(sql`select 1`);
+      proxy.loseAnswers(true);
+      const [{ rows }] = await db.batch([db.execute(sql`select 1 as one`)], { accessMode: 'read only' });
+      expect(rows).toEqual([{ one: 1 }]);
+    });
+
+    it('to COMMIT leaves the outcome unknown', async () => {
+      const { db } = connect();
+      let runs = 0;
+      const work = db.transaction(async (tx) => {
+        runs++;
+        await tx.insert(notes).values({ id: 1, text: 'perhaps' });
+        proxy.loseAnswers(true);
+      });
+      expect((await failure(work)).kind).toBe('outcome-unknown');
+      expect(runs).toBe(1);
+    });
+
+    it('in the middle of a transaction ends it, and it is not begun again', async () => {
+      const { db } = connect();
+      let runs = 0;
+      const work = db.transaction(async (tx) => {
+        runs++;
+        await tx.insert(notes).values({ id: 1, text: 'never' });
+        proxy.loseAnswers(true);
+        await tx.insert(notes).values({ id: 2, text: 'never' });
+      });
+      expect((await failure(work)).kind).toBe('connection');
+      expect(runs).toBe(1);
+      await vi.waitFor(async () => expect(await count()).toBe(0), PATIENCE);
+    });
+
+    it('to the first flight of a transaction on a used connection has it replaced, unnoticed', async () => {
+      const { db } = connect({ maxSockets: 1 }, () => proxy.loseAnswers(false));
+      await db.transaction((tx) => tx.execute(sql`select 1`));
+      proxy.loseAnswers(true);
+      let runs = 0;
+      await db.transaction(async (tx) => {
+        runs++;
+        await tx.insert(notes).values({ id: 1, text: 'once' });
+      });
+      expect([runs, await count()]).toEqual([1, 1]);
+    });
+
+    it('because the connection was reset meanwhile is no trouble for a transaction', async () => {
+      const { db } = connect({ maxSockets: 1 });
+      await db.transaction((tx) => tx.execute(sql`select 1`));
+      proxy.reset();
+      await db.transaction((tx) => tx.insert(notes).values({ id: 1, text: 'once' }));
+      expect(await count()).toBe(1);
+    });
+  });
+
+  describe('a server that cannot be reached', () => {
+    it('is tried again, for writes too: nothing was sent', async () => {
+      const { port } = proxy;
+      await proxy.close();
+      const { db } = connect({ retry: { baseMs: 500 } });
+      const work = Promise.all([
+        db.insert(notes).values({ id: 1, text: 'one' }),
+        db.batch([db.insert(notes).values({ id: 2, text: 'two' })]),
+        db.transaction((tx) => tx.insert(notes).values({ id: 3, text: 'three' })),
+        db.session((session) => session.insert(notes).values({ id: 4, text: 'four' })),
+      ]);
+      await vi.waitFor(() => expect(events.length).toBeGreaterThan(3), PATIENCE);
+      const { gatewayPort, postgresPort } = inject('stack');
+      proxy = await startFaultProxy({ port: reaches === 'gateway' ? gatewayPort : postgresPort }, port);
+      await work;
+      expect(await count()).toBe(4);
+    });
+
+    it('is not sent a multiple of its traffic', async () => {
+      const { port } = proxy;
+      await proxy.close();
+      const { db } = connect({ retry: { baseMs: 1 } });
+      for (let i = 0; i < 50; i++) await failure(db.execute(sql`select 1`));
+      const { gatewayPort, postgresPort } = inject('stack');
+      proxy = await startFaultProxy({ port: reaches === 'gateway' ? gatewayPort : postgresPort }, port);
+      expect(events.length).toBeGreaterThan(50);
+      expect(events.length).toBeLessThanOrEqual(50 + 10 + 5); // what was saved, and a tenth of the traffic
+    });
+  });
+
+  it('credentials that are refused are tried once', async () => {
+    const { db } = connect({ url: test.url.replace(/:[0-9a-f]+@/, ':wrong@') });
+    expect((await failure(db.execute(sql`select 1`))).kind).toBe('auth');
+    expect((await failure(db.transaction((tx) => tx.execute(sql`select 1`)))).kind).toBe('auth');
+    expect(events).toHaveLength(2);
+  });
+
+  describe('a transaction that lost against another', () => {
+    it('is run again, callback and all', async () => {
+      const { db } = connect();
+      await test.query(`insert into notes values (1, '0')`);
+      let runs = 0;
+      await db.transaction(
+        async (tx) => {
+          runs++;
+          const [note] = await tx.select().from(notes);
+          if (runs === 1) await test.query(`update notes set text = '10'`);
+          await tx.update(notes).set({ text: String(Number(note?.text) + 1) });
+        },
+        { isolationLevel: 'repeatable read' },
+      );
+      expect(runs).toBe(2);
+      expect(await test.query('select text from notes')).toEqual([{ text: '11' }]);
+    });
+
+    it('in a deadlock is, too', async () => {
+      const { db } = connect();
+      await test.query(`alter database "${new URL(test.url).pathname.slice(1)}" set deadlock_timeout = '50ms'`);
+      await test.query(`insert into notes values (1, ''), (2, '')`);
+      const locked: number[] = [];
+      const work = (first: number, second: number) =>
+        db.transaction(async (tx) => {
+          const append = (id: number) =>
+            tx.execute(sql`update notes set text = text || ${String(first)} where id = ${id}`);
+          await append(first);
+          locked.push(first);
+          await vi.waitFor(() => expect(locked.length).toBeGreaterThan(1), PATIENCE);
+          await append(second);
+        });
+      await Promise.all([work(1, 2), work(2, 1)]);
+      expect(locked.length).toBe(3);
+      expect(await test.query('select length(text)::int as length from notes')).toEqual([{ length: 2 }, { length: 2 }]);
+    });
+  });
+});

@@ -1,0 +1,56 @@
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+
+/** Something between a driver and its server that fails on demand, at the level of TCP. */
+export interface FaultProxy {
+  port: number;
+  /** Connections taken since the start. */
+  connections(): number;
+  /** What the server sends goes nowhere from now on, or goes on. */
+  stall(stalled: boolean): void;
+  /** Resets every connection as soon as the server answers anything: the request has arrived, its answer is lost. */
+  loseAnswers(lost: boolean): void;
+  /** Resets every connection now, as a peer that lost its memory does. */
+  reset(): void;
+  close(): Promise<void>;
+}
+
+export async function startFaultProxy(target: { port: number }, port = 0): Promise<FaultProxy> {
+  const pairs = new Set<{ client: Socket; server: Socket }>();
+  let connections = 0;
+  let stalled = false;
+  let lossy = false;
+  const listener = createServer((client) => {
+    connections++;
+    const server = connect(target.port, '127.0.0.1');
+    const pair = { client, server };
+    pairs.add(pair);
+    client.pipe(server);
+    server.on('data', (chunk) => {
+      if (lossy) client.resetAndDestroy();
+      else if (!stalled) client.write(chunk);
+    });
+    server.on('end', () => client.end());
+    for (const socket of [client, server]) {
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        pairs.delete(pair);
+        client.destroy();
+        server.destroy();
+      });
+    }
+  });
+  await new Promise<void>((resolve) => listener.listen(port, '127.0.0.1', resolve));
+  return {
+    port: (listener.address() as AddressInfo).port,
+    connections: () => connections,
+    stall: (value) => (stalled = value),
+    loseAnswers: (value) => (lossy = value),
+    reset() {
+      for (const { client } of pairs) client.resetAndDestroy();
+    },
+    async close() {
+      for (const { client } of pairs) client.destroy();
+      await new Promise((resolve) => listener.close(resolve));
+    },
+  };
+}
