@@ -1,11 +1,11 @@
 import { serve } from '@hono/node-server';
 import { parseConfig } from '../src/config.ts';
 import { createApp } from '../src/create-app.ts';
-import { neonHttp } from '../src/db/http.ts';
-import { neonWebSocket } from '../src/db/websocket.ts';
+import { CARRIED, serverTransports } from '../src/server-transports.ts';
 
-const { app, database } = createApp(parseConfig(process.env), {
-  transports: { http: neonHttp(), websocket: neonWebSocket() },
+const config = parseConfig(process.env, CARRIED);
+const { app, database } = createApp(config, {
+  transports: serverTransports(config.transport),
   sockets: 'instance',
 });
 

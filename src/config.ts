@@ -1,11 +1,16 @@
 import { parseConnectionString } from './db/connection-string.ts';
 import { assertReachable } from './db/endpoints.ts';
 
+export type TransportKind = 'neon' | 'tcp';
+
 export interface Config {
   database: {
     url: string;
     unpooledUrl: string | undefined;
+    replicaUrl: string | undefined;
   };
+  /** The Neon driver's HTTP and WebSocket, or plain TCP. */
+  transport: TransportKind;
   /** The bearer token that callers of the API send. */
   apiToken: string;
 }
@@ -26,10 +31,10 @@ export class ConfigError extends Error {
 
 /**
  * Reads the configuration from environment variables.
- * @param transport what the entry's transports are: the Neon driver reaches Neon and PlanetScale alone, TCP any host
+ * @param carried the transports in the entry's bundle, the default first
  * @throws {ConfigError} that lists every problem
  */
-export function parseConfig(env: Record<string, unknown>, transport: 'neon' | 'tcp' = 'neon'): Config {
+export function parseConfig(env: Record<string, unknown>, carried: readonly TransportKind[] = ['neon']): Config {
   const problems: string[] = [];
 
   const text = (name: string): string | undefined => {
@@ -41,16 +46,24 @@ export function parseConfig(env: Record<string, unknown>, transport: 'neon' | 't
     if (value === undefined) return undefined;
     try {
       const target = parseConnectionString(value);
-      if (transport === 'neon') assertReachable(target);
+      if (transport === 'neon') assertReachable(target); // TCP reaches any host
     } catch (error) {
       problems.push(`${name}: ${(error as Error).message}`);
     }
     return value;
   };
 
+  const transportName = text('DATABASE_TRANSPORT') ?? carried[0];
+  const transport = carried.find((name) => name === transportName);
+  if (transport === undefined) {
+    problems.push(
+      `DATABASE_TRANSPORT: this deployment carries ${carried.join(' and ')} only (see its entry in functions/).`,
+    );
+  }
   const url = connectionString('DATABASE_URL');
   if (url === undefined) problems.push('DATABASE_URL is not set: the postgresql:// URL of the application’s role.');
   const unpooledUrl = connectionString('DATABASE_URL_UNPOOLED');
+  const replicaUrl = connectionString('DATABASE_REPLICA_URL');
   const apiToken = text('API_TOKEN');
   if (apiToken === undefined) {
     problems.push('API_TOKEN is not set: the bearer token that callers of the API must send.');
@@ -60,6 +73,6 @@ export function parseConfig(env: Record<string, unknown>, transport: 'neon' | 't
     );
   }
 
-  if (problems.length > 0 || url === undefined || apiToken === undefined) throw new ConfigError(problems);
-  return { database: { url, unpooledUrl }, apiToken };
+  if (problems.length > 0 || !url || !apiToken || !transport) throw new ConfigError(problems);
+  return { database: { url, unpooledUrl, replicaUrl }, transport, apiToken };
 }

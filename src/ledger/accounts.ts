@@ -59,7 +59,7 @@ export async function getAccount(db: Queryable, id: string): Promise<Account | u
 
 /** Accounts by id, from behind `cursor` on. */
 export async function listAccounts(
-  db: Queryable,
+  db: Pick<Queryable, 'select'>,
   { limit, cursor }: { limit: number; cursor?: string | undefined },
 ): Promise<Page<Account, string>> {
   const rows = await db

@@ -7,8 +7,9 @@ import { accountsPage, idParam, newAccount } from './schemas.ts';
 
 /** One-shot reads and writes: one HTTP round trip each. */
 export const accountRoutes = new Hono<AppEnv>()
+  // A list may lag: where there is a replica, it comes from there.
   .get('/', validate('query', accountsPage), async (c) => {
-    return c.json(await listAccounts(c.var.db, c.req.valid('query')));
+    return c.json(await listAccounts(c.var.db.replica, c.req.valid('query')));
   })
 
   .post('/', validate('json', newAccount), async (c) => {

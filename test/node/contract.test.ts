@@ -1,13 +1,13 @@
+import { parseConfig } from '../../src/config.ts';
 import { createApp } from '../../src/create-app.ts';
-import { neonHttp } from '../../src/db/http.ts';
-import { neonWebSocket } from '../../src/db/websocket.ts';
+import { serverTransports } from '../../src/server-transports.ts';
 import { describeContract } from '../contract.ts';
 
 describeContract('Node', async ({ databaseUrl, apiToken }) => {
-  const { app, database } = createApp(
-    { apiToken, database: { url: databaseUrl, unpooledUrl: undefined } },
-    { transports: { http: neonHttp(), websocket: neonWebSocket() }, sockets: 'instance' },
-  );
+  const { app, database } = createApp(parseConfig({ DATABASE_URL: databaseUrl, API_TOKEN: apiToken }), {
+    transports: serverTransports('neon'),
+    sockets: 'instance',
+  });
   return {
     fetch: async (path, init) => app.request(path, init),
     close: () => database.close(),

@@ -9,7 +9,8 @@ const complete = {
 describe('parseConfig', () => {
   it('reads a complete environment', () => {
     expect(parseConfig(complete)).toEqual({
-      database: { url: complete.DATABASE_URL, unpooledUrl: undefined },
+      database: { url: complete.DATABASE_URL, unpooledUrl: undefined, replicaUrl: undefined },
+      transport: 'neon',
       apiToken: complete.API_TOKEN,
     });
   });
@@ -18,6 +19,7 @@ describe('parseConfig', () => {
     const env = {
       DATABASE_URL: 'mysql://app:hunter2@host/db',
       DATABASE_URL_UNPOOLED: 'postgresql://app:hunter2@host:port/db',
+      DATABASE_REPLICA_URL: 'hunter2',
       API_TOKEN: 'hunter2',
     };
     let error: unknown;
@@ -35,8 +37,18 @@ describe('parseConfig', () => {
   it('refuses a host that the Neon driver cannot reach', () => {
     const env = { ...complete, DATABASE_URL: 'postgresql://app:hunter2@db.example.com/app' };
     expect(() => parseConfig(env)).toThrow('DATABASE_URL: db.example.com is neither Neon nor PlanetScale');
-    expect(parseConfig(env, 'tcp').database.url).toBe(env.DATABASE_URL);
+    const config = parseConfig({ ...env, DATABASE_TRANSPORT: 'tcp' }, ['neon', 'tcp']);
+    expect([config.transport, config.database.url]).toEqual(['tcp', env.DATABASE_URL]);
   });
+
+  it.each(['tcp', 'hyperdrive'])(
+    'refuses the transport %s where the bundle does not carry it',
+    (DATABASE_TRANSPORT) => {
+      expect(() => parseConfig({ ...complete, DATABASE_TRANSPORT })).toThrow(
+        'DATABASE_TRANSPORT: this deployment carries neon only',
+      );
+    },
+  );
 
   it('refuses an environment without a database or a token', () => {
     expect(() => parseConfig({})).toThrow(/DATABASE_URL is not set[\s\S]*API_TOKEN is not set/);
