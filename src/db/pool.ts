@@ -1,4 +1,5 @@
 import type { ConnectionTarget } from './connection-string.ts';
+import { abortable } from './deadline.ts';
 import type { Connection, SocketTransport } from './transport.ts';
 
 interface PoolOptions {
@@ -25,7 +26,7 @@ export interface Pool {
 
 function createPool(open: () => Connection, { max, idleMs }: PoolOptions): Pool {
   const idle: { connection: Connection; since: number; timer: ReturnType<typeof setTimeout> | undefined }[] = [];
-  const waiting = new Set<() => void>();
+  const waiting = new Set<PromiseWithResolvers<void>>();
   const drained = Promise.withResolvers<void>();
   let lent = 0;
   let draining = false;
@@ -41,26 +42,21 @@ function createPool(open: () => Connection, { max, idleMs }: PoolOptions): Pool 
     return undefined;
   };
 
-  const place = (signal: AbortSignal) =>
-    new Promise<void>((resolve, reject) => {
-      const take = () => {
-        signal.removeEventListener('abort', giveUp);
-        resolve();
-      };
-      const giveUp = () => {
-        waiting.delete(take);
-        reject(signal.reason as Error);
-      };
-      signal.addEventListener('abort', giveUp);
-      waiting.add(take);
-    });
+  const waitForPlace = async (signal: AbortSignal) => {
+    const turn = Promise.withResolvers<void>();
+    waiting.add(turn);
+    try {
+      await abortable(signal, turn.promise);
+    } catch (error) {
+      if (!waiting.delete(turn)) giveUpPlace(); // its turn had come, too late
+      throw error;
+    }
+  };
 
   const giveUpPlace = () => {
     const [next] = waiting;
-    if (next) {
-      waiting.delete(next);
-      next();
-    } else lent--;
+    if (next === undefined) lent--;
+    else if (waiting.delete(next)) next.resolve();
     if (draining && lent === 0) drained.resolve();
   };
 
@@ -79,8 +75,9 @@ function createPool(open: () => Connection, { max, idleMs }: PoolOptions): Pool 
   return {
     async acquire(signal, fresh) {
       if (lent < max) lent++;
-      else await place(signal);
+      else await waitForPlace(signal);
       try {
+        if (fresh && lent + idle.length > max) void takeIdle()?.close();
         const used = fresh ? undefined : takeIdle();
         return { connection: used ?? open(), reused: used !== undefined };
       } catch (error) {

@@ -484,7 +484,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       );
       await vi.waitFor(async () => {
         const killed = await test.query(
-          `select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep%'`,
+          `select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep%' and datname = current_database()`,
         );
         expect(killed).toHaveLength(1);
       }, PATIENCE);
@@ -493,7 +493,9 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
     });
 
     const endSleepers = () =>
-      test.query(`select pg_terminate_backend(pid, 1000) from pg_stat_activity where wait_event = 'PgSleep'`);
+      test.query(
+        `select pg_terminate_backend(pid, 1000) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()`,
+      );
 
     it.each([
       [
@@ -519,7 +521,9 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       const work = db.transaction((tx) => tx.execute(sql.raw(`insert into ${table} values (1)`)));
       const outcome = failure(work);
       await vi.waitFor(async () => {
-        const waiting = await test.query(`select from pg_stat_activity where wait_event = 'PgSleep'`);
+        const waiting = await test.query(
+          `select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()`,
+        );
         expect(waiting).toHaveLength(1);
       }, PATIENCE);
       await cut();

@@ -61,7 +61,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
 
   describe('deadlines', () => {
     it.each(operations)('stop a statement of a %s on the server', async (_operation, run) => {
-      const { db } = connect({ timeouts: { statementMs: 300 } });
+      const { db } = connect({ timeouts: { statementMs: 1_000 } });
       expect((await failure(run(db))).kind).toBe('timeout');
       await untilNothingSleeps();
       expect((await db.transaction((tx) => tx.execute(sql`select 1 as one`))).rows).toEqual([{ one: 1 }]);
