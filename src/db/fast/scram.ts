@@ -1,0 +1,145 @@
+import { DatabaseError } from '../error.ts';
+
+/** What workerd's PBKDF2 computes at most, and a bound to the work a server can ask for. PostgreSQL's default is 4096. */
+const MAX_ITERATIONS = 100_000;
+
+/** The head of `client-first-message` without channel binding; `client-final-message` repeats it in base64. */
+const GS2_HEADER = 'n,,';
+
+/** RFC 5802, section 7: printable ASCII without the comma, base64, a number from 1; then extensions. */
+const SERVER_FIRST =
+  /^r=([!-+\--~]+),s=((?:[A-Za-z\d+/]{4})*[A-Za-z\d+/]{2}(?:==|[A-Za-z\d+/]=|[A-Za-z\d+/]{2})),i=([1-9]\d*)(?:,.*)?$/;
+
+/** `Hi()` of RFC 5802: the expensive part. The salt is in base64. */
+type SaltPassword = (password: string, salt: string, iterations: number) => Promise<ArrayBuffer>;
+
+interface Challenge {
+  password: string;
+  /** The whole `client-first-message`: `n,,n=…,r=…`. */
+  clientFirst: string;
+  serverFirst: string;
+}
+
+interface Answer {
+  clientFinal: string;
+  /** What the server has to answer, in base64: for `verifyServerFinal`. */
+  serverSignature: string;
+}
+
+/**
+ * The client's side of SCRAM-SHA-256 (RFC 5802, RFC 7677) without channel binding, over Web Crypto.
+ * @throws {DatabaseError} of kind `auth` when the server is not the one that was asked, refuses, or wants more than 100,000
+ *   iterations (the password has to be set anew: no retry helps); of kind `connection` when what it says is not SCRAM
+ */
+export async function answerChallenge(
+  { password, clientFirst, serverFirst }: Challenge,
+  saltPassword: SaltPassword = pbkdf2,
+): Promise<Answer> {
+  const clientFirstBare = clientFirst.slice(GS2_HEADER.length);
+  const clientNonce = clientFirstBare.slice(clientFirstBare.indexOf(',r=') + ',r='.length);
+  const { nonce, salt, iterations } = parseServerFirst(serverFirst, clientNonce);
+
+  const withoutProof = `c=${btoa(GS2_HEADER)},r=${nonce}`;
+  const authMessage = `${clientFirstBare},${serverFirst},${withoutProof}`;
+  const saltedPassword = await saltPassword(saslPrep(password), salt, iterations);
+  const clientKey = await hmac(saltedPassword, 'Client Key');
+  const storedKey = await crypto.subtle.digest('SHA-256', clientKey);
+  const clientSignature = await hmac(storedKey, authMessage);
+  const clientProof = clientKey.map((byte, i) => byte ^ (clientSignature[i] ?? 0));
+  const serverKey = await hmac(saltedPassword, 'Server Key');
+  return {
+    clientFinal: `${withoutProof},p=${toBase64(clientProof)}`,
+    serverSignature: toBase64(await hmac(serverKey, authMessage)),
+  };
+}
+
+/**
+ * Checks that the server knows the password, too. Its signature has crossed the wire: comparing needs no constant time.
+ * @throws {DatabaseError} of kind `auth` when it does not or refuses the log-in; of kind `connection` when what it says is
+ *   not SCRAM
+ */
+export function verifyServerFinal(serverFinal: string, serverSignature: string): void {
+  throwServerError(serverFinal);
+  if (!serverFinal.startsWith('v=')) throw malformed();
+  if (serverFinal.split(',', 1)[0] === `v=${serverSignature}`) return;
+  throw failure('auth', 'the server does not know the password: its SCRAM signature is wrong, it may be an impostor');
+}
+
+/**
+ * A `saltPassword` that remembers its last result: that is most of a log-in's cost, and a role keeps its salt as long as its
+ * password. Whoever can read it in memory finds the password there, too.
+ */
+export function rememberSaltedPassword(): SaltPassword {
+  let last: { input: string; saltedPassword: ArrayBuffer } | undefined;
+  return async (password, salt, iterations) => {
+    const input = `${iterations},${salt},${password}`;
+    // The result and not its promise: workerd does not let a request await what another began.
+    if (last?.input !== input) last = { input, saltedPassword: await pbkdf2(password, salt, iterations) };
+    return last.saltedPassword;
+  };
+}
+
+function parseServerFirst(serverFirst: string, clientNonce: string) {
+  throwServerError(serverFirst);
+  const [, nonce, salt, count] = SERVER_FIRST.exec(serverFirst) ?? [];
+  if (nonce === undefined || salt === undefined) throw malformed();
+  if (!nonce.startsWith(clientNonce) || nonce.length === clientNonce.length) {
+    throw failure('auth', "the server's SCRAM nonce does not extend the client's: it may be an impostor");
+  }
+  const iterations = Number(count);
+  if (iterations > MAX_ITERATIONS) {
+    const remedy = 'lower scram_iterations and set the password again';
+    throw failure('auth', `the password has ${count} SCRAM iterations, more than ${MAX_ITERATIONS}: ${remedy}`);
+  }
+  return { nonce, salt, iterations };
+}
+
+/** PostgreSQL itself reports errors in its own way; a proxy may not. */
+function throwServerError(message: string): void {
+  const error = /^e=([a-z-]+)/.exec(message)?.[1];
+  if (error !== undefined) throw failure('auth', `the server refused the log-in: ${error}`);
+}
+
+function malformed(): DatabaseError {
+  return failure('connection', "the server's SCRAM message is malformed");
+}
+
+/** `auth`: the log-in is refused, by the server or by the client; `connection`: no log-in, what was said is not SCRAM. */
+export function failure(kind: 'auth' | 'connection', message: string): DatabaseError {
+  return new DatabaseError(message, { kind, transport: 'websocket' });
+}
+
+/**
+ * The steps of SASLprep (RFC 4013) that change a password, and not those that forbid one: PostgreSQL takes a forbidden one,
+ * too. The driver does nothing here; `pg` does this, and a password should work over every transport.
+ */
+function saslPrep(password: string): string {
+  return password
+    .replace(/[\u{A0}\u{1680}\u{2000}-\u{200B}\u{202F}\u{205F}\u{3000}]/gu, ' ')
+    .replace(/[\u{34F}\u{FE00}-\u{FE0F}\u{AD}\u{1806}\u{180B}-\u{180D}\u{2060}\u{FEFF}\u{200C}\u{200D}]/gu, '')
+    .normalize('NFKC');
+}
+
+/** One call; the driver awaits an HMAC for each iteration. */
+async function pbkdf2(password: string, salt: string, iterations: number): Promise<ArrayBuffer> {
+  const key = await crypto.subtle.importKey('raw', utf8(password), 'PBKDF2', false, ['deriveBits']);
+  const parameters = { name: 'PBKDF2', hash: 'SHA-256', salt: fromBase64(salt), iterations };
+  return crypto.subtle.deriveBits(parameters, key, 256);
+}
+
+async function hmac(secret: BufferSource, message: string): Promise<Uint8Array<ArrayBuffer>> {
+  const key = await crypto.subtle.importKey('raw', secret, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
+  return new Uint8Array(await crypto.subtle.sign('HMAC', key, utf8(message)));
+}
+
+function utf8(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(text);
+}
+
+function fromBase64(text: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+}
+
+function toBase64(bytes: Uint8Array): string {
+  return btoa(String.fromCharCode(...bytes));
+}
