@@ -1,4 +1,5 @@
 import type { TransportKind } from './config.ts';
+import { fastClient } from './db/fast/client.ts';
 import { neonHttp } from './db/http.ts';
 import { tcp } from './db/tcp.ts';
 import type { Transports } from './db/transport.ts';
@@ -8,5 +9,5 @@ import { neonWebSocket } from './db/websocket.ts';
 export const CARRIED = ['neon', 'tcp'] as const;
 
 export function serverTransports(kind: TransportKind): Transports {
-  return kind === 'tcp' ? { tcp: tcp() } : { http: neonHttp(), websocket: neonWebSocket() };
+  return kind === 'tcp' ? { tcp: tcp() } : { http: neonHttp(), websocket: neonWebSocket({ Client: fastClient() }) };
 }
