@@ -91,7 +91,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
     });
 
     it('cover waiting for a connection, and lose no place', async () => {
-      const { db } = connect({ maxSockets: 1, timeouts: { operationMs: 300 } });
+      const { db } = connect({ maxSockets: 1, timeouts: { operationMs: 2_000 } });
       await db.session(async () => {
         // Opened by its first statement only.
       });
