@@ -1,7 +1,9 @@
 import type { Buffer } from 'node:buffer';
 import type { Duplex } from 'node:stream';
 import pg from 'pg';
-import { type LoggedIn, logIn, passLogIn, Refusal } from './gateway-login.ts';
+import { join } from './gateway-join.ts';
+import { logIn, passLogIn, Refusal } from './gateway-login.ts';
+import { unsupportedParameter } from './gateway-pooler.ts';
 import type { Route } from './gateway-routes.ts';
 import { cancel, type Upstream } from './gateway-upstream.ts';
 import {
@@ -20,9 +22,6 @@ import {
 
 /** Milliseconds that a client may take to log in: `authentication_timeout` of PostgreSQL. */
 const LOG_IN_DEADLINE = 60_000;
-
-/** Terminate: the client says goodbye. */
-const TERMINATE = message('X', '');
 
 export interface RelayOptions {
   /** Which server, and as whom. @throws {Refusal} */
@@ -43,13 +42,15 @@ export async function relay(client: Duplex, options: RelayOptions): Promise<void
     const startup = await untilStartup(client, options.upstream);
     if (!startup) return;
     const asked = parseStartup(startup);
-    const { upstream, role } = options.route(asked['user'] ?? '');
+    const { upstream, role, pooled } = options.route(asked['user'] ?? '');
+    const unsupported = pooled ? unsupportedParameter(asked) : undefined;
+    if (unsupported) throw new Refusal('08P01', `unsupported startup parameter: ${unsupported}`);
     const parameters = { ...asked, user: role };
     const loggedIn =
       options.authentication === 'pass'
         ? await passLogIn(client, upstream, parameters)
         : await logIn(upstream, parameters, await askPassword(client));
-    if (loggedIn) join(client, loggedIn, upstream);
+    if (loggedIn) join(client, loggedIn, upstream, { pooled });
   } catch (error) {
     refuse(client, error);
   } finally {
@@ -83,28 +84,6 @@ async function askPassword(client: Duplex): Promise<string> {
   const password = answer.toString('utf8', 5, answer.length - 1);
   if (password === '') throw new Refusal('28P01', 'empty password');
   return password;
-}
-
-function join(client: Duplex, { socket, greeting, key }: LoggedIn, upstream: Upstream): void {
-  if (client.destroyed) {
-    socket.destroy();
-    return;
-  }
-  client.write(greeting);
-  let saidGoodbye = false;
-  client.on('data', (chunk: Buffer) => {
-    saidGoodbye = chunk.subarray(-TERMINATE.length).equals(TERMINATE);
-  });
-  client.pipe(socket);
-  socket.pipe(client);
-  const leave = () => {
-    if (socket.destroyed) return;
-    // A server learns that its client is gone only when it has rows to send; until then it would go on.
-    if (!saidGoodbye) cancel(upstream, key);
-    socket.destroy();
-  };
-  client.once('end', leave).once('close', leave);
-  socket.once('close', () => client.end());
 }
 
 /** An error that the client understands, and the end. */

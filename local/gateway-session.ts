@@ -1,6 +1,7 @@
 import type { LoggedIn } from './gateway-login.ts';
 import { cancel, type Upstream } from './gateway-upstream.ts';
-import { query, typeOf } from './postgres-messages.ts';
+import { query } from './postgres-messages.ts';
+import { splitMessages } from './split-messages.ts';
 
 /** What the server answers, in its own messages: type and length, then the body. */
 export interface Sink {
@@ -49,8 +50,7 @@ export function createSession(
     running = undefined;
     socket.destroy();
   };
-  const onMessage = (message: Buffer) => {
-    const type = typeOf(message);
+  const onMessage = (type: string, message: Buffer) => {
     if (running) {
       if (type !== 'Z') return running.sink.receive(type, message);
       const { resolve } = running;
@@ -69,9 +69,10 @@ export function createSession(
       }
     }
   };
-  const onData = createFramer((length) => {
+  const onLong = (length: number) => {
     if (running && length > running.sink.maxBytes) running.sink.receive('tooLong', Buffer.alloc(0));
-  }, onMessage);
+  };
+  const onData = splitMessages({ onMessage, onLong });
 
   const session: Session = {
     run(flight, sink) {
@@ -106,37 +107,4 @@ export function createSession(
   });
   socket.resume();
   return session;
-}
-
-/** Cuts a stream of messages into messages. @param onLength hears how long a message will be before it is gathered */
-function createFramer(onLength: (length: number) => void, onMessage: (message: Buffer) => void) {
-  let rest: Buffer | undefined; // of a chunk, less than a header
-  let gathering: Buffer | undefined;
-  let gathered = 0;
-  return (chunk: Buffer) => {
-    let bytes = rest ? Buffer.concat([rest, chunk]) : chunk;
-    rest = undefined;
-    if (gathering) {
-      const taken = bytes.copy(gathering, gathered);
-      gathered += taken;
-      if (gathered < gathering.length) return;
-      const whole = gathering;
-      gathering = undefined;
-      onMessage(whole);
-      bytes = bytes.subarray(taken);
-    }
-    let at = 0;
-    while (bytes.length - at >= 5) {
-      const end = at + 1 + bytes.readInt32BE(at + 1);
-      if (end > bytes.length) {
-        onLength(end - at);
-        gathering = Buffer.allocUnsafe(end - at);
-        gathered = bytes.copy(gathering, 0, at);
-        return;
-      }
-      onMessage(bytes.subarray(at, end));
-      at = end;
-    }
-    if (at < bytes.length) rest = bytes.subarray(at);
-  };
 }

@@ -1,4 +1,3 @@
-import type { Buffer } from 'node:buffer';
 import { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 
@@ -7,6 +6,7 @@ export function webSocketStream(webSocket: WebSocket): Duplex {
   const stream = new Duplex({
     read: () => webSocket.resume(),
     write: (chunk: Buffer, _encoding, done) => webSocket.send(chunk, done),
+    writev: (chunks, done) => webSocket.send(Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer)), done),
     final(done) {
       webSocket.resume(); // paused, it would not see the other end agree to close
       webSocket.close();

@@ -1,0 +1,58 @@
+import { createServer, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { refuseForeign } from './gateway-origin.ts';
+import { readBody } from './gateway-request.ts';
+import type { Simulator } from './gateway-simulation.ts';
+
+const MAX_BYTES = 64 * 1024;
+
+/**
+ * `GET /stats`, `GET /simulate`, `POST /simulate`: on loopback and on a port of its own, so that it answers while the gateway
+ * refuses or stalls.
+ */
+export async function startControl(port: number, simulator: Simulator, stats: () => object) {
+  const answer = async (request: IncomingMessage): Promise<[status: number, body: object]> => {
+    const refusal = refuseForeign(request, false);
+    if (refusal) return [403, { error: refusal.trim() }];
+    switch (`${request.method} ${request.url}`) {
+      case 'GET /stats':
+        return [200, stats()];
+      case 'GET /simulate':
+        return [200, simulator.current()];
+      case 'POST /simulate':
+        return [200, simulator.change(parse(await readBody(request, MAX_BYTES)))];
+      default:
+        return [404, { error: 'There are GET /stats, GET /simulate and POST /simulate.' }];
+    }
+  };
+  const server = createServer((request, response) => {
+    answer(request)
+      .catch((error: unknown): [number, object] => [400, { error: (error as Error).message }])
+      .then(([status, body]) => {
+        response.writeHead(status, { 'content-type': 'application/json' }).end(`${JSON.stringify(body)}\n`);
+      })
+      .catch(() => response.destroy());
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject).listen(port, '127.0.0.1', resolve);
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    async close(): Promise<void> {
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+function parse(text: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    // the same answer as for JSON that is no object
+  }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw new TypeError('The body must be a JSON object, such as {"rtt": 40}.');
+}

@@ -1,0 +1,122 @@
+import type { Duplex } from 'node:stream';
+import type { LoggedIn } from './gateway-login.ts';
+import { refuseListen, RESET_TRANSACTION } from './gateway-pooler.ts';
+import { cancel, type Upstream } from './gateway-upstream.ts';
+import { splitMessages } from './split-messages.ts';
+
+export interface JoinOptions {
+  /** Resets the session whenever a transaction ends, as behind a transaction pooler. */
+  pooled: boolean;
+}
+
+/** Messages that end a flight of the client's: each is answered with a ReadyForQuery. Query, Sync, FunctionCall. */
+const ENDS_FLIGHT = 'QSF';
+
+/** Carries messages between a client and the server that it is logged in to, until either goes. Back-pressure both ways. */
+export function join(
+  client: Duplex,
+  { socket, greeting, key }: LoggedIn,
+  upstream: Upstream,
+  options: JoinOptions,
+): void {
+  const { pooled } = options;
+  /** Flights that the server has not answered; bytes of one that has not ended. */
+  let pending = 0;
+  let flying = false;
+  let lastEnd = '';
+  /** The server waits for the client's data. */
+  let copying = false;
+  /** Pooled: a reset runs, whose answer is nobody's business. */
+  let resetting = false;
+  /** Pooled: what the client sent ahead of an answer. Another session might serve it. */
+  const held: (() => void)[] = [];
+  const isHeld = () => pooled && (resetting || (pending > 0 && !copying));
+
+  const toServer = (bytes: Buffer) => {
+    flying = true;
+    socket.write(bytes);
+  };
+  const endFlight = (type: string, message: Buffer) => {
+    toServer(message);
+    flying = false;
+    copying = false;
+    pending++;
+    lastEnd = type;
+  };
+  const inTurn = (step: () => void) => {
+    if (held.length > 0 || isHeld()) held.push(step);
+    else step();
+  };
+  const release = () => {
+    while (held.length > 0 && !isHeld()) held.shift()?.();
+    flow();
+  };
+  const fromClient = splitMessages({
+    watched: pooled ? `${ENDS_FLIGHT}P` : ENDS_FLIGHT,
+    onMessage(type, message) {
+      const allowed = pooled ? refuseListen(type, message) : message;
+      inTurn(() => (type === 'P' ? toServer(allowed) : endFlight(type, allowed)));
+    },
+    onOther: (bytes) => inTurn(() => toServer(bytes)),
+  });
+
+  const fromServer = splitMessages({
+    watched: 'ZG',
+    onMessage(type, message) {
+      if (resetting) {
+        resetting = false;
+        return release();
+      }
+      client.write(message);
+      if (type === 'G') {
+        copying = true;
+        if (lastEnd === 'S' && pending > 0) pending--; // it swallows the Sync that was sent ahead
+      } else {
+        pending--;
+        copying = false;
+        if (pooled && pending === 0 && !flying && message[5] === 'I'.charCodeAt(0)) {
+          resetting = true;
+          socket.write(RESET_TRANSACTION);
+        }
+      }
+      release();
+    },
+    onOther(bytes) {
+      if (!resetting) client.write(bytes);
+    },
+  });
+
+  const flow = () => {
+    if (socket.writableNeedDrain || held.length > 0) client.pause();
+    else if (client.isPaused()) client.resume();
+    if (client.writableNeedDrain) socket.pause();
+    else if (socket.isPaused()) socket.resume();
+  };
+  const carry = (to: Duplex, take: (chunk: Buffer) => void) => (chunk: Buffer) => {
+    to.cork();
+    try {
+      take(chunk);
+    } catch {
+      return leave();
+    } finally {
+      to.uncork();
+    }
+    flow();
+  };
+  const leave = () => {
+    client.destroy();
+    if (socket.destroyed) return;
+    // A server learns that its client is gone only when it has rows to send; until then it would go on.
+    if (pending > 0 || flying) cancel(upstream, key);
+    socket.destroy();
+  };
+
+  if (client.destroyed) return leave();
+  client.write(greeting);
+  client.on('data', carry(socket, fromClient)).on('drain', flow).once('end', leave).once('close', leave);
+  socket
+    .on('data', carry(client, fromServer))
+    .on('drain', flow)
+    .once('end', () => client.end());
+  socket.once('close', () => client.end());
+}

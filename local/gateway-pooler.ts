@@ -1,0 +1,54 @@
+import { message, query } from './postgres-messages.ts';
+
+/**
+ * Undoes what a session was left with when its transaction ended: behind a pooler in transaction mode the next one may run on
+ * another connection. What stays is what PgBouncer keeps too: statements that the protocol prepared.
+ */
+export const RESET_TRANSACTION = query(`CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *;
+  SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES;
+  DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT s.name FROM pg_catalog.pg_prepared_statements s WHERE from_sql LOOP
+      EXECUTE pg_catalog.format('DEALLOCATE %I', name);
+    END LOOP;
+  END $$`);
+
+/** Fails where LISTEN would have run, so that the server keeps its state as after any other error. */
+const LISTEN_REFUSED = `DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
+  MESSAGE = 'LISTEN does not work through a transaction pooler: the connection that hears the notifications is given to '
+    'another client when the transaction ends',
+  HINT = 'Use the direct route.'; END $$`;
+
+/** A statement's first word, behind the start or a semicolon, space and comments. */
+const LISTENS = /(?:^|;)(?:\s|--[^\n]*(?:\n|$)|\/\*.*?\*\/)*listen\b/is;
+
+/** What the words of a statement are not: strings, quoted identifiers, and bodies between dollars. */
+const QUOTED = /\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'|"[^"]*"/gs;
+
+/** A Query or Parse message, or one that fails in its place if it would LISTEN. */
+export function refuseListen(type: string, received: Buffer): Buffer {
+  if (type !== 'Q' && type !== 'P') return received;
+  const name = type === 'P' ? received.subarray(5, received.indexOf(0, 5) + 1) : Buffer.alloc(0);
+  const from = 5 + name.length;
+  const sql = received.toString('utf8', from, received.indexOf(0, from));
+  if (!/listen/i.test(sql) || !LISTENS.test(sql.replace(QUOTED, "''"))) return received;
+  const refusal = Buffer.from(`${LISTEN_REFUSED}\0${type === 'P' ? '\0\0' : ''}`); // a Parse ends with its number of types
+  return message(type, Buffer.concat([name, refusal]));
+}
+
+/** https://www.pgbouncer.org/config.html: what it keeps for each client, and what Neon has it ignore. */
+const START_UP_PARAMETERS = new Set([
+  'user',
+  'database',
+  'application_name',
+  'client_encoding',
+  'datestyle',
+  'intervalstyle',
+  'standard_conforming_strings',
+  'timezone',
+  'extra_float_digits',
+]);
+
+/** A start-up parameter that a transaction pooler cannot keep, and so refuses. */
+export function unsupportedParameter(parameters: Record<string, string>): string | undefined {
+  return Object.keys(parameters).find((name) => !START_UP_PARAMETERS.has(name.toLowerCase()));
+}
