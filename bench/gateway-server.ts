@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -9,9 +10,8 @@ import { startStack } from '../local/stack.ts';
 const directory = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter-bench-'));
 const stack = await startStack({ directory, postgresPort: await anyFreePort(), gatewayPort: 0 });
 process.send?.({ url: stack.url.app, tcpUrl: stack.tcpUrl.app });
-process.once('disconnect', async () => {
-  await stack.close();
-  await deletePostgres(directory);
-  await rm(directory, { recursive: true, force: true });
-});
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => {}); // the parent ends, and this with it
+await once(process, 'disconnect');
+await stack.close();
+await deletePostgres(directory);
+await rm(directory, { recursive: true, force: true });

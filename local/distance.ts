@@ -1,4 +1,5 @@
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { connect, createServer, type AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 
 /** How far away the other end is. Milliseconds. */
 export interface Path {
@@ -54,32 +55,6 @@ export async function startDistance(options: DistanceOptions): Promise<Distance>
   const stats: DistanceStats = { connections: 0, roundTrips: 0 };
   const sockets = new Set<Socket>();
 
-  const oneWay = () => path.rtt / 2 + (path.jitter ?? 0) * random();
-
-  const carry = (client: Socket, server: Socket) => {
-    const established = performance.now() + setupTrips * path.rtt;
-    let clientsTurn = true;
-    stats.connections++;
-    stats.roundTrips += setupTrips;
-    startLane({
-      from: client,
-      to: server,
-      arrival: (now) => Math.max(now, established) + oneWay(),
-      onTaken() {
-        if (clientsTurn) stats.roundTrips++;
-        clientsTurn = false;
-      },
-    });
-    startLane({
-      from: server,
-      to: client,
-      arrival: (now) => now + oneWay(),
-      onDelivered() {
-        clientsTurn = true;
-      },
-    });
-  };
-
   // Half-open: each direction ends when its bytes have arrived. Without delay: the only delay is the one asked for.
   const listener = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
     const server = connect({ ...target, allowHalfOpen: true, noDelay: true });
@@ -88,7 +63,9 @@ export async function startDistance(options: DistanceOptions): Promise<Distance>
       socket.on('error', () => {}); // followed by `close`
       socket.once('close', () => sockets.delete(socket));
     }
-    carry(client, server);
+    stats.connections++;
+    stats.roundTrips += setupTrips;
+    carryFar(client, server, { path: () => path, setupTrips, random, onRoundTrip: () => stats.roundTrips++ });
   });
   await new Promise<void>((resolve, reject) => {
     listener.once('error', reject).listen(port, host, resolve);
@@ -110,9 +87,43 @@ export async function startDistance(options: DistanceOptions): Promise<Distance>
   };
 }
 
+export interface FarOptions {
+  /** Asked for each chunk: it may change. */
+  path: () => Path;
+  setupTrips: number;
+  random: () => number;
+  /** Hears of each time that the client sends something for the first time or after something had reached it. */
+  onRoundTrip?: () => void;
+}
+
+/** Carries bytes between two streams as if they were far apart. */
+export function carryFar(client: Duplex, server: Duplex, options: FarOptions): void {
+  const { path, setupTrips, random, onRoundTrip } = options;
+  const oneWay = () => path().rtt / 2 + (path().jitter ?? 0) * random();
+  const established = performance.now() + setupTrips * path().rtt;
+  let clientsTurn = true;
+  startLane({
+    from: client,
+    to: server,
+    arrival: (now) => Math.max(now, established) + oneWay(),
+    onTaken() {
+      if (clientsTurn) onRoundTrip?.();
+      clientsTurn = false;
+    },
+  });
+  startLane({
+    from: server,
+    to: client,
+    arrival: (now) => now + oneWay(),
+    onDelivered() {
+      clientsTurn = true;
+    },
+  });
+}
+
 interface LaneOptions {
-  from: Socket;
-  to: Socket;
+  from: Duplex;
+  to: Duplex;
   /** When what was sent now arrives, on the clock of `performance.now()`. */
   arrival: (now: number) => number;
   onTaken?: () => void;
@@ -150,7 +161,7 @@ function startLane({ from, to, arrival, onTaken, onDelivered }: LaneOptions): vo
 
   const hand = (item: Buffer | 'end' | 'reset') => {
     if (item === 'end') to.end();
-    else if (item === 'reset') to.resetAndDestroy();
+    else if (item === 'reset') reset(to);
     else {
       onDelivered?.();
       to.write(item);
@@ -173,4 +184,9 @@ function startLane({ from, to, arrival, onTaken, onDelivered }: LaneOptions): vo
     if (timer === undefined) deliver();
   });
   to.once('close', () => clearTimeout(timer));
+}
+
+function reset(stream: Duplex): void {
+  if (stream instanceof Socket) stream.resetAndDestroy();
+  else stream.destroy();
 }

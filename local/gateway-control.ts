@@ -1,16 +1,22 @@
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { refuseForeign } from './gateway-origin.ts';
 import { readBody } from './gateway-request.ts';
-import type { Simulator } from './gateway-simulation.ts';
+import type { Simulation } from './gateway-simulation.ts';
 
 const MAX_BYTES = 64 * 1024;
+
+interface Controlled {
+  stats: () => object;
+  simulation: () => Simulation;
+  simulate: (changes: Record<string, unknown>) => Promise<Simulation>;
+}
 
 /**
  * `GET /stats`, `GET /simulate`, `POST /simulate`: on loopback and on a port of its own, so that it answers while the gateway
  * refuses or stalls.
  */
-export async function startControl(port: number, simulator: Simulator, stats: () => object) {
+export async function startControl(port: number, { stats, simulation, simulate }: Controlled) {
   const answer = async (request: IncomingMessage): Promise<[status: number, body: object]> => {
     const refusal = refuseForeign(request, false);
     if (refusal) return [403, { error: refusal.trim() }];
@@ -18,21 +24,21 @@ export async function startControl(port: number, simulator: Simulator, stats: ()
       case 'GET /stats':
         return [200, stats()];
       case 'GET /simulate':
-        return [200, simulator.current()];
+        return [200, simulation()];
       case 'POST /simulate':
-        return [200, simulator.change(parse(await readBody(request, MAX_BYTES)))];
+        return [200, await simulate(parse(await readBody(request, MAX_BYTES)))];
       default:
         return [404, { error: 'There are GET /stats, GET /simulate and POST /simulate.' }];
     }
   };
-  const server = createServer((request, response) => {
-    answer(request)
-      .catch((error: unknown): [number, object] => [400, { error: (error as Error).message }])
-      .then(([status, body]) => {
-        response.writeHead(status, { 'content-type': 'application/json' }).end(`${JSON.stringify(body)}\n`);
-      })
-      .catch(() => response.destroy());
-  });
+  const respond = async (request: IncomingMessage, response: ServerResponse) => {
+    const [status, body] = await answer(request).catch((error: Error): [number, object] => [
+      400,
+      { error: error.message },
+    ]);
+    response.writeHead(status, { 'content-type': 'application/json' }).end(`${JSON.stringify(body)}\n`);
+  };
+  const server = createServer((request, response) => void respond(request, response));
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject).listen(port, '127.0.0.1', resolve);
   });

@@ -1,12 +1,15 @@
 import type { Duplex } from 'node:stream';
 import type { LoggedIn } from './gateway-login.ts';
-import { refuseListen, RESET_TRANSACTION } from './gateway-pooler.ts';
+import { refuseListen, RESET_TRANSACTION, RESET_TRANSACTION_TAG } from './gateway-pooler.ts';
+import type { DropPoint } from './gateway-simulation.ts';
 import { cancel, type Upstream } from './gateway-upstream.ts';
 import { splitMessages } from './split-messages.ts';
 
 export interface JoinOptions {
   /** Resets the session whenever a transaction ends, as behind a transaction pooler. */
   pooled: boolean;
+  /** Whether and where the next flight is to be cut. */
+  nextDrop: () => DropPoint | undefined;
 }
 
 /** Messages that end a flight of the client's: each is answered with a ReadyForQuery. Query, Sync, FunctionCall. */
@@ -19,7 +22,7 @@ export function join(
   upstream: Upstream,
   options: JoinOptions,
 ): void {
-  const { pooled } = options;
+  const { pooled, nextDrop } = options;
   /** Flights that the server has not answered; bytes of one that has not ended. */
   let pending = 0;
   let flying = false;
@@ -28,12 +31,21 @@ export function join(
   let copying = false;
   /** Pooled: a reset runs, whose answer is nobody's business. */
   let resetting = false;
+  let resetTag = '';
   /** Pooled: what the client sent ahead of an answer. Another session might serve it. */
   const held: (() => void)[] = [];
   const isHeld = () => pooled && (resetting || (pending > 0 && !copying));
 
+  /** Where the flights that the server has not answered are to be cut. */
+  const drops: (DropPoint | undefined)[] = [];
+
   const toServer = (bytes: Buffer) => {
-    flying = true;
+    if (!flying && !copying) {
+      flying = true;
+      const drop = nextDrop();
+      if (drop === 'before') return leave();
+      drops.push(drop);
+    }
     socket.write(bytes);
   };
   const endFlight = (type: string, message: Buffer) => {
@@ -52,8 +64,9 @@ export function join(
     flow();
   };
   const fromClient = splitMessages({
-    watched: pooled ? `${ENDS_FLIGHT}P` : ENDS_FLIGHT,
+    watched: pooled ? `${ENDS_FLIGHT}PX` : `${ENDS_FLIGHT}X`,
     onMessage(type, message) {
+      if (type === 'X') return inTurn(() => socket.write(message)); // Terminate
       const allowed = pooled ? refuseListen(type, message) : message;
       inTurn(() => (type === 'P' ? toServer(allowed) : endFlight(type, allowed)));
     },
@@ -61,28 +74,36 @@ export function join(
   });
 
   const fromServer = splitMessages({
-    watched: 'ZG',
+    watched: 'ZGC',
     onMessage(type, message) {
       if (resetting) {
+        if (type === 'C') resetTag = message.toString('latin1', 5);
+        if (type !== 'Z') return undefined;
+        if (resetTag !== RESET_TRANSACTION_TAG) return leave();
         resetting = false;
         return release();
       }
-      client.write(message);
+      const [drop] = drops;
+      if (drop === 'commit' && type === 'C' && message.toString('latin1', 5) === 'COMMIT\0') return leave();
+      if (drop === 'after' && type === 'Z') return leave();
+      if (drop !== 'after') client.write(message);
+      if (type === 'C') return undefined;
       if (type === 'G') {
         copying = true;
         if (lastEnd === 'S' && pending > 0) pending--; // it swallows the Sync that was sent ahead
       } else {
         pending--;
+        drops.shift();
         copying = false;
         if (pooled && pending === 0 && !flying && message[5] === 'I'.charCodeAt(0)) {
           resetting = true;
           socket.write(RESET_TRANSACTION);
         }
       }
-      release();
+      return release();
     },
     onOther(bytes) {
-      if (!resetting) client.write(bytes);
+      if (!resetting && drops[0] !== 'after') client.write(bytes);
     },
   });
 

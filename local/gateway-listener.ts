@@ -1,23 +1,31 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
+import { type Duplex, duplexPair } from 'node:stream';
 import { WebSocketServer } from 'ws';
+import { carryFar } from './distance.ts';
+import type { Simulator } from './gateway-simulation.ts';
 import { webSocketStream } from './web-socket-stream.ts';
 
 export interface ListenerOptions {
   host: string;
   /** 0 picks a free one. */
   port: number;
+  simulator: Simulator;
   onRequest: (request: IncomingMessage, response: ServerResponse) => void;
   /** Why a WebSocket is not accepted, if it is not. */
   refuseUpgrade: (request: IncomingMessage) => { status: string; reason: string } | undefined;
   onWebSocket: (stream: Duplex, request: IncomingMessage) => void;
   /** A client that speaks PostgreSQL's protocol without a WebSocket around it. */
-  onPostgres: (socket: Socket) => void;
+  onPostgres: (stream: Duplex) => void;
 }
 
 export interface Listener {
   port: number;
+  stats(): { connections: number; openConnections: number; bytesReceived: number; bytesSent: number };
+  /** Ends every connection. */
+  cut(): void;
+  /** Whether new connections are refused. */
+  refuse(refused: boolean): Promise<void>;
   /** Ends every connection and stops listening. */
   close(): Promise<void>;
 }
@@ -29,27 +37,50 @@ const TLS = 0x16;
 /** A fatal alert: handshake_failure. */
 const TLS_REFUSED = Buffer.from([0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x28]);
 
+/** Milliseconds that a connection may say nothing at first. */
+const SILENCE = 60_000;
+
 /** One port for everything that a client can speak: the first byte tells what it is. */
 export async function listen(options: ListenerOptions): Promise<Listener> {
-  const { host, port, onRequest, refuseUpgrade, onWebSocket, onPostgres } = options;
+  const { host, simulator, onRequest, refuseUpgrade, onWebSocket, onPostgres } = options;
   const server = createServer(
     // Anything else that a client offers to upgrade to is answered as if it had not.
     { shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket' },
     onRequest,
   );
   const sockets = new Set<Socket>();
+  const total = { connections: 0, bytesReceived: 0, bytesSent: 0 };
+  const count = ({ bytesRead, bytesWritten }: Socket, to: typeof total) => {
+    to.bytesReceived += bytesRead;
+    to.bytesSent += bytesWritten;
+  };
+
   const http = server.listeners('connection');
-  server.removeAllListeners('connection').on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.on('error', () => socket.destroy()).once('close', () => sockets.delete(socket));
-    socket.once('readable', () => {
-      const first = socket.read(1) as Buffer | null;
-      if (!first) return socket.destroy();
-      if (first[0] === TLS) return socket.end(TLS_REFUSED);
-      socket.unshift(first);
-      if (first[0] === POSTGRES) return onPostgres(socket);
-      for (const listener of http) listener.call(server, socket);
+  const tellApart = (stream: Duplex) => {
+    const silent = setTimeout(() => stream.destroy(), SILENCE);
+    stream.once('close', () => clearTimeout(silent));
+    stream.once('readable', () => {
+      clearTimeout(silent);
+      const first = stream.read(1) as Buffer | null;
+      if (!first) return stream.destroy();
+      if (first[0] === TLS) return stream.end(TLS_REFUSED);
+      stream.unshift(first);
+      if (first[0] === POSTGRES) return onPostgres(stream);
+      for (const listener of http) listener.call(server, stream);
     });
+  };
+  server.removeAllListeners('connection').on('connection', (socket: Socket) => {
+    total.connections++;
+    sockets.add(socket);
+    socket.on('error', () => socket.destroy());
+    socket.once('close', () => {
+      sockets.delete(socket);
+      count(socket, total);
+    });
+    const { stall, rtt, jitter } = simulator.current();
+    if (stall) return;
+    if (rtt === 0 && jitter === 0) tellApart(socket);
+    else tellApart(farAway(socket, simulator));
   });
 
   const webSockets = new WebSocketServer({ noServer: true, perMessageDeflate: false });
@@ -63,15 +94,45 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     webSockets.handleUpgrade(request, socket, head, (webSocket) => onWebSocket(webSocketStream(webSocket), request));
   });
 
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(port, host, resolve);
-  });
-  return {
-    port: (server.address() as AddressInfo).port,
-    async close() {
-      const closed = new Promise((resolve) => server.close(resolve));
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
+  const start = (port: number) =>
+    new Promise<number>((resolve, reject) => {
+      server.once('error', reject).listen(port, host, () => {
+        server.off('error', reject);
+        resolve((server.address() as AddressInfo).port);
+      });
+    });
+  const cut = () => {
+    for (const socket of sockets) socket.destroy();
   };
+  const stop = async () => {
+    const stopped = new Promise((resolve) => server.close(resolve));
+    cut();
+    await stopped;
+  };
+  const port = await start(options.port);
+  return {
+    port,
+    stats() {
+      const now = { ...total, openConnections: sockets.size };
+      for (const socket of sockets) count(socket, now);
+      return now;
+    },
+    cut,
+    async refuse(refused) {
+      if (refused && server.listening) await stop();
+      else if (!refused && !server.listening) await start(port);
+    },
+    close: stop,
+  };
+}
+
+/** The connection as seen from far away: TCP's and TLS 1.3's handshakes and the way back and forth take their time. */
+function farAway(socket: Socket, simulator: Simulator): Duplex {
+  const [far, near] = duplexPair();
+  far.on('error', () => {});
+  near.on('error', () => near.destroy());
+  carryFar(socket, far, { path: simulator.current, setupTrips: 2, random: simulator.jitter });
+  near.once('close', () => far.destroy());
+  far.once('close', () => near.destroy());
+  return near;
 }

@@ -1,5 +1,6 @@
 import type { EventEmitter } from 'node:events';
 import type { Session } from './gateway-session.ts';
+import type { Upstream } from './gateway-upstream.ts';
 
 export interface PoolOptions {
   /** Connections for each user and database. */
@@ -9,6 +10,7 @@ export interface PoolOptions {
 }
 
 export interface Login {
+  upstream: Upstream;
   user: string;
   password: string;
   database: string;
@@ -39,7 +41,7 @@ interface Idle {
   since: number;
 }
 
-/** Sessions for one user and one database. */
+/** Sessions on one server for one user and one database. */
 interface Bucket {
   open: number;
   idle: Idle[];
@@ -52,8 +54,8 @@ export function createPool(openSession: OpenSession, { max, waitMs }: PoolOption
   const all = new Set<Session>();
   let closed = false;
 
-  const bucketFor = ({ user, database }: Login): Bucket => {
-    const key = JSON.stringify([user, database]);
+  const bucketFor = ({ upstream: { host, port }, user, database }: Login): Bucket => {
+    const key = JSON.stringify([host, port, user, database]);
     let bucket = buckets.get(key);
     if (!bucket) buckets.set(key, (bucket = { open: 0, idle: [], waiting: [] }));
     return bucket;

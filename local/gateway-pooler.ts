@@ -5,12 +5,15 @@ import { message, query } from './postgres-messages.ts';
  * another connection. What stays is what PgBouncer keeps too: statements that the protocol prepared.
  */
 export const RESET_TRANSACTION = query(`CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *;
-  SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES;
+  SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES;
   DO $$ DECLARE name text; BEGIN
     FOR name IN SELECT s.name FROM pg_catalog.pg_prepared_statements s WHERE from_sql LOOP
       EXECUTE pg_catalog.format('DEALLOCATE %I', name);
     END LOOP;
   END $$`);
+
+/** What the server says when all of it worked. */
+export const RESET_TRANSACTION_TAG = 'DO\0';
 
 /** Fails where LISTEN would have run, so that the server keeps its state as after any other error. */
 const LISTEN_REFUSED = `DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',

@@ -1,10 +1,12 @@
 import type { Buffer } from 'node:buffer';
 import type { Duplex } from 'node:stream';
 import pg from 'pg';
+import { CONTROL_PLANE_ERROR } from './gateway-errors.ts';
 import { join } from './gateway-join.ts';
 import { logIn, passLogIn, Refusal } from './gateway-login.ts';
 import { unsupportedParameter } from './gateway-pooler.ts';
 import type { Route } from './gateway-routes.ts';
+import type { Simulator } from './gateway-simulation.ts';
 import { cancel, type Upstream } from './gateway-upstream.ts';
 import {
   CANCEL_REQUEST,
@@ -24,49 +26,64 @@ import {
 const LOG_IN_DEADLINE = 60_000;
 
 export interface RelayOptions {
-  /** Which server, and as whom. @throws {Refusal} */
-  route(user: string): Route;
-  /** Where requests to cancel go. */
+  /** The server, where nothing says that another is meant. */
   upstream: Upstream;
-  /**
-   * `cleartext` as Neon's proxy does: the client can send its password ahead, and the gateway logs in for it. `pass` leaves it to
-   * the client and the server.
-   */
-  authentication: 'cleartext' | 'pass';
+  simulator: Simulator;
 }
 
-/** Carries PostgreSQL's protocol between a client, over a WebSocket or TCP, and the server. Ends when either does. */
-export async function relay(client: Duplex, options: RelayOptions): Promise<void> {
-  const deadline = setTimeout(() => client.destroy(), LOG_IN_DEADLINE);
-  try {
-    const startup = await untilStartup(client, options.upstream);
-    if (!startup) return;
-    const asked = parseStartup(startup);
-    const { upstream, role, pooled } = options.route(asked['user'] ?? '');
-    const unsupported = pooled ? unsupportedParameter(asked) : undefined;
-    if (unsupported) throw new Refusal('08P01', `unsupported startup parameter: ${unsupported}`);
-    const parameters = { ...asked, user: role };
-    const loggedIn =
-      options.authentication === 'pass'
-        ? await passLogIn(client, upstream, parameters)
-        : await logIn(upstream, parameters, await askPassword(client));
-    if (loggedIn) join(client, loggedIn, upstream, { pooled });
-  } catch (error) {
-    refuse(client, error);
-  } finally {
-    clearTimeout(deadline);
-  }
+/** Which server, and as whom. @throws {Refusal} */
+type FindRoute = (user: string) => Route;
+
+/** Carries PostgreSQL's protocol between clients, over WebSockets or TCP, and the server. */
+export function createRelay({ upstream: primary, simulator }: RelayOptions) {
+  /** Where a request to cancel goes: all it carries is the key of the session. */
+  const sessions = new Map<string, Upstream>();
+
+  /**
+   * Ends when the client or the server does.
+   * @param authentication `cleartext` as Neon's proxy does: the client can send its password ahead, and the gateway logs in for
+   *   it. `pass` leaves it to the client and the server.
+   */
+  return async (client: Duplex, authentication: 'cleartext' | 'pass', findRoute: FindRoute): Promise<void> => {
+    const deadline = setTimeout(() => client.destroy(), LOG_IN_DEADLINE);
+    try {
+      const startup = await untilStartup(client, (key) => cancel(sessions.get(key.toString('hex')) ?? primary, key));
+      if (!startup) return;
+      const asked = parseStartup(startup);
+      const { upstream, role, pooled } = findRoute(asked['user'] ?? '');
+      const unsupported = pooled ? unsupportedParameter(asked) : undefined;
+      if (unsupported) throw new Refusal('08P01', `unsupported startup parameter: ${unsupported}`);
+      if (simulator.controlPlaneFails()) throw new Refusal('XX000', CONTROL_PLANE_ERROR);
+      const release = await simulator.use();
+      if (client.destroyed) return release();
+      client.once('close', release);
+      const parameters = { ...asked, user: role };
+      const loggedIn =
+        authentication === 'pass'
+          ? await passLogIn(client, upstream, parameters)
+          : await logIn(upstream, parameters, await askPassword(client));
+      if (!loggedIn) return;
+      const key = loggedIn.key.toString('hex');
+      sessions.set(key, upstream);
+      client.once('close', () => sessions.delete(key));
+      join(client, loggedIn, upstream, { pooled, nextDrop: simulator.nextDrop });
+    } catch (error) {
+      refuse(client, error);
+    } finally {
+      clearTimeout(deadline);
+    }
+  };
 }
 
 /** Answers what comes before the start-up message. @returns undefined when all there is is a request to cancel */
-async function untilStartup(client: Duplex, upstream: Upstream): Promise<Buffer | undefined> {
+async function untilStartup(client: Duplex, onCancel: (key: Buffer) => void): Promise<Buffer | undefined> {
   for (;;) {
     const startup = await readStartup(client);
     const code = startup.readInt32BE(4);
     if (code === SSL_REQUEST || code === GSS_REQUEST) {
       client.write('N');
     } else if (code === CANCEL_REQUEST) {
-      cancel(upstream, startup.subarray(8));
+      onCancel(startup.subarray(8));
       client.end();
       return undefined;
     } else if (code >> 16 === 3) {

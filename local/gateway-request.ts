@@ -1,6 +1,13 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { RequestError } from './gateway-errors.ts';
-import type { Login } from './gateway-pool.ts';
+
+/** What counts of it: where it leads is for the gateway to say. */
+export interface ConnectionString {
+  user: string;
+  password: string;
+  database: string;
+  port: number;
+}
 
 /** One entry of a request's body. */
 export interface Query {
@@ -16,7 +23,7 @@ export interface BatchOptions {
 }
 
 /** @throws {RequestError} in the words of Neon's proxy; never with the connection string, which holds the password */
-export function readConnectionString({ authorization, ...headers }: IncomingHttpHeaders): Login {
+export function readConnectionString({ authorization, ...headers }: IncomingHttpHeaders): ConnectionString {
   const connectionString = headers['neon-connection-string'];
   if (typeof connectionString !== 'string') throw new RequestError(400, 'invalid header: neon-connection-string');
   if (!URL.canParse(connectionString)) throw new RequestError(400, 'invalid connection string: it is not a valid URL');
@@ -32,7 +39,7 @@ export function readConnectionString({ authorization, ...headers }: IncomingHttp
     throw new RequestError(400, 'missing authentication credentials: required password');
   }
   if (url.hostname === '') throw new RequestError(400, 'missing hostname');
-  return { user, password, database };
+  return { user, password, database, port: Number(url.port || 5432) };
 }
 
 function decode(text: string, part: string): string {

@@ -42,19 +42,22 @@ export const NO_SIMULATION: Simulation = {
 };
 
 export interface Simulator {
-  current(): Simulation;
+  current: () => Simulation;
   /** @throws {TypeError} that names what cannot be; nothing is changed then */
   change(changes: Record<string, unknown>): Simulation;
+  /** From 0 to 1: apart from what else happens, since how bytes come in chunks is not for a seed to decide. */
+  jitter: () => number;
   /** Whether and where the next flight is to be cut. */
-  nextDrop(): DropPoint | undefined;
-  controlPlaneFails(): boolean;
+  nextDrop: () => DropPoint | undefined;
+  controlPlaneFails: () => boolean;
   /** Marks the database as in use, once it is awake. @returns what marks it as not in use any more */
   use(): Promise<() => void>;
 }
 
-export function createSimulator(initial: Record<string, unknown>, onChange: (before: Simulation) => void): Simulator {
+export function createSimulator(initial: object): Simulator {
   let simulation = validate(NO_SIMULATION, initial);
   let random = randomFrom(simulation.seed);
+  let jitter = randomFrom(simulation.seed);
   let users = 0;
   let idleSince = Number.NEGATIVE_INFINITY;
   let waking: Promise<void> | undefined;
@@ -71,12 +74,14 @@ export function createSimulator(initial: Record<string, unknown>, onChange: (bef
   return {
     current: () => simulation,
     change(changes) {
-      const before = simulation;
       simulation = validate(simulation, changes);
-      if (changes['seed'] !== undefined) random = randomFrom(simulation.seed);
-      onChange(before);
+      if (changes['seed'] !== undefined) {
+        random = randomFrom(simulation.seed);
+        jitter = randomFrom(simulation.seed);
+      }
       return simulation;
     },
+    jitter: () => jitter(),
     nextDrop() {
       const { drop, dropAt } = simulation;
       if (drop === 0 || random() >= drop) return undefined;
@@ -95,9 +100,9 @@ export function createSimulator(initial: Record<string, unknown>, onChange: (bef
 
 const PROBABILITIES = new Set(['drop', 'controlPlaneErrors']);
 
-function validate(current: Simulation, changes: Record<string, unknown>): Simulation {
+function validate(current: Simulation, changes: object): Simulation {
   const next: Record<string, unknown> = { ...current };
-  for (const [name, value] of Object.entries(changes)) {
+  for (const [name, value] of Object.entries(changes) as [string, unknown][]) {
     const expected = expectation(name, value);
     if (expected) throw new TypeError(`${name} ${expected}, not ${JSON.stringify(value)}`);
     next[name] = value;

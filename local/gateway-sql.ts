@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { GatewayStats } from './gateway.ts';
-import { describeError, RequestError } from './gateway-errors.ts';
+import { CONTROL_PLANE_ERROR, describeError, RequestError } from './gateway-errors.ts';
 import { logIn } from './gateway-login.ts';
-import { createPool, type PoolOptions } from './gateway-pool.ts';
+import { createPool, type Login, type PoolOptions } from './gateway-pool.ts';
 import { parseBody, type Query, readBatchOptions, readBody, readConnectionString } from './gateway-request.ts';
-import { createResults } from './gateway-results.ts';
+import { createResults, type Results } from './gateway-results.ts';
 import { createSession } from './gateway-session.ts';
-import type { Upstream } from './gateway-upstream.ts';
+import type { Route } from './gateway-routes.ts';
+import type { Simulator } from './gateway-simulation.ts';
 import { parameterText } from './json-values.ts';
 import { encodeFlight, type Statement } from './postgres-flight.ts';
 
@@ -38,31 +38,33 @@ const PREFLIGHT = {
 };
 
 export interface SqlOptions {
-  upstream: Upstream;
-  stats: GatewayStats;
-  roleOf: (user: string) => string;
+  counts: { requests: number; batches: number };
+  simulator: Simulator;
   limits: HttpLimits;
   pool: PoolOptions;
 }
 
+/** Where a user of a connection string is led, and as whom. @throws {Refusal} */
+type FindRoute = (user: string, port: number) => Route;
+
 /** `POST /sql`: one query or a batch as one transaction, over connections that are reset between uses. */
-export function createSqlHandler({ upstream, stats, roleOf, limits, pool: poolOptions }: SqlOptions) {
-  const pool = createPool(async ({ user, password, database }, onReset, onClosed) => {
+export function createSqlHandler({ counts, simulator, limits, pool: poolOptions }: SqlOptions) {
+  const pool = createPool(async ({ upstream, user, password, database }, onReset, onClosed) => {
     return createSession(await logIn(upstream, { user, database }, password), upstream, onReset, onClosed);
   }, poolOptions);
 
-  const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    stats.requests++;
+  const answer = async (request: IncomingMessage, response: ServerResponse, findRoute: FindRoute): Promise<void> => {
+    counts.requests++;
     const { headers } = request;
-    const login = readConnectionString(headers);
-    login.user = roleOf(login.user);
-    const { headers: echoed, modes } = readBatchOptions(headers);
+    const { user, password, database, port } = readConnectionString(headers);
+    const { upstream, role } = findRoute(user, port);
+    const batchOptions = readBatchOptions(headers);
     const body = parseBody(await readBody(request, limits.maxRequestBytes));
     const batch = Array.isArray(body);
-    if (batch) stats.batches++;
+    if (batch) counts.batches++;
     const queries = batch ? body : [body];
     const statements = queries.map(toStatement);
-    const flight = encodeFlight(batch ? [start(modes), ...statements, COMMIT] : statements);
+    const flight = encodeFlight(batch ? [start(batchOptions.modes), ...statements, COMMIT] : statements);
     const arrayMode = headers['neon-array-mode'] === 'true';
     const results = createResults({
       rawText: headers['neon-raw-text-output'] === 'true',
@@ -71,22 +73,33 @@ export function createSqlHandler({ upstream, stats, roleOf, limits, pool: poolOp
       maxBytes: limits.maxResponseBytes,
     });
 
+    if (simulator.controlPlaneFails()) throw new RequestError(500, CONTROL_PLANE_ERROR);
+    const drop = simulator.nextDrop();
+    if (drop === 'before') return void request.socket.destroy();
+    const release = await simulator.use();
+    await run({ upstream, user: role, password, database }, response, flight, results).finally(release);
+    if (response.destroyed) return;
+    if (drop === 'after' || (drop === 'commit' && results.committed())) return void request.socket.destroy();
+    const error = results.error();
+    if (error) throw error;
+    send(response, 200, results.body(), batch ? batchOptions.headers : {});
+  };
+
+  /** A client that goes away has its query cancelled. */
+  const run = async (login: Login, response: ServerResponse, flight: Buffer, results: Results): Promise<void> => {
     const session = await pool.acquire(login, response);
     if (response.destroyed) return session.close();
     const onGone = () => session.cancel();
     response.once('close', onGone);
     await session.run(flight, results).finally(() => response.off('close', onGone));
-    const error = results.error();
-    if (error) throw error;
-    send(response, 200, results.body(), batch ? echoed : {});
   };
 
   return {
-    handle(request: IncomingMessage, response: ServerResponse): void {
+    handle(request: IncomingMessage, response: ServerResponse, findRoute: FindRoute): void {
       response.setHeader('neon-request-id', randomUUID());
       const path = request.url?.split('?', 1)[0];
       if (path === '/sql' && request.method === 'POST') {
-        answer(request, response).catch((error: unknown) => {
+        answer(request, response, findRoute).catch((error: unknown) => {
           const { status, body } = describeError(error);
           send(response, status, [Buffer.from(JSON.stringify(body))]);
         });

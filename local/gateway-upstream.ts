@@ -1,6 +1,8 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
+import { isLoopback } from './gateway-origin.ts';
 import { cancelRequest, int32, readBytes, SSL_REQUEST } from './postgres-messages.ts';
 
 /** Where the gateway sends everything: never to a host that a request names. */
@@ -9,6 +11,36 @@ export interface Upstream {
   port: number;
   /** Encrypts with these options; without it the connection is plain. */
   tls?: ConnectionOptions;
+}
+
+/**
+ * Where a `postgresql://` URL leads. Its user and password are not used: clients log in as themselves.
+ * @throws {TypeError} never with the URL, which holds a password
+ */
+export function parseUpstream(url: string): Upstream {
+  if (!/^postgres(ql)?:\/\//.test(url) || !URL.canParse(url))
+    throw new TypeError('The upstream must be a postgresql:// URL.');
+  const { hostname, port, searchParams } = new URL(url);
+  const host = hostname.replace(/^\[(.*)\]$/, '$1');
+  if (host === '') throw new TypeError('The upstream URL names no host.');
+  const mode = searchParams.get('sslmode') ?? (isLoopback(host) ? 'disable' : 'verify-full');
+  const rootCertificate = searchParams.get('sslrootcert');
+  const address = { host, port: Number(port || 5432) };
+  switch (mode) {
+    case 'disable':
+      return address;
+    case 'no-verify':
+      return { ...address, tls: { rejectUnauthorized: false } };
+    case 'require':
+    case 'verify-full':
+      // libpq's word for the certificates that the system trusts.
+      if (rootCertificate === null || rootCertificate === 'system') return { ...address, tls: {} };
+      return { ...address, tls: { ca: readFileSync(rootCertificate) } };
+    default:
+      throw new TypeError(
+        `The upstream URL's sslmode must be disable, no-verify, require or verify-full, not ${mode}.`,
+      );
+  }
 }
 
 /** Milliseconds. */

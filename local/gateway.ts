@@ -1,23 +1,38 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { listen } from './gateway-listener.ts';
-import { relay } from './gateway-relay.ts';
+import { startControl } from './gateway-control.ts';
+import { type Listener, listen } from './gateway-listener.ts';
+import { isLoopback, refuseForeign } from './gateway-origin.ts';
 import type { PoolOptions } from './gateway-pool.ts';
-import { createRouter, type Provider } from './gateway-routes.ts';
+import { createRelay } from './gateway-relay.ts';
+import { createRouter, type Entrance, entranceOf, type Provider } from './gateway-routes.ts';
+import { createSimulator, type Simulation } from './gateway-simulation.ts';
 import { createSqlHandler, HTTP_LIMITS, type HttpLimits, POOL } from './gateway-sql.ts';
-import type { Upstream } from './gateway-upstream.ts';
+import { parseUpstream, type Upstream } from './gateway-upstream.ts';
 
 export type { Upstream };
 
 export interface GatewayOptions {
-  upstream: Upstream;
-  /** 0 picks a free one. */
+  /** The server behind it, or its `postgresql://` URL, of which host, port and TLS count. */
+  upstream: Upstream | string;
+  /** The direct route. 0 picks a free one, as for every port. */
   port: number;
+  /** The route through a transaction pooler. Default: a free one. */
+  poolerPort?: number;
+  /** A server that is read only, for the route to a replica; and, in place of Neon, the port that leads there. */
+  replica?: Upstream;
+  replicaPort?: number;
+  /** `GET /stats`, `GET /simulate`, `POST /simulate`. Default: none. */
+  controlPort?: number;
+  /** Default: this machine alone. */
+  host?: string;
   /** Whose proxy this one stands in for. Default: Neon's. */
   provider?: Provider;
   limits?: Partial<HttpLimits>;
   /** Connections to PostgreSQL for `POST /sql`. */
   pool?: Partial<PoolOptions>;
+  /** What goes wrong. Default: nothing. */
+  simulation?: Partial<Simulation>;
 }
 
 /** Counts since the start. */
@@ -28,67 +43,140 @@ export interface GatewayStats {
   /** WebSockets opened. */
   sockets: number;
   openSockets: number;
+  /** TCP connections of every kind, and their bytes. */
+  connections: number;
+  openConnections: number;
+  bytesReceived: number;
+  bytesSent: number;
 }
 
 export interface Gateway {
+  url: string;
   port: number;
+  poolerPort: number;
+  replicaPort: number | undefined;
+  controlPort: number | undefined;
   stats(): GatewayStats;
+  simulation(): Simulation;
+  /**
+   * Changes what goes wrong. Turning distance on or off, refusing and stalling end the connections that are open.
+   * @throws {TypeError} that names what cannot be
+   */
+  simulate(changes: Partial<Simulation>): Promise<Simulation>;
   /** Ends every connection and stops listening. Idempotent. */
   close(): Promise<void>;
 }
 
-const HOST = '127.0.0.1';
-
 /**
- * Speaks what Neon's proxy speaks to its serverless driver: `POST /sql` and PostgreSQL's protocol over a WebSocket.
- * Any page in a browser can send requests to localhost, so a foreign `Origin` or `Host` is refused.
- * @throws {Error} with code EADDRINUSE when the port is taken
+ * Speaks what Neon's proxy speaks to its serverless driver, `POST /sql` and PostgreSQL's protocol over a WebSocket, and that
+ * protocol itself over TCP.
+ * @throws {Error} with code EADDRINUSE when a port is taken
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { upstream, port, provider = 'neon' } = options;
-  const stats: GatewayStats = { requests: 0, batches: 0, sockets: 0, openSockets: 0 };
-  const router = createRouter(provider, upstream);
+  const { port, host = '127.0.0.1', provider = 'neon', replica } = options;
+  const upstream = typeof options.upstream === 'string' ? parseUpstream(options.upstream) : options.upstream;
+  const router = createRouter(provider, upstream, replica);
+  const counts = { requests: 0, batches: 0, sockets: 0, openSockets: 0 };
+  const listeners = new Map<Entrance, Listener>();
+  const anyHost = !isLoopback(host);
+  if (anyHost) process.emitWarning(`The gateway listens on ${host}: other machines can reach it, without encryption.`);
+
+  const simulator = createSimulator(options.simulation ?? {});
   const sql = createSqlHandler({
-    upstream,
-    stats,
-    roleOf: (user) => router(user, 'direct').role,
+    counts,
+    simulator,
     limits: { ...HTTP_LIMITS, ...options.limits },
     pool: { ...POOL, ...options.pool },
   });
-  const serve = (client: Duplex, authentication: 'cleartext' | 'pass') =>
-    void relay(client, { upstream, authentication, route: (user) => router(user, 'direct') });
+  const relay = createRelay({ upstream, simulator });
+  /** The route that an address names, whose port may be the provider's own or this gateway's. */
+  const entranceFor = (arrived: Entrance, namedPort: number) =>
+    provider === 'planetscale' ? entranceOf(namedPort, listeners, arrived) : arrived;
 
-  const listener = await listen({
-    host: HOST,
-    port,
-    onRequest(request, response) {
-      const refusal = refuse(request);
-      if (refusal) response.writeHead(403, { 'content-type': 'text/plain' }).end(refusal);
-      else sql.handle(request, response);
-    },
-    refuseUpgrade(request) {
-      const reason = refuse(request);
-      if (reason) return { status: '403 Forbidden', reason };
-      if (provider === 'planetscale' && !addressOf(request)) {
-        return { status: '400 Bad Request', reason: 'Use /v2?address=host:port (wsProxy of the driver).\n' };
-      }
-      return undefined;
-    },
-    onWebSocket(stream) {
-      stats.sockets++;
-      stats.openSockets++;
-      stream.once('close', () => stats.openSockets--);
-      serve(stream, provider === 'neon' ? 'cleartext' : 'pass');
-    },
-    onPostgres: (socket) => serve(socket, 'pass'),
-  });
+  const open = async (entrance: Entrance, openPort: number) => {
+    const serve = (stream: Duplex, authentication: 'cleartext' | 'pass', at: Entrance) =>
+      void relay(stream, authentication, (user) => router(user, at));
+    const listener = await listen({
+      host,
+      port: openPort,
+      simulator,
+      onRequest(request, response) {
+        const refusal = refuseForeign(request, anyHost);
+        if (refusal) response.writeHead(403, { 'content-type': 'text/plain' }).end(refusal);
+        else sql.handle(request, response, (user, namedPort) => router(user, entranceFor(entrance, namedPort)));
+      },
+      refuseUpgrade(request) {
+        const reason = refuseForeign(request, anyHost);
+        if (reason) return { status: '403 Forbidden', reason };
+        if (provider === 'planetscale' && !addressOf(request)) {
+          return { status: '400 Bad Request', reason: 'Use /v2?address=host:port (wsProxy of the driver).\n' };
+        }
+        return undefined;
+      },
+      onWebSocket(stream, request) {
+        counts.sockets++;
+        counts.openSockets++;
+        stream.once('close', () => counts.openSockets--);
+        const namedPort = Number(addressOf(request)?.split(':').at(-1));
+        serve(stream, provider === 'neon' ? 'cleartext' : 'pass', entranceFor(entrance, namedPort));
+      },
+      onPostgres: (stream) => serve(stream, 'pass', entrance),
+    });
+    listeners.set(entrance, listener);
+    return listener.port;
+  };
 
-  let closing: Promise<void> | undefined;
+  const simulate = async (changes: Record<string, unknown>): Promise<Simulation> => {
+    const before = simulator.current();
+    const now = simulator.change(changes);
+    const isFar = ({ rtt, jitter }: Simulation) => rtt > 0 || jitter > 0;
+    for (const listener of listeners.values()) {
+      if (isFar(now) !== isFar(before) || now.stall !== before.stall) listener.cut();
+      await listener.refuse(now.refuse);
+    }
+    return now;
+  };
+  const stats = () => {
+    const all = [...listeners.values()].map((listener) => listener.stats());
+    const sum = (name: keyof (typeof all)[number]) => all.reduce((total, one) => total + one[name], 0);
+    return {
+      ...counts,
+      connections: sum('connections'),
+      openConnections: sum('openConnections'),
+      bytesReceived: sum('bytesReceived'),
+      bytesSent: sum('bytesSent'),
+    };
+  };
+  let control: Awaited<ReturnType<typeof startControl>> | undefined;
   const close = async () => {
     sql.close();
-    await listener.close();
+    await Promise.all([...listeners.values(), ...(control ? [control] : [])].map((one) => one.close()));
   };
-  return { port: listener.port, stats: () => ({ ...stats }), close: () => (closing ??= close()) };
+
+  try {
+    const openPort = await open('direct', port);
+    const poolerPort = await open('pooled', options.poolerPort ?? 0);
+    const replicaPort = replica && provider === 'neon' ? await open('replica', options.replicaPort ?? 0) : undefined;
+    if (options.controlPort !== undefined) {
+      control = await startControl(options.controlPort, { simulation: simulator.current, simulate, stats });
+    }
+    await simulate({});
+    let closing: Promise<void> | undefined;
+    return {
+      url: `http://127.0.0.1:${openPort}`,
+      port: openPort,
+      poolerPort,
+      replicaPort,
+      controlPort: control?.port,
+      stats,
+      simulation: simulator.current,
+      simulate: (changes) => simulate({ ...changes }),
+      close: () => (closing ??= close()),
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
 }
 
 /** `host:port` behind PlanetScale's `/v2?address=`. It tells the route; nothing connects to it. */
@@ -96,19 +184,4 @@ function addressOf({ url = '' }: IncomingMessage): string | undefined {
   const { pathname, searchParams } = new URL(url, 'http://gateway');
   const address = searchParams.get('address') ?? '';
   return pathname === '/v2' && /^.+:\d+$/.test(address) ? address : undefined;
-}
-
-/** Why a request is not answered, if it is not. */
-function refuse({ headers: { host, origin } }: IncomingMessage): string | undefined {
-  // A page of another site reaches this port with its own Origin, or, by rebinding its DNS name, with its own Host.
-  if (!isLoopback(host && `http://${host}`))
-    return 'The Host header names another machine: use 127.0.0.1 or localhost.\n';
-  if (origin !== undefined && !isLoopback(origin)) return 'Only pages served from this machine may use this gateway.\n';
-  return undefined;
-}
-
-function isLoopback(url: string | undefined): boolean {
-  if (!url || !URL.canParse(url)) return false;
-  const { hostname } = new URL(url);
-  return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
 }

@@ -19,19 +19,31 @@ export class ProtocolError extends Error {}
 
 /** Reads exactly so many bytes off a stream that nothing else reads. What follows stays in the stream. */
 export async function readBytes(stream: Duplex, length: number): Promise<Buffer> {
-  for (;;) {
-    const bytes = stream.read(length) as Buffer | null;
-    if (bytes?.length === length) return bytes;
-    if (bytes || stream.readableEnded || stream.destroyed) throw new ProtocolError('the connection ended');
-    await new Promise<void>((resolve) => {
-      const events = ['readable', 'end', 'close'] as const;
-      const wake = () => {
-        for (const event of events) stream.off(event, wake);
-        resolve();
-      };
-      for (const event of events) stream.on(event, wake);
-    });
+  const parts: Buffer[] = [];
+  for (let missing = length; missing > 0;) {
+    // No more than there is: asked for more, a stream would say again and again that it is readable, and read nothing else.
+    const part = stream.read(Math.min(missing, stream.readableLength) || undefined) as Buffer | null;
+    if (part) {
+      parts.push(part);
+      missing -= part.length;
+    } else if (stream.readableEnded || stream.destroyed) {
+      throw new ProtocolError('the connection ended');
+    } else {
+      await untilReadable(stream);
+    }
   }
+  return parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts);
+}
+
+function untilReadable(stream: Duplex): Promise<void> {
+  return new Promise((resolve) => {
+    const events = ['readable', 'end', 'close'] as const;
+    const wake = () => {
+      for (const event of events) stream.off(event, wake);
+      resolve();
+    };
+    for (const event of events) stream.on(event, wake);
+  });
 }
 
 /** A whole message of the log-in, type and length included. */

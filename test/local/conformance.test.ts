@@ -1,0 +1,703 @@
+import { connect } from 'node:net';
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
+import { WebSocket } from 'ws';
+import { type Gateway, startGateway } from '../../local/gateway.ts';
+import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { errorFields, logInMessages, message, overWebSocket, query, typeOf } from './wire.ts';
+
+// A test for each thing that is known of how Neon's proxy answers: https://github.com/neondatabase/neon proxy/src/serverless
+
+let gateway: Gateway;
+let test: TestDatabase;
+const KIB = 1024;
+const limits = { maxRequestBytes: 256 * KIB, maxResponseBytes: 256 * KIB };
+
+beforeAll(async () => {
+  const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };
+  gateway = await startGateway({ upstream, port: 0, limits });
+  test = await createTestDatabase(gateway.port);
+});
+
+afterAll(async () => {
+  await test.close();
+  await gateway.close();
+});
+
+const post = (body: unknown, headers: Record<string, string> = {}, init: RequestInit = {}) =>
+  fetch(`${gateway.url}/sql`, {
+    method: 'POST',
+    body: typeof body === 'string' ? body : JSON.stringify(body),
+    headers: { 'Neon-Connection-String': test.url, ...headers },
+    ...init,
+  });
+
+interface Answer {
+  command: string;
+  rowCount: number | null;
+  rows: Record<string, unknown>[] & unknown[][];
+  rowAsArray: boolean;
+  fields: { name: string }[];
+  results: Answer[];
+  message: string;
+  code: string;
+  [field: string]: unknown;
+}
+
+const ask = async (body: unknown, headers: Record<string, string> = {}) => {
+  const response = await post(body, headers);
+  return { status: response.status, headers: response.headers, body: (await response.json()) as Answer };
+};
+
+/** The one value of a query of one column, as JSON. */
+const value = async (sql: string, params: unknown[] = [], headers: Record<string, string> = {}) => {
+  const { body } = await ask({ query: sql, params }, { 'Neon-Array-Mode': 'true', ...headers });
+  if (!body.rows) throw new Error(body.message);
+  return body.rows[0]?.[0];
+};
+
+describe('POST /sql takes', () => {
+  it('a request without a Content-Type', async () => {
+    const response = await post('', {}, { body: new Blob(['{"query":"select 1 as one","params":[]}']) });
+    expect(response.status).toBe(200);
+  });
+
+  it('a query without parameters, with null parameters and with an array mode of its own', async () => {
+    expect((await ask({ query: 'select 1 as one' })).body.rows).toEqual([{ one: 1 }]);
+    expect((await ask({ query: 'select $1::int as one', params: [null] })).body.rows).toEqual([{ one: null }]);
+    expect((await ask({ query: 'select 1 as one', params: [], arrayMode: true })).body.rows).toEqual([[1]]);
+  });
+
+  it('parameters of every kind of JSON as text', async () => {
+    const kinds = ['text', 1.5, true, null, { a: ['b'] }];
+    for (const param of kinds) {
+      const expected = param === null || typeof param === 'string' ? param : JSON.stringify(param);
+      expect(await value('select $1::text', [param])).toBe(expected);
+    }
+  });
+
+  it('arrays as array literals, escaped, nested, with NULL and objects', async () => {
+    const list = ['plain', 'a,b', '{c}', 'd"e', 'f\\g', 'h\ni', '', 'NULL', null];
+    expect(await value('select $1::text[]', [list])).toEqual(list);
+    expect(
+      await value('select $1::int[]', [
+        [
+          [1, 2],
+          [3, null],
+        ],
+      ]),
+    ).toEqual([
+      [1, 2],
+      [3, null],
+    ]);
+    expect(await value('select $1::bool[]', [[true, false]])).toEqual([true, false]);
+    expect(await value('select $1::jsonb[]', [[{ a: '"' }]])).toEqual([{ a: '"' }]);
+    expect(await value('select $1::text', [[1, 'x']])).toBe('{1,"x"}');
+  });
+
+  it('one statement a query', async () => {
+    expect(await ask({ query: 'select 1; select 2', params: [] })).toMatchObject({
+      status: 400,
+      body: { code: '42601', message: 'cannot insert multiple commands into a prepared statement' },
+    });
+  });
+
+  it('only user, password and database from the connection string: options do nothing', async () => {
+    const url = `${test.url}?options=-c%20statement_timeout%3D7`;
+    expect(await value('show statement_timeout', [], { 'Neon-Connection-String': url })).toBe('30s');
+  });
+});
+
+describe('POST /sql answers', () => {
+  it('with the command, the count, the rows and the columns', async () => {
+    const table = (await test.query<{ id: number }>(`select 'accounts'::regclass::oid::int as id`))[0]?.id;
+    const { status, headers, body } = await ask({ query: 'select name, 1::int2 as n from accounts', params: [] });
+    expect(status).toBe(200);
+    expect(headers.get('content-type')).toBe('application/json');
+    expect(body).toEqual({
+      command: 'SELECT',
+      rowCount: 0,
+      rows: [],
+      rowAsArray: false,
+      fields: [
+        {
+          name: 'name',
+          dataTypeID: 25,
+          tableID: table,
+          columnID: expect.any(Number),
+          dataTypeSize: -1,
+          dataTypeModifier: -1,
+          format: 'text',
+        },
+        {
+          name: 'n',
+          dataTypeID: 21,
+          tableID: 0,
+          columnID: 0,
+          dataTypeSize: 2,
+          dataTypeModifier: -1,
+          format: 'text',
+        },
+      ],
+    });
+  });
+
+  it.each([
+    ['insert into pairs values (1, 2), (3, 4)', 'INSERT', 2],
+    ['update pairs set a = 5', 'UPDATE', 2],
+    ['delete from pairs where b = 2', 'DELETE', 1],
+    ['create table if not exists pairs (a int, b int)', 'CREATE', null],
+    ['select * from pairs', 'SELECT', 1],
+    ['set statement_timeout = 1000', 'SET', null],
+    ['', '', null],
+  ])('%j with %s and %s', async (sql, command, rowCount) => {
+    await test.query('create table if not exists pairs (a int, b int); grant all on pairs to app');
+    const owner = command === 'CREATE' ? { 'Neon-Connection-String': test.ownerUrl } : {};
+    expect((await ask({ query: sql, params: [] }, owner)).body).toMatchObject({ command, rowCount });
+  });
+
+  it('a request id, a new one each, and a permission for every origin', async () => {
+    const answers = [await ask({ query: 'select 1' }), await ask('no json'), await ask({ query: 'select' })];
+    const ids = answers.map(({ headers }) => headers.get('neon-request-id'));
+    expect(new Set(ids).size).toBe(3);
+    for (const id of ids) expect(id).toMatch(/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/);
+    for (const { headers } of answers) expect(headers.get('access-control-allow-origin')).toBe('*');
+  });
+
+  it('OPTIONS with CORS', async () => {
+    const response = await fetch(`${gateway.url}/sql`, { method: 'OPTIONS' });
+    expect(response.status).toBe(200);
+    expect(response.headers.get('access-control-allow-origin')).toBe('*');
+    expect(response.headers.get('access-control-allow-headers')).toContain('Neon-Connection-String');
+    expect(response.headers.get('neon-request-id')).toBeTruthy();
+  });
+
+  it('another path or method with 400 and a JSON string', async () => {
+    for (const [path, method] of [
+      ['/', 'GET'],
+      ['/sql', 'GET'],
+      ['/sql/', 'POST'],
+      ['/v2', 'POST'],
+    ]) {
+      const response = await fetch(gateway.url + path, { method: method ?? '' });
+      expect([response.status, await response.json()]).toEqual([400, 'query is not supported']);
+    }
+  });
+
+  it('rows as arrays, and every one of duplicate column names', async () => {
+    const { body } = await ask({ query: 'select 1 as a, 2 as a', params: [] }, { 'Neon-Array-Mode': 'true' });
+    expect(body).toMatchObject({ rows: [[1, 2]], rowAsArray: true });
+    expect((await ask({ query: 'select 1 as a, 2 as a', params: [] })).body.rows).toEqual([{ a: 2 }]);
+  });
+
+  it('column names of any kind', async () => {
+    const name = `quote " backslash \\ line \n snowman ☃ __proto__`;
+    const { body } = await ask({ query: `select 1 as "${name.replace('"', '""')}"`, params: [] });
+    expect(body.rows).toEqual([{ [name]: 1 }]);
+  });
+});
+
+describe('values without raw text', () => {
+  it.each([
+    [`true`, true],
+    [`false`, false],
+    [`1::int2`, 1],
+    [`-2147483648`, -2147483648],
+    [`1.5::float4`, 1.5],
+    [`1e300::float8`, 1e300],
+    [`'NaN'::float8`, 'NaN'],
+    [`'-Infinity'::float4`, '-Infinity'],
+    [`9007199254740993::int8`, '9007199254740993'],
+    [`1.10::numeric`, '1.10'],
+    [`'2026-11-22'::date`, '2026-11-22'],
+    [`'\\x00ff'::bytea`, '\\x00ff'],
+    [`null::int`, null],
+    [`'{"a": [1, null]}'::json`, { a: [1, null] }],
+    [`'"5"'::jsonb`, '5'],
+    [`'null'::jsonb`, null],
+    [`'{1,NULL,3}'::int[]`, [1, null, 3]],
+    [`'[2:3]={1,2}'::int[]`, [1, 2]],
+    [`'{{1},{2}}'::int[]`, [[1], [2]]],
+    [`'{}'::int[]`, []],
+    [`'{t,f}'::bool[]`, [true, false]],
+    [`'{1.5,NaN}'::float8[]`, [1.5, 'NaN']],
+    [`'{1,2}'::int8[]`, ['1', '2']],
+    [
+      `array['a"b', 'c\\d', 'NULL', null, '', 'e,f', '{g}', E'h\\ni']`,
+      ['a"b', 'c\\d', 'NULL', null, '', 'e,f', '{g}', 'h\ni'],
+    ],
+    [`array['{"a": "b,c"}'::jsonb]`, [{ a: 'b,c' }]],
+    [`'{"(1,2)","(3,4)"}'::point[]`, ['(1,2)', '(3,4)']],
+    [
+      `E'quote " backslash \\\\ tab \\t bell \\u0007 snowman ☃ 😀'`,
+      'quote " backslash \\ tab \t bell \u0007 snowman ☃ 😀',
+    ],
+  ])('%s is %j', async (sql, expected) => {
+    expect(await value(`select ${sql}`)).toEqual(expected);
+  });
+
+  it('with raw text everything but NULL is text', async () => {
+    const raw = { 'Neon-Raw-Text-Output': 'true' };
+    for (const [sql, expected] of [
+      ['true', 't'],
+      ['1', '1'],
+      [`'{1,2}'::int[]`, '{1,2}'],
+      [`'{"a":1}'::jsonb`, '{"a": 1}'],
+      ['null', null],
+    ]) {
+      expect(await value(`select ${sql}`, [], raw)).toBe(expected);
+    }
+  });
+
+  it('a flag that is not exactly true does not count', async () => {
+    expect(await value('select 1', [], { 'Neon-Raw-Text-Output': 'TRUE' })).toBe(1);
+    expect((await ask({ query: 'select 1 as a' }, { 'Neon-Array-Mode': '1' })).body.rows).toEqual([{ a: 1 }]);
+  });
+});
+
+describe('errors', () => {
+  const NOTHING = {
+    detail: null,
+    hint: null,
+    position: null,
+    internalPosition: null,
+    internalQuery: null,
+    where: null,
+    table: null,
+    column: null,
+    schema: null,
+    dataType: null,
+    constraint: null,
+    file: null,
+    line: null,
+    routine: null,
+  };
+
+  it('of SQL are 400 with every field', async () => {
+    const insert = `insert into accounts (id, name, currency) values (gen_random_uuid(), 'x', 'euro')`;
+    expect(await ask({ query: insert, params: [] })).toMatchObject({
+      status: 400,
+      body: {
+        ...NOTHING,
+        message: expect.stringContaining('violates check constraint'),
+        code: '23514',
+        severity: 'ERROR',
+        detail: expect.stringContaining('Failing row'),
+        schema: 'public',
+        table: 'accounts',
+        constraint: 'accounts_currency_code',
+        file: 'execMain.c',
+        line: expect.stringMatching(/^\d+$/),
+        routine: 'ExecConstraints',
+      },
+    });
+    expect((await ask({ query: 'select nonsense', params: [] })).body).toMatchObject({ code: '42703', position: '8' });
+    const inner = `do $$ begin perform * from missing; end $$`;
+    expect((await ask({ query: inner, params: [] })).body).toMatchObject({
+      internalPosition: expect.any(String),
+      internalQuery: expect.stringContaining('missing'),
+      where: expect.stringContaining('PL/pgSQL'),
+    });
+  });
+
+  const without = (part: (url: URL) => void) => {
+    const url = new URL(test.url);
+    part(url);
+    return { 'Neon-Connection-String': url.href };
+  };
+  it.each([
+    ['a wrong password', () => without((url) => (url.password = 'wrong')), /^password authentication failed for user /],
+    ['an unknown role', () => without((url) => (url.username = 'nobody')), /^password authentication failed for user /],
+    [
+      'no password',
+      () => without((url) => (url.password = '')),
+      /^missing authentication credentials: required password$/,
+    ],
+    ['a token', () => ({ authorization: 'Bearer x' }), /^missing authentication credentials: required password$/],
+    ['no user', () => without((url) => (url.username = '')), /^missing username$/],
+    ['no database', () => without((url) => (url.pathname = '')), /^missing database name$/],
+    ['another scheme', () => ({ 'Neon-Connection-String': 'https://a:b@c/d' }), /^incorrect scheme$/],
+    ['what is no URL', () => ({ 'Neon-Connection-String': 'nonsense' }), /^invalid connection string/],
+    [
+      'an unknown isolation level',
+      () => ({ 'Neon-Batch-Isolation-Level': 'serializable' }),
+      /^invalid isolation level$/,
+    ],
+  ])('of %s are 400 with a message and an empty code', async (_, headers, text) => {
+    expect(await ask({ query: 'select 1', params: [] }, headers())).toMatchObject({
+      status: 400,
+      body: { ...NOTHING, message: expect.stringMatching(text), code: '', severity: '' },
+    });
+  });
+
+  it('of a missing connection string name the header', async () => {
+    const response = await fetch(`${gateway.url}/sql`, { method: 'POST', body: '{"query":"select 1"}' });
+    expect([response.status, await response.json()]).toMatchObject([
+      400,
+      { message: 'invalid header: neon-connection-string' },
+    ]);
+  });
+
+  it('of an unknown database carry its code', async () => {
+    const answer = await ask(
+      { query: 'select 1' },
+      without((url) => (url.pathname = '/nowhere')),
+    );
+    expect(answer).toMatchObject({
+      status: 400,
+      body: { code: '3D000', message: 'database "nowhere" does not exist' },
+    });
+  });
+
+  it.each([
+    ['no JSON', 'select 1'],
+    ['no query', '{"sql":"select 1"}'],
+    ['parameters that are no list', '{"query":"select 1","params":"x"}'],
+    ['a batch with something else in it', '{"queries":[{"query":"select 1"},1]}'],
+    ['nothing', ''],
+  ])('of a body that is %s are 400, and do not repeat it', async (_, body) => {
+    const answer = await ask(body);
+    expect(answer).toMatchObject({
+      status: 400,
+      body: { ...NOTHING, code: '', message: expect.stringMatching(/^could not parse the HTTP request body: /) },
+    });
+    expect(answer.body.message).not.toContain('select 1');
+  });
+
+  it('of a server out of reach are 500', async () => {
+    const nowhere = await startGateway({ upstream: { host: '127.0.0.1', port: 1 }, port: 0 });
+    const response = await fetch(`${nowhere.url}/sql`, {
+      method: 'POST',
+      body: '{"query":"select 1"}',
+      headers: { 'Neon-Connection-String': test.url },
+    });
+    expect([response.status, await response.json()]).toEqual([
+      500,
+      { ...NOTHING, message: 'Control plane request failed', code: '', severity: '' },
+    ]);
+    await nowhere.close();
+  });
+});
+
+describe('limits', () => {
+  it('a request that is too large is 413', async () => {
+    const limit = limits.maxRequestBytes;
+    const body = JSON.stringify({ query: 'select length($1::text) as n', params: [''] });
+    const padded = (size: number) => body.replace('""', `"${'x'.repeat(size - body.length)}"`);
+    expect((await ask(padded(limit))).status).toBe(200);
+    const { status, body: answer } = await ask(padded(limit + 1));
+    expect([status, answer.message]).toEqual([413, `request is too large (max is ${limit} bytes)`]);
+  });
+
+  it('a response that is too large is 507, and its query is cancelled', async () => {
+    const tooLarge = { message: `response is too large (max is ${limits.maxResponseBytes} bytes)` };
+    for (const sql of [
+      `select repeat('x', 100) as too_large from generate_series(1, 10000) a, generate_series(1, 10000) b`,
+      `select repeat('x', 50000000) as too_large`,
+    ]) {
+      expect(await ask({ query: sql, params: [] })).toMatchObject({ status: 507, body: tooLarge });
+    }
+    await vi.waitFor(async () => {
+      const running = `select from pg_stat_activity where query like '%too_large%' and pid <> pg_backend_pid() and state = 'active'`;
+      expect(await test.query(running)).toHaveLength(0);
+    }, PATIENCE);
+    expect(await value(`select repeat('x', 250000)`)).toHaveLength(250_000);
+  });
+});
+
+describe('a batch', () => {
+  const batch = (queries: unknown[], headers: Record<string, string> = {}) => ask({ queries }, headers);
+  const SETTINGS = [
+    `current_setting('transaction_isolation')`,
+    `current_setting('transaction_read_only')`,
+    `current_setting('transaction_deferrable')`,
+  ].map((setting) => ({ query: `select ${setting} as s` }));
+  const settings = ({ results }: Answer) => results.map(({ rows }) => rows[0]?.['s']);
+
+  it('is one transaction, with an answer for each query and an array mode for each', async () => {
+    const { body } = await batch([
+      { query: 'select txid_current() as id', params: [] },
+      { query: 'select txid_current() as id', params: [], arrayMode: true },
+    ]);
+    const [first, second] = body.results;
+    expect(first?.rows[0]?.['id']).toBe(second?.rows[0]?.[0]);
+    expect([first?.rowAsArray, second?.rowAsArray]).toEqual([false, true]);
+    expect((await batch([])).body).toEqual({ results: [] });
+  });
+
+  it('rolls back at its first error, which is its answer', async () => {
+    await test.query('create table kept (n int primary key deferrable initially deferred); grant all on kept to app');
+    const inserts = [1, 2].map((n) => ({ query: 'insert into kept values ($1)', params: [n] }));
+    expect(await batch([...inserts, { query: 'select 1/0' }, { query: 'select nonsense' }])).toMatchObject({
+      status: 400,
+      body: { code: '22012' },
+    });
+    expect(await batch([...inserts, inserts[0]])).toMatchObject({ status: 400, body: { code: '23505' } }); // at COMMIT
+    expect(await test.query('select from kept')).toHaveLength(0);
+    expect((await batch(inserts)).status).toBe(200);
+    expect(await test.query('select from kept')).toHaveLength(2);
+  });
+
+  it.each(['ReadUncommitted', 'ReadCommitted', 'RepeatableRead', 'Serializable'])('runs as %s', async (level) => {
+    const { headers, body } = await batch(SETTINGS, { 'Neon-Batch-Isolation-Level': level });
+    expect(settings(body)[0]).toBe(level.replace(/(?<=[a-z])(?=[A-Z])/, ' ').toLowerCase());
+    expect(headers.get('neon-batch-isolation-level')).toBe(level);
+  });
+
+  it('takes flags that are exactly true, and echoes what it took', async () => {
+    const set = await batch(SETTINGS, { 'Neon-Batch-Read-Only': 'true', 'Neon-Batch-Deferrable': 'true' });
+    expect(settings(set.body)).toEqual(['read committed', 'on', 'on']);
+    expect(set.headers.get('neon-batch-read-only')).toBe('true');
+    expect(set.headers.get('neon-batch-deferrable')).toBe('true');
+    const unset = await batch(SETTINGS, { 'Neon-Batch-Read-Only': 'True', 'Neon-Batch-Deferrable': '1' });
+    expect(settings(unset.body)).toEqual(['read committed', 'off', 'off']);
+    expect([...unset.headers.keys()].filter((name) => name.startsWith('neon-batch'))).toEqual([]);
+  });
+
+  it('options do nothing to a single query, and are not echoed', async () => {
+    const headers = { 'Neon-Array-Mode': 'true', 'Neon-Batch-Read-Only': 'true' };
+    const answer = await ask({ query: `select current_setting('transaction_read_only')` }, headers);
+    expect(answer.body.rows).toEqual([['off']]);
+    expect(answer.headers.get('neon-batch-read-only')).toBeNull();
+  });
+});
+
+describe('a session', () => {
+  let own: Gateway;
+  beforeAll(async () => {
+    const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };
+    own = await startGateway({ upstream, port: 0, pool: { max: 1, waitMs: 1_000 } });
+  });
+  afterAll(() => own.close());
+
+  const send = async (sql: string, headers: Record<string, string> = {}, init: RequestInit = {}) => {
+    const response = await fetch(`${own.url}/sql`, {
+      method: 'POST',
+      body: JSON.stringify({ query: sql, params: [], arrayMode: true }),
+      headers: { 'Neon-Connection-String': test.ownerUrl, ...headers },
+      ...init,
+    });
+    return { status: response.status, body: (await response.json()) as Answer };
+  };
+  const one = async (sql: string) => (await send(sql)).body.rows[0]?.[0];
+
+  it('is used again, as new: nothing of the one before is left', async () => {
+    const pid = await one('select pg_backend_pid()');
+    for (const sql of [
+      `set application_name = 'left'`,
+      'create temp table left_behind ()',
+      'select pg_advisory_lock(4711)',
+      'prepare left_behind as select 1',
+      'listen left_behind',
+      'declare left_behind cursor with hold for select 1',
+      'begin isolation level serializable',
+      `select set_config('role', 'app_owner', false)`,
+    ]) {
+      expect((await send(sql)).status).toBe(200);
+    }
+    expect(await one('select pg_backend_pid()')).toBe(pid);
+    expect(await one(`select current_setting('application_name')`)).toBe('');
+    expect(await one(`select to_regclass('pg_temp.left_behind')`)).toBeNull();
+    expect(await one(`select count(*)::int from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()`)).toBe(
+      0,
+    );
+    expect(await one('select count(*)::int from pg_prepared_statements where from_sql')).toBe(0);
+    expect(await one('select count(*)::int from pg_listening_channels()')).toBe(0);
+    expect(await one('select count(*)::int from pg_cursors where is_holdable')).toBe(0);
+    expect(await one(`select current_setting('transaction_isolation')`)).toBe('read committed');
+  });
+
+  it.each(['copy accounts from stdin', 'copy accounts to stdout'])(
+    'refuses %j, and the next query works',
+    async (sql) => {
+      expect(await send(sql)).toMatchObject({
+        status: 400,
+        body: { message: expect.stringContaining('not supported') },
+      });
+      expect(await one('select 1')).toBe(1);
+    },
+  );
+
+  it('is waited for in order, up to a deadline', async () => {
+    await test.query('create table served (n serial, who text); grant all on served, served_n_seq to app_owner');
+    const holder = send('select pg_sleep(0.3)');
+    await vi.waitFor(async () => {
+      expect(await test.query(`select from pg_stat_activity where query like 'select pg_sleep(0.3)%'`)).toHaveLength(1);
+    }, PATIENCE);
+    await Promise.all(['a', 'b', 'c', 'd'].map((who) => send(`insert into served (who) values ('${who}')`)));
+    await holder;
+    expect((await test.query('select who from served order by n')).map(({ who }) => String(who)).join('')).toBe('abcd');
+
+    const abort = new AbortController();
+    const long = send('select pg_sleep(60)', {}, { signal: abort.signal }).catch(() => {});
+    const late = await send('select 1');
+    expect(late).toMatchObject({ status: 503, body: { message: expect.stringContaining('1000 ms'), code: '' } });
+    abort.abort();
+    await long;
+  });
+
+  it('of a wrong password is not lent to it, nor taken from the right one', async () => {
+    expect(await one('select 1')).toBe(1);
+    const wrong = { 'Neon-Connection-String': test.ownerUrl.replace(/:[^:@]+@/, ':wrong@') };
+    expect((await send('select 1', wrong)).body.message).toContain('password authentication failed');
+    expect(await one('select 1')).toBe(1);
+  });
+
+  it('whose client goes away is cancelled, and the next one is served', async () => {
+    const abort = new AbortController();
+    const gone = send('select pg_sleep(20) as abandoned', {}, { signal: abort.signal }).catch(() => 'gone');
+    const running = () =>
+      test.query(`select from pg_stat_activity where query like '%as abandoned' and state = 'active'`);
+    await vi.waitFor(async () => expect(await running()).toHaveLength(1), PATIENCE);
+    const waiting = send('select 1', {}, { signal: AbortSignal.timeout(100) }).catch(() => 'gave up');
+    expect(await waiting).toBe('gave up');
+    abort.abort();
+    expect(await gone).toBe('gone');
+    await vi.waitFor(async () => expect(await running()).toHaveLength(0), PATIENCE);
+    expect(await one('select 1')).toBe(1);
+  });
+});
+
+describe('a WebSocket', () => {
+  const url = (path: string) => `ws://127.0.0.1:${gateway.port}${path}`;
+
+  it.each(['/v2', '/', '/v1?address=db.example.com:5432', '/any/other'])('is accepted at %s', async (path) => {
+    const wire = await overWebSocket(url(path));
+    expect(wire.stream.writable).toBe(true);
+    wire.close();
+  });
+
+  it('asks for the password in clear text, so that everything can be sent ahead in one frame', async () => {
+    const wire = await overWebSocket(url('/v2'));
+    const { startup, password } = logInMessages(test.url);
+    wire.send(startup, password, query('select 42'));
+    const greeting = await wire.until('Z');
+    expect(greeting.slice(0, 2).map((m) => m.toString('latin1'))).toEqual([
+      'R\0\0\0\x08\0\0\0\x03',
+      'R\0\0\0\x08\0\0\0\0',
+    ]);
+    expect(greeting.map(typeOf)).toContain('K');
+    expect((await wire.until('Z')).map(typeOf).join('')).toBe('TDCZ');
+    wire.close();
+  });
+
+  it('takes the log-in in whatever pieces it comes', async () => {
+    const wire = await overWebSocket(url('/v2'));
+    const { startup, password } = logInMessages(test.url);
+    for (const byte of Buffer.concat([startup, password])) {
+      wire.send(Buffer.from([byte]));
+      await new Promise(setImmediate);
+    }
+    expect((await wire.until('Z')).map(typeOf)).toContain('K');
+    wire.close();
+  });
+
+  it('says N to a request for TLS, which it has around it', async () => {
+    const wire = await overWebSocket(url('/v2'));
+    wire.send(Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]));
+    await vi.waitFor(() => expect(String(wire.stream.read() ?? '')).toBe('N'), PATIENCE);
+    wire.close();
+  });
+
+  it('reports a wrong password and an unknown database as PostgreSQL does', async () => {
+    for (const [change, code] of [
+      [(u: URL) => (u.password = 'wrong'), '28P01'],
+      [(u: URL) => (u.pathname = '/nowhere'), '3D000'],
+    ] as const) {
+      const changed = new URL(test.url);
+      change(changed);
+      const wire = await overWebSocket(url('/v2'));
+      const { startup, password } = logInMessages(changed.href);
+      wire.send(startup, password);
+      const [error] = (await wire.until('E')).slice(-1);
+      expect(errorFields(error ?? Buffer.alloc(0))).toMatchObject({ S: 'FATAL', C: code });
+      wire.close();
+    }
+  });
+
+  it('is closed when it carries text', async () => {
+    const webSocket = new WebSocket(url('/v2'));
+    await new Promise((resolve) => webSocket.once('open', resolve));
+    const closed = new Promise((resolve) => webSocket.once('close', resolve));
+    webSocket.send('text');
+    expect(await closed).toBe(1003);
+  });
+
+  it('takes a request to cancel, which stops the query', async () => {
+    const wire = await overWebSocket(url('/v2'));
+    const { startup, password } = logInMessages(test.url);
+    wire.send(startup, password);
+    const key = (await wire.until('Z')).find((m) => typeOf(m) === 'K');
+    wire.send(query('select pg_sleep(20) as to_cancel'));
+    await vi.waitFor(async () => {
+      expect(
+        await test.query(`select from pg_stat_activity where query like '%to_cancel' and state = 'active'`),
+      ).toHaveLength(1);
+    }, PATIENCE);
+    const canceller = await overWebSocket(url('/v2'));
+    canceller.send(Buffer.concat([Buffer.from([0, 0, 0, 16, 4, 210, 22, 46]), key?.subarray(5) ?? Buffer.alloc(0)]));
+    const [error] = (await wire.until('E')).slice(-1);
+    expect(errorFields(error ?? Buffer.alloc(0))).toMatchObject({ C: '57014' });
+    wire.close();
+  });
+
+  it('carries COPY both ways', async () => {
+    await test.query('create table copied (t text); grant all on copied to app');
+    const wire = await overWebSocket(url('/v2'));
+    const { startup, password } = logInMessages(test.url);
+    wire.send(startup, password);
+    await wire.until('Z');
+    wire.send(query('copy copied from stdin'));
+    await wire.until('G');
+    const row = `${'x'.repeat(999)}\n`;
+    for (let i = 0; i < 1000; i++) wire.send(message('d', row));
+    wire.send(message('c', ''));
+    await wire.until('Z');
+    wire.send(query('copy copied to stdout'));
+    expect((await wire.until('Z')).filter((m) => typeOf(m) === 'd')).toHaveLength(1000);
+    wire.close();
+  });
+
+  it('whose client goes away has its query cancelled', async () => {
+    const wire = await overWebSocket(url('/v2'));
+    const { startup, password } = logInMessages(test.url);
+    wire.send(startup, password, query('select pg_sleep(20) as left_alone'));
+    const running = () =>
+      test.query(`select from pg_stat_activity where query like '%left_alone' and state = 'active'`);
+    await vi.waitFor(async () => expect(await running()).toHaveLength(1), PATIENCE);
+    wire.close();
+    await vi.waitFor(async () => expect(await running()).toHaveLength(0), PATIENCE);
+  });
+
+  it('waits for a client that does not read', async () => {
+    const wire = await overWebSocket(url('/v2'));
+    const { startup, password } = logInMessages(test.url);
+    wire.send(startup, password, query(`select repeat('x', 1000) from generate_series(1, 20000)`));
+    await wire.until('Z');
+    // Some 20 MB: more than anybody between here and there holds.
+    await vi.waitFor(async () => {
+      const [row] = await test.query<{ wait: string }>(
+        `select wait_event as wait from pg_stat_activity where query like '%20000)' and wait_event = 'ClientWrite'`,
+      );
+      expect(row?.wait).toBe('ClientWrite');
+    }, PATIENCE);
+    expect((await wire.until('Z')).filter((m) => typeOf(m) === 'D')).toHaveLength(20_000);
+    wire.close();
+  });
+});
+
+it('a client that offers another protocol to upgrade to is answered all the same', async () => {
+  const socket = connect(gateway.port, '127.0.0.1');
+  const body = '{"query":"select 1"}';
+  const head = [
+    'POST /sql HTTP/1.1',
+    `Host: 127.0.0.1`,
+    'Connection: Upgrade, close',
+    'Upgrade: h2c',
+    `Neon-Connection-String: ${test.url}`,
+    `Content-Length: ${body.length}`,
+  ];
+  socket.write(`${head.join('\r\n')}\r\n\r\n${body}`);
+  let answer = '';
+  for await (const chunk of socket.setEncoding('utf8')) answer += String(chunk);
+  expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+});
