@@ -51,6 +51,15 @@ export async function isInitialised(dataDirectory: string): Promise<boolean> {
   );
 }
 
+/** Where a server's files are to be put that another server's copy is made of. @param password the other server's superuser's */
+export async function prepareData(directory: string, password: string): Promise<string> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await createOnce(path.join(directory, PASSWORD), password);
+  const dataDirectory = process.getuid?.() === 0 ? await dataDirectoryForRoot(directory) : path.join(directory, DATA);
+  await mkdir(dataDirectory, { mode: 0o700 });
+  return dataDirectory;
+}
+
 /** Makes the data directory under another name and moves it into place whole: of two first starts one wins. */
 export async function initialise(
   binaries: Binaries,

@@ -3,8 +3,9 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import pg from 'pg';
 import { createOnce } from './create-once.ts';
-import { type Gateway, startGateway } from './gateway.ts';
+import { type Gateway, type GatewayOptions, startGateway } from './gateway.ts';
 import { type Postgres, startPostgres } from './postgres.ts';
+import { type Standby, startStandby } from './postgres-standby.ts';
 
 export interface StackOptions {
   /** Everything is kept below it. */
@@ -14,14 +15,21 @@ export interface StackOptions {
   gatewayPort: number;
   /** Server settings (`postgresql.conf`). */
   settings?: Record<string, string>;
+  gateway?: Omit<GatewayOptions, 'upstream' | 'port' | 'replica'>;
+  /** A hot standby beside the primary: its port, and how many milliseconds it stays behind. */
+  replica?: { port: number; lagMs: number };
 }
 
 export interface Stack {
   postgres: Postgres;
+  replica: Standby | undefined;
   gateway: Gateway;
   credentials: Credentials;
   /** Through the gateway, for the Neon driver: `app` is what the application uses, `owner` what migrations use. */
   url: Record<Role, string>;
+  /** The same through the transaction pooler, and to the replica. */
+  pooledUrl: Record<Role, string>;
+  replicaUrl: Record<Role, string> | undefined;
   /** To PostgreSQL itself, for psql and other tools. */
   tcpUrl: Record<Role, string>;
   close(): Promise<void>;
@@ -40,37 +48,58 @@ const ROLES = { app: 'app', owner: 'app_owner' } as const;
 const DATABASE = 'app';
 const HOST = '127.0.0.1';
 
+/** PlanetScale's name for what a database begins with. */
+const BRANCH = 'main';
+
 /**
  * Starts PostgreSQL with an `app` database, its two roles (neither a superuser), and the gateway in front of it.
  * @throws {AlreadyRunningError} when another process runs on the same directory
  */
-export async function startStack({ directory, postgresPort, gatewayPort, settings }: StackOptions): Promise<Stack> {
+export async function startStack(options: StackOptions): Promise<Stack> {
+  const { directory, postgresPort, gatewayPort, settings } = options;
   const credentials = await readCredentials(directory);
   const postgres = await startPostgres({ directory, port: postgresPort, settings });
+  const started: { close(): Promise<void> }[] = [postgres];
+  const close = async () => {
+    for (let last = started.pop(); last; last = started.pop()) await last.close();
+  };
   try {
     await createRolesAndDatabase(postgres, credentials);
-    const gateway = await startGateway({ upstream: { host: HOST, port: postgres.port }, port: gatewayPort });
+    const replica =
+      options.replica &&
+      (await startStandby(postgres, { directory: path.join(directory, 'replica'), settings, ...options.replica }));
+    if (replica) started.push(replica);
+    const gateway = await startGateway({
+      ...options.gateway,
+      upstream: { host: HOST, port: postgres.port },
+      port: gatewayPort,
+      ...(replica && { replica: { host: HOST, port: replica.port } }),
+    });
+    started.push(gateway);
+    const planetscale = options.gateway?.provider === 'planetscale';
+    const user = planetscale ? `.${BRANCH}` : '';
     return {
       postgres,
+      replica,
       gateway,
       credentials,
-      url: urls(gateway.port, credentials),
+      url: urls(gateway.port, credentials, user),
+      pooledUrl: urls(gateway.poolerPort, credentials, user),
+      replicaUrl: replica && urls(gateway.replicaPort ?? gateway.port, credentials, user && `${user}%7Creplica`),
       tcpUrl: urls(postgres.port, credentials),
-      async close() {
-        await gateway.close();
-        await postgres.close();
-      },
+      close,
     };
   } catch (error) {
-    await postgres.close();
+    await close();
     throw error;
   }
 }
 
-function urls(port: number, { appPassword, ownerPassword }: Credentials): Record<Role, string> {
+/** @param suffix what PlanetScale's user names have behind the role */
+function urls(port: number, { appPassword, ownerPassword }: Credentials, suffix = ''): Record<Role, string> {
   return {
-    app: `postgresql://${ROLES.app}:${appPassword}@${HOST}:${port}/${DATABASE}`,
-    owner: `postgresql://${ROLES.owner}:${ownerPassword}@${HOST}:${port}/${DATABASE}`,
+    app: `postgresql://${ROLES.app}${suffix}:${appPassword}@${HOST}:${port}/${DATABASE}`,
+    owner: `postgresql://${ROLES.owner}${suffix}:${ownerPassword}@${HOST}:${port}/${DATABASE}`,
   };
 }
 

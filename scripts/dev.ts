@@ -1,9 +1,11 @@
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs, styleText } from 'node:util';
 import { printLog } from './print-log.ts';
+import type { Simulation } from '../local/gateway-simulation.ts';
 import type { Stack } from '../local/stack.ts';
 import { forkWorkerHost } from './fork-worker-host.ts';
+import { type Lifetime, untilTheEnd } from './lifetime.ts';
+import { readSimulation, SIMULATION_HELP, SIMULATION_OPTIONS } from './simulation-options.ts';
 
 const DEFAULTS = { port: 8787, 'gateway-port': 4444, 'postgres-port': 15432, data: '.local' } as const;
 
@@ -16,26 +18,17 @@ Usage: npm run dev -- [options]
   --postgres-port N   where PostgreSQL listens      (default ${DEFAULTS['postgres-port']}, or the next free one)
   --data DIR          where the database is kept    (default ${DEFAULTS.data})
   --reset             delete the database first
+  --control-port N    GET /stats, GET and POST /simulate of the gateway (default a free one)
   --remote            use DATABASE_URL of the environment or .env instead; never migrates, seeds or resets it
   --help              show this
-`;
 
-/** How to stop what has been started; the last started is the first stopped. */
-const cleanups: (() => Promise<unknown>)[] = [];
-let stopping = false;
-let stoppingSince = 0;
+What the gateway simulates (at run time: see --control-port)
 
-/** Milliseconds after which a second signal is a second wish. */
-const AGAIN = 500;
+${SIMULATION_HELP}`;
 
-watchForTheEnd();
-const starting = main().catch((error: unknown) => {
-  if (stopping) return;
-  console.error(styleText('red', error instanceof Error ? error.message : String(error)));
-  void stop(1);
-});
+untilTheEnd(main);
 
-async function main(): Promise<void> {
+async function main({ started, stop, isStopping }: Lifetime): Promise<void> {
   const options = readOptions();
   if (options.help) {
     console.log(HELP);
@@ -58,7 +51,7 @@ async function main(): Promise<void> {
   step('Starting the API in workerd');
   await worker.serve({ port, variables });
   void worker.ended.then(() => {
-    if (stopping) return undefined;
+    if (isStopping()) return undefined;
     console.error(styleText('red', 'workerd has ended unexpectedly.'));
     return stop(1);
   });
@@ -73,6 +66,8 @@ interface Options {
   gatewayPort: number | undefined;
   postgresPort: number | undefined;
   data: string;
+  controlPort: number | undefined;
+  simulation: Partial<Simulation>;
   reset: boolean;
   remote: boolean;
   help: boolean;
@@ -80,7 +75,7 @@ interface Options {
 
 function readOptions(): Options {
   const { values } = parse();
-  const port = (name: 'port' | 'gateway-port' | 'postgres-port') => {
+  const port = (name: 'port' | 'gateway-port' | 'postgres-port' | 'control-port') => {
     const value = values[name];
     if (value === undefined) return undefined;
     if (/^\d+$/.test(value) && Number(value) >= 1 && Number(value) <= 65_535) return Number(value);
@@ -93,6 +88,8 @@ function readOptions(): Options {
     port: port('port'),
     gatewayPort: port('gateway-port'),
     postgresPort: port('postgres-port'),
+    controlPort: port('control-port'),
+    simulation: readSimulation(values),
     data,
     reset,
     remote,
@@ -107,6 +104,8 @@ function parse() {
         port: { type: 'string' },
         'gateway-port': { type: 'string' },
         'postgres-port': { type: 'string' },
+        'control-port': { type: 'string' },
+        ...SIMULATION_OPTIONS,
         data: { type: 'string' },
         reset: { type: 'boolean' },
         remote: { type: 'boolean' },
@@ -133,6 +132,8 @@ function printTable(
     ...(local
       ? [
           ['Gateway', `http://127.0.0.1:${local.gateway.port}/sql  ws://127.0.0.1:${local.gateway.port}/v2`],
+          ['Pooled', `http://127.0.0.1:${local.gateway.poolerPort}/sql  ws://127.0.0.1:${local.gateway.poolerPort}/v2`],
+          ['Control', `http://127.0.0.1:${local.gateway.controlPort}/simulate  /stats`],
           ['PostgreSQL', local.tcpUrl.owner],
           [
             'Data',
@@ -162,41 +163,4 @@ function step(message: string): void {
 
 function warn(message: string): void {
   console.log(styleText('yellow', message));
-}
-
-/** Remembers how to stop what was just started; goes no further if the end has come meanwhile. */
-function started(cleanup: () => Promise<unknown>): void {
-  cleanups.push(cleanup);
-  if (stopping) throw new Error('stopped');
-}
-
-/** Ctrl-C, a signal, or the end of npm or the terminal in front of this process. */
-function watchForTheEnd(): void {
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(signal, () => {
-      // Ctrl-C arrives twice at once, from the terminal and through npm. Asked again later, what is left ends with this process.
-      if (stopping && performance.now() - stoppingSince > AGAIN) process.exit(1);
-      if (!stopping) void stop(0);
-    });
-  }
-  // A signal to npm ends the shell between npm and this process, and leaves this process an orphan.
-  const parent = process.ppid;
-  setInterval(() => {
-    if (process.ppid !== parent && !stopping) void stop(0);
-  }, 200).unref();
-}
-
-/** Milliseconds that a step of the start may take to notice that it is not wanted any more. */
-const START_GRACE = 1_500;
-
-async function stop(exitCode: number): Promise<never> {
-  stopping = true;
-  stoppingSince = performance.now();
-  const stopStarted = async () => {
-    for (let cleanup = cleanups.pop(); cleanup; cleanup = cleanups.pop()) await cleanup().catch(console.error);
-  };
-  await stopStarted();
-  await Promise.race([starting, sleep(START_GRACE)]);
-  await stopStarted();
-  process.exit(exitCode);
 }

@@ -1,6 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import type { Simulation } from '../local/gateway-simulation.ts';
 import { choosePort } from '../local/ports.ts';
 import { assertNotRunning, deletePostgres } from '../local/postgres.ts';
 import { readCredentials, type Stack, startStack } from '../local/stack.ts';
@@ -19,6 +20,8 @@ export interface LocalOptions {
   directory: string;
   gatewayPort: number | undefined;
   postgresPort: number | undefined;
+  controlPort: number | undefined;
+  simulation: Partial<Simulation>;
   defaults: { 'gateway-port': number; 'postgres-port': number };
   /** Deletes the database first. */
   reset: boolean;
@@ -41,7 +44,7 @@ export async function assertStartable(directory: string): Promise<void> {
 
 /** Starts the local stack with the migrations applied and the demo data in it. */
 export async function startLocal(options: LocalOptions): Promise<Local> {
-  const { directory, gatewayPort, postgresPort, defaults, reset, step, warn } = options;
+  const { directory, gatewayPort, postgresPort, controlPort = 0, simulation, defaults, reset, step, warn } = options;
   if (reset) {
     step(`Deleting the database in ${directory}`);
     await deletePostgres(directory);
@@ -51,6 +54,7 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
     directory,
     postgresPort: await choosePort('postgres-port', postgresPort, defaults['postgres-port'], warn),
     gatewayPort: await choosePort('gateway-port', gatewayPort, defaults['gateway-port'], warn),
+    gateway: { controlPort },
   });
   try {
     const { applied } = await applyMigrations(stack.url.owner, stack.url.app);
@@ -63,6 +67,7 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
     });
     if (await seedDemoData(database)) step('Put in demo data');
     await database.close();
+    await stack.gateway.simulate(simulation); // not before: the start is no part of it
 
     const running = path.join(directory, RUNNING_FILE);
     const state: Running = { pid: process.pid, url: stack.url, tcpUrl: stack.tcpUrl };

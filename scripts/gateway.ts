@@ -1,0 +1,155 @@
+import path from 'node:path';
+import { parseArgs, styleText } from 'node:util';
+import { type Gateway, type GatewayOptions, startGateway } from '../local/gateway.ts';
+import type { Provider } from '../local/gateway-routes.ts';
+import type { HttpLimits } from '../local/gateway-sql.ts';
+import { choosePort } from '../local/ports.ts';
+import { startStack } from '../local/stack.ts';
+import { type Lifetime, untilTheEnd } from './lifetime.ts';
+import { type ConnectionStrings, printGateway } from './print-gateway.ts';
+import { readNumber, readSimulation, SIMULATION_HELP, SIMULATION_OPTIONS } from './simulation-options.ts';
+
+const DEFAULTS = { port: 4444, 'postgres-port': 15432, data: '.local/gateway' } as const;
+
+const HELP = `Starts a gateway that answers as Neon's or PlanetScale's does, for the Neon serverless driver and for pg.
+
+Usage: npm run gateway -- [options]
+
+  --port N            the direct route                   (default ${DEFAULTS.port}, or the next free one)
+  --pooler-port N     the pooled route                   (default the next free one)
+  --provider NAME     neon or planetscale                (default neon)
+  --upstream URL      a postgresql:// URL of the server behind it; roles and passwords are the clients' own
+                      (default an embedded PostgreSQL)
+  --postgres-port N   where the embedded one listens     (default ${DEFAULTS['postgres-port']}, or the next free one)
+  --data DIR          where its database is kept         (default ${DEFAULTS.data})
+  --replica           a hot standby beside it
+  --replica-port N    in place of Neon: the route to it  (default the next free one)
+  --lag MS            how far it stays behind            (default 0)
+  --control-port N    GET /stats, GET and POST /simulate (default the next free one)
+  --host ADDRESS      to listen on                       (default 127.0.0.1: this machine alone)
+  --max-request N, --max-response N
+                      bytes of POST /sql                 (default 10485760 each)
+  --help              show this
+
+What it simulates
+
+${SIMULATION_HELP}`;
+
+untilTheEnd(main);
+
+async function main({ started }: Lifetime): Promise<void> {
+  const values = parse();
+  if (values.help) {
+    console.log(HELP);
+    return;
+  }
+  const { upstream, provider = 'neon', replica = false, data = DEFAULTS.data, host } = values;
+  if (provider !== 'neon' && provider !== 'planetscale') {
+    throw new Error(`--provider must be neon or planetscale, not "${provider}".`);
+  }
+  if (upstream !== undefined && replica) {
+    throw new Error('--replica stands beside the embedded server: it cannot go with --upstream.');
+  }
+  const lagMs = readNumber('lag', values.lag ?? '0', 'ms');
+  const gateway: Omit<GatewayOptions, 'upstream' | 'port'> = {
+    provider,
+    ...(host !== undefined && { host }),
+    limits: readLimits(values),
+    simulation: readSimulation(values),
+  };
+
+  const port = await choosePort('port', readPort('port', values.port), DEFAULTS.port, warn);
+  let next = port + 1;
+  /** A port that was asked for, or the next one. */
+  const choose = async (name: 'pooler-port' | 'replica-port' | 'control-port') => {
+    const chosen = await choosePort(name, readPort(name, values[name]), next, () => {});
+    next = Math.max(next, chosen + 1);
+    return chosen;
+  };
+  gateway.poolerPort = await choose('pooler-port');
+  if (replica && provider === 'neon') gateway.replicaPort = await choose('replica-port');
+  gateway.controlPort = await choose('control-port');
+
+  if (upstream !== undefined) {
+    const alone = await startGateway({ ...gateway, upstream, port });
+    started(() => alone.close());
+    printGateway(alone, provider, upstreamUrls(upstream, alone, provider));
+    return;
+  }
+  const requested = readPort('postgres-port', values['postgres-port']);
+  const postgresPort = await choosePort('postgres-port', requested, DEFAULTS['postgres-port'], () => {});
+  const stack = await startStack({
+    directory: path.resolve(data),
+    postgresPort,
+    gatewayPort: port,
+    gateway,
+    ...(replica && {
+      replica: { port: await choosePort('postgres-port', undefined, postgresPort + 1, () => {}), lagMs },
+    }),
+  });
+  started(() => stack.close());
+  printGateway(stack.gateway, provider, {
+    direct: stack.url.owner,
+    pooled: stack.pooledUrl.owner,
+    replica: stack.replicaUrl?.owner,
+  });
+}
+
+function parse() {
+  try {
+    return parseArgs({
+      options: {
+        port: { type: 'string' },
+        'pooler-port': { type: 'string' },
+        'replica-port': { type: 'string' },
+        'control-port': { type: 'string' },
+        'postgres-port': { type: 'string' },
+        provider: { type: 'string' },
+        upstream: { type: 'string' },
+        data: { type: 'string' },
+        replica: { type: 'boolean' },
+        lag: { type: 'string' },
+        host: { type: 'string' },
+        'max-request': { type: 'string' },
+        'max-response': { type: 'string' },
+        ...SIMULATION_OPTIONS,
+        help: { type: 'boolean', short: 'h' },
+      },
+    }).values;
+  } catch (error) {
+    throw new Error(`${(error as Error).message}\nSee npm run gateway -- --help`, { cause: error });
+  }
+}
+
+function readPort(name: string, value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  if (/^\d+$/.test(value) && Number(value) >= 1 && Number(value) <= 65_535) return Number(value);
+  throw new Error(`--${name} must be a port from 1 to 65535, not "${value}".`);
+}
+
+function readLimits(values: { 'max-request'?: string; 'max-response'?: string }): Partial<HttpLimits> {
+  const limits: Partial<HttpLimits> = {};
+  for (const [name, limit] of [
+    ['max-request', 'maxRequestBytes'],
+    ['max-response', 'maxResponseBytes'],
+  ] as const) {
+    const value = values[name];
+    if (value === undefined) continue;
+    if (!/^[1-9]\d*$/.test(value)) throw new Error(`--${name} must be a number of bytes, not "${value}".`);
+    limits[limit] = Number(value);
+  }
+  return limits;
+}
+
+/** The upstream's database through the gateway; the password is for the reader to fill in. */
+function upstreamUrls(upstream: string, gateway: Gateway, provider: Provider): ConnectionStrings {
+  const { username, pathname } = new URL(upstream);
+  const user = (username || '<user>') + (provider === 'planetscale' ? '.main' : '');
+  const database = pathname.length > 1 ? pathname : '/<database>';
+  const url = (port: number) => `postgresql://${user}:<password>@127.0.0.1:${port}${database}`;
+  return { direct: url(gateway.port), pooled: url(gateway.poolerPort), replica: undefined };
+}
+
+function warn(message: string): void {
+  console.log(styleText('yellow', message));
+}

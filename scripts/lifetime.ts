@@ -1,0 +1,56 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { styleText } from 'node:util';
+
+export interface Lifetime {
+  /** Remembers how to stop what was just started; goes no further if the end has come meanwhile. */
+  started: (cleanup: () => Promise<unknown>) => void;
+  stop: (exitCode: number) => Promise<never>;
+  isStopping: () => boolean;
+}
+
+/** Milliseconds after which a second signal is a second wish. */
+const AGAIN = 500;
+
+/** Milliseconds that a step of the start may take to notice that it is not wanted any more. */
+const START_GRACE = 1_500;
+
+/** Runs a command that starts things, and stops them when the end comes: the last started first. */
+export function untilTheEnd(main: (lifetime: Lifetime) => Promise<void>): void {
+  const cleanups: (() => Promise<unknown>)[] = [];
+  let stoppingSince: number | undefined;
+
+  const stop = async (exitCode: number): Promise<never> => {
+    stoppingSince = performance.now();
+    const stopStarted = async () => {
+      for (let cleanup = cleanups.pop(); cleanup; cleanup = cleanups.pop()) await cleanup().catch(console.error);
+    };
+    await stopStarted();
+    await Promise.race([starting, sleep(START_GRACE)]);
+    await stopStarted();
+    process.exit(exitCode);
+  };
+  const started = (cleanup: () => Promise<unknown>) => {
+    cleanups.push(cleanup);
+    if (stoppingSince !== undefined) throw new Error('stopped');
+  };
+
+  // Ctrl-C, a signal, or the end of npm or the terminal in front of this process.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      if (stoppingSince === undefined) void stop(0);
+      // Ctrl-C arrives twice at once, from the terminal and through npm. Asked again later, what is left ends with this process.
+      else if (performance.now() - stoppingSince > AGAIN) process.exit(1);
+    });
+  }
+  // A signal to npm ends the shell between npm and this process, and leaves this process an orphan.
+  const parent = process.ppid;
+  setInterval(() => {
+    if (process.ppid !== parent && stoppingSince === undefined) void stop(0);
+  }, 200).unref();
+
+  const starting = main({ started, stop, isStopping: () => stoppingSince !== undefined }).catch((error: unknown) => {
+    if (stoppingSince !== undefined) return;
+    console.error(styleText('red', error instanceof Error ? error.message : String(error)));
+    void stop(1);
+  });
+}
