@@ -1,0 +1,159 @@
+import pg from 'pg';
+import { neonConfig, Pool } from '@neondatabase/serverless';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { type Gateway, startGateway } from '../../local/gateway.ts';
+import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { logInMessages, message, overWebSocket, query, typeOf } from './wire.ts';
+
+let gateway: Gateway;
+let test: TestDatabase;
+
+beforeAll(async () => {
+  const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };
+  gateway = await startGateway({ upstream, port: 0 });
+  test = await createTestDatabase(gateway.poolerPort);
+  neonConfig.wsProxy = (host, port) => `${host}:${port}/v2`;
+  neonConfig.useSecureWebSocket = false;
+});
+
+afterAll(async () => {
+  await test.close();
+  await gateway.close();
+});
+
+const CLIENTS = {
+  'pg over TCP': (connectionString: string) => new pg.Pool({ connectionString, max: 1 }),
+  'the Neon driver': (connectionString: string) => new Pool({ connectionString, max: 1 }) as unknown as pg.Pool,
+};
+
+describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) => {
+  let pool: pg.Pool;
+  beforeAll(() => {
+    pool = createPool(test.ownerUrl);
+  });
+  afterAll(() => pool.end());
+  const one = async (sql: string): Promise<unknown> => {
+    const { rows } = await pool.query<Record<string, unknown>>(sql);
+    return Object.values(rows[0] ?? {})[0];
+  };
+
+  it('loses what would be on another connection next time', async () => {
+    for (const sql of [
+      `set application_name = 'left'`,
+      'create temp table left_behind ()',
+      'select pg_advisory_lock(4711)',
+      'prepare left_behind as select 1',
+      'declare left_behind cursor with hold for select 1',
+      `select nextval('counted')`,
+    ]) {
+      if (sql.includes('counted')) await pool.query('create sequence if not exists counted');
+      await pool.query(sql);
+    }
+    expect(await one('show application_name')).not.toBe('left');
+    expect(await one(`select to_regclass('pg_temp.left_behind')`)).toBeNull();
+    expect(await one(`select count(*)::int from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()`)).toBe(
+      0,
+    );
+    expect(await one('select count(*)::int from pg_prepared_statements where from_sql')).toBe(0);
+    expect(await one('select count(*)::int from pg_cursors where is_holdable')).toBe(0);
+    await expect(pool.query('select lastval()')).rejects.toThrow('lastval is not yet defined');
+  });
+
+  it('keeps it until the transaction ends', async () => {
+    const client = await pool.connect();
+    await client.query('begin');
+    await client.query(`set application_name = 'kept'`);
+    await client.query('create temp table kept ()');
+    expect((await client.query('show application_name')).rows).toEqual([{ application_name: 'kept' }]);
+    await expect(client.query('select 1/0')).rejects.toThrow('division by zero');
+    await expect(client.query('select 1')).rejects.toThrow('current transaction is aborted');
+    await client.query('rollback');
+    await client.query('begin');
+    await client.query('create temp table kept ()');
+    await client.query('commit');
+    expect((await client.query(`select to_regclass('pg_temp.kept') as kept`)).rows).toEqual([{ kept: null }]);
+    client.release();
+  });
+
+  it('keeps statements that the protocol prepared', async () => {
+    for (const n of [1, 2]) {
+      expect((await pool.query({ name: 'named', text: 'select $1::int as n', values: [n] })).rows).toEqual([{ n }]);
+    }
+  });
+
+  it.each([
+    ['listen heard', undefined],
+    ['LISTEN heard', []],
+    ['select 1; -- now\n /* really */ Listen heard', undefined],
+    [`select 'it''s'; listen "x"`, undefined],
+  ])('refuses %j with the reason, and goes on', async (sql, values) => {
+    await expect(pool.query({ text: sql, ...(values && { values, name: 'listens' }) })).rejects.toMatchObject({
+      code: '0A000',
+      message: expect.stringContaining('transaction pooler'),
+    });
+    expect(await one('select 1')).toBe(1);
+  });
+
+  it.each([
+    `select 'x; listen y'`,
+    `select 1 as "; listen"`,
+    'select 1 as listen',
+    `do $x$ begin perform '; listen a'; end $x$`,
+    '-- listen\nselect 1',
+    'notify heard',
+  ])('lets %j pass', async (sql) => {
+    await pool.query(sql);
+  });
+
+  it('refuses a start-up parameter that a pooler cannot keep', async () => {
+    const client = new pg.Client({ connectionString: test.url, options: '-c search_path=x' });
+    await expect(client.connect()).rejects.toThrow('unsupported startup parameter: options');
+  });
+});
+
+describe('by hand, the pooled port', () => {
+  const extended = (sql: string) =>
+    Buffer.concat([
+      message('P', `\0${sql}\0\0\0`),
+      message('B', '\0\0\0\0\0\0\0\0'),
+      message('E', '\0\0\0\0\0'),
+      message('S', ''),
+    ]);
+
+  const open = async () => {
+    const wire = await overWebSocket(`ws://127.0.0.1:${gateway.poolerPort}/v2`);
+    const { startup, password } = logInMessages(test.ownerUrl);
+    wire.send(startup, password);
+    await wire.until('Z');
+    return wire;
+  };
+
+  it('answers flights that are sent ahead, in order, each on a session as new', async () => {
+    const wire = await open();
+    wire.send(
+      query(`set application_name = 'ahead'`),
+      extended('show application_name'),
+      query('show application_name'),
+    );
+    expect((await wire.until('Z')).map(typeOf).join('')).toContain('C');
+    for (let i = 0; i < 2; i++) {
+      const row = (await wire.until('Z')).find((m) => typeOf(m) === 'D');
+      expect(row?.toString()).not.toContain('ahead');
+    }
+    wire.close();
+  });
+
+  it.each(['simple', 'extended'])('carries COPY FROM STDIN in the %s protocol', async (protocol) => {
+    await test.query('create table if not exists copied (t text); grant all on copied to app_owner');
+    const wire = await open();
+    wire.send(protocol === 'simple' ? query('copy copied from stdin') : extended('copy copied from stdin'));
+    await wire.until('G');
+    wire.send(message('d', 'a\n'), message('d', 'b\n'), message('c', ''));
+    if (protocol === 'extended') wire.send(message('S', ''));
+    expect((await wire.until('Z')).map((m) => m.toString('latin1', 5)).join()).toContain('COPY 2');
+    wire.send(query('select 1'), query('select 2'));
+    await wire.until('Z');
+    await wire.until('Z');
+    wire.close();
+  });
+});
