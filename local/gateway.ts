@@ -179,9 +179,13 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
+/** What a request's path is relative to. */
+const BASE = 'http://gateway';
+
 /** `host:port` behind PlanetScale's `/v2?address=`. It tells the route; nothing connects to it. */
 function addressOf({ url = '' }: IncomingMessage): string | undefined {
-  const { pathname, searchParams } = new URL(url, 'http://gateway');
+  if (!URL.canParse(url, BASE)) return undefined;
+  const { pathname, searchParams } = new URL(url, BASE);
   const address = searchParams.get('address') ?? '';
   return pathname === '/v2' && /^.+:\d+$/.test(address) ? address : undefined;
 }

@@ -1,0 +1,110 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { neon, neonConfig } from '@neondatabase/serverless';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { deletePostgres } from '../../local/postgres.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+let data: string;
+
+beforeAll(async () => {
+  data = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter gateway-')); // with a space
+  neonConfig.fetchEndpoint = (host, port) => `http://${host}:${port}/sql`;
+});
+
+afterAll(async () => {
+  await deletePostgres(path.join(data, 'replica'));
+  await deletePostgres(data);
+  await rm(data, { recursive: true, force: true });
+});
+
+function start(...options: string[]) {
+  const child = spawn(process.execPath, ['scripts/gateway.ts', '--data', data, ...options], {
+    cwd: ROOT,
+    env: { ...process.env, NO_COLOR: '1', PGSSLMODE: 'require', PGOPTIONS: '-c default_transaction_read_only=on' },
+  });
+  let text = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (text += String(chunk)));
+  const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
+  return { child, output: () => text, exited };
+}
+
+async function ready({ child, output }: { child: ChildProcess; output: () => string }): Promise<void> {
+  for (let i = 0; i < 1500 && !/\nready http:\/\/127\.0\.0\.1:\d+\n$/.test(output()); i++) {
+    if (child.exitCode !== null) break;
+    await sleep(20);
+  }
+  expect(output()).toMatch(/\nready http:\/\/127\.0\.0\.1:\d+\n$/);
+}
+
+/** Of servers on this file's data. */
+function processes(): string[] {
+  return execFileSync('ps', ['axww', '-o', 'stat,command'], { encoding: 'utf8' })
+    .split('\n')
+    .filter((line) => !line.startsWith('Z') && line.includes(data));
+}
+
+const urlOf = (name: string, output: string) =>
+  new RegExp(`^ +${name} +(postgresql:\\S+)$`, 'm').exec(output)?.[1] ?? '';
+
+describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
+  it('prints connection strings that work, a replica among them, and stops cleanly', async () => {
+    const gateway = start('--replica', '--lag', '10ms', '--rtt', '2');
+    await ready(gateway);
+    const [direct, pooled, replica] = ['Direct', 'Pooled', 'Replica'].map((name) => urlOf(name, gateway.output()));
+    for (const [url, expected] of [
+      [direct, false],
+      [pooled, false],
+      [replica, true],
+    ] as const) {
+      expect(await neon(url ?? '')`select pg_is_in_recovery() as replica`).toEqual([{ replica: expected }]);
+    }
+    const control = /curl (http:\S+)\/simulate/.exec(gateway.output())?.[1];
+    expect(await (await fetch(`${control}/simulate`)).json()).toMatchObject({ rtt: 2 });
+    expect(gateway.output()).toContain('neonConfig.fetchEndpoint');
+
+    const second = start();
+    expect(await second.exited).toBe(1);
+    expect(second.output()).toMatch(/Already running on this data/);
+
+    gateway.child.kill('SIGTERM');
+    expect(await gateway.exited).toBe(0);
+    expect(processes()).toEqual([]);
+  });
+
+  it('leaves nothing behind when it is killed', async () => {
+    const gateway = start();
+    await ready(gateway);
+    gateway.child.kill('SIGKILL');
+    for (let i = 0; i < 500 && processes().length > 0; i++) await sleep(20);
+    expect(processes()).toEqual([]);
+  });
+
+  it('stands in front of another server, and does not say its password', async () => {
+    const gateway = start('--upstream', inject('stack').superuser, '--provider', 'planetscale');
+    await ready(gateway);
+    const given = new URL(inject('stack').app);
+    const url = urlOf('Direct', gateway.output()).replace('postgres.main:<password>', `app.main:${given.password}`);
+    expect(await neon(url.replace('/postgres', '/app'))`select 1 as one`).toEqual([{ one: 1 }]);
+    expect(gateway.output()).not.toContain(new URL(inject('stack').superuser).password);
+    gateway.child.kill('SIGINT');
+    expect(await gateway.exited).toBe(0);
+  });
+
+  it.each([
+    [['--port', '0'], /--port must be a port/],
+    [['--drop', '2'], /drop must be a probability/],
+    [['--upstream', 'https://x'], /upstream must be a postgresql/],
+    [['--upstream', 'postgresql://x/y', '--replica'], /cannot go with --upstream/],
+    [['--nonsense'], /Unknown option '--nonsense'[\s\S]*--help/],
+  ])('refuses %j in one line', async (options, text) => {
+    const gateway = start(...options);
+    expect(await gateway.exited).toBe(1);
+    expect(gateway.output()).toMatch(text);
+    expect(gateway.output()).not.toMatch(/^ {4}at /m);
+  });
+});

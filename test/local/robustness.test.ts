@@ -1,0 +1,140 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
+import { type Gateway, startGateway } from '../../local/gateway.ts';
+import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { logInMessages, message, overTcp, overWebSocket, query, typeOf } from './wire.ts';
+
+let gateway: Gateway;
+let test: TestDatabase;
+
+beforeAll(async () => {
+  const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };
+  gateway = await startGateway({ upstream, port: 0, controlPort: 0 });
+  test = await createTestDatabase(gateway.port);
+});
+
+afterAll(async () => {
+  await test.close();
+  await gateway.close();
+});
+
+const ask = () =>
+  fetch(`${gateway.url}/sql`, {
+    method: 'POST',
+    body: '{"query":"select 1"}',
+    headers: { 'Neon-Connection-String': test.url },
+  }).then(({ status }) => status);
+
+const http = (head: string, body = '') => Buffer.from(`${head.replaceAll('\n', '\r\n')}\r\n\r\n${body}`);
+const POST = 'POST /sql HTTP/1.1\nHost: 127.0.0.1';
+
+const GARBAGE: [string, Buffer[]][] = [
+  ['random bytes', [randomBytes(1000)]],
+  ['many random bytes', [randomBytes(1_000_000)]],
+  ['random bytes that begin as PostgreSQL does', [Buffer.concat([Buffer.from([0]), randomBytes(1000)])]],
+  ['nothing', []],
+  ['a TLS handshake', [Buffer.from('16030100c8010000c40303', 'hex'), randomBytes(190)]],
+  ['a start-up message of no length', [Buffer.alloc(8)]],
+  ['a start-up message of a gigabyte', [Buffer.from([0x3f, 0xff, 0xff, 0xff, 0, 3, 0, 0])]],
+  ['a start-up message that ends early', [Buffer.from([0, 0, 0, 50, 0, 3, 0, 0, 0x75])]],
+  ['protocol version 2', [Buffer.from([0, 0, 0, 8, 0, 2, 0, 0])]],
+  ['half a request', [Buffer.from('POST /sql HT')]],
+  ['a huge header', [http(`${POST}\nX: ${'x'.repeat(100_000)}`)]],
+  ['a thousand headers', [http(POST + '\nX: x'.repeat(3000))]],
+  ['a body that ends early', [http(`${POST}\nContent-Length: 1000`, '{"query":')]],
+  ['two lengths', [http(`${POST}\nContent-Length: 1\nContent-Length: 2`, '{}')]],
+  ['a chunk that is none', [http(`${POST}\nTransfer-Encoding: chunked`, 'zz\r\n')]],
+  ['an upgrade that is none', [http('GET /v2 HTTP/1.1\nHost: 127.0.0.1\nConnection: Upgrade\nUpgrade: websocket')]],
+  ['no Host', [http('GET / HTTP/1.1')]],
+  ['a URL that is none', [http('POST // HTTP/1.1\nHost: 127.0.0.1'), http('GET //:x HTTP/1.1\nHost: 127.0.0.1')]],
+];
+
+describe.each(['port', 'poolerPort', 'controlPort'] as const)('on the %s', (name) => {
+  it.each(GARBAGE)('%s is refused, and others are served', async (_, chunks) => {
+    const socket = connect(gateway[name] ?? 0, '127.0.0.1');
+    socket.on('error', () => {}).resume();
+    await once(socket, 'connect');
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    for (const chunk of chunks) socket.write(chunk);
+    socket.end();
+    await closed;
+    expect(await ask()).toBe(200);
+  });
+});
+
+describe('a logged-in client', () => {
+  const logIn = async () => {
+    const wire = await overWebSocket(`ws://127.0.0.1:${gateway.port}/v2`);
+    const { startup, password } = logInMessages(test.url);
+    wire.send(startup, password);
+    await wire.until('Z');
+    return wire;
+  };
+
+  it.each([
+    ['random bytes', randomBytes(1000)],
+    ['a message of negative length', Buffer.from([0x51, 0xff, 0xff, 0xff, 0xff])],
+    ['a message of no type', message('\0', '')],
+    ['an unknown message', message('~', 'x')],
+    ['a Query that is not terminated', message('Q', 'select 1')],
+  ])('that sends %s is cut off or told so', async (_, bytes) => {
+    const wire = await logIn();
+    const gone = new Promise((resolve) => wire.stream.once('close', resolve));
+    wire.send(bytes);
+    const answered = wire.until('E').then(
+      (messages) => messages.map(typeOf).join(''),
+      () => 'cut off',
+    );
+    wire.stream.end();
+    expect(await Promise.race([answered, gone.then(() => 'cut off')])).toMatch(/E|cut off/);
+    expect(await ask()).toBe(200);
+  });
+});
+
+it('a wrong protocol is told so', async () => {
+  const version2 = overTcp(gateway.port);
+  version2.send(Buffer.from([0, 0, 0, 8, 0, 2, 0, 0]));
+  expect((await version2.until('E')).map(String).join()).toContain('unsupported protocol version');
+
+  const tls: Socket = connect(gateway.port, '127.0.0.1');
+  tls.write(Buffer.from('16030100c8010000c40303', 'hex'));
+  const [alert] = (await once(tls, 'data')) as [Buffer];
+  expect(alert.toString('hex')).toBe('15030100020228');
+});
+
+it('an address that is none is refused', async () => {
+  const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };
+  const planetscale = await startGateway({ upstream, port: 0, provider: 'planetscale' });
+  const upgrade =
+    'Connection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==';
+  for (const target of ['//:x', '/v2?address=%', '/v2?address=a:b', '*']) {
+    const socket = connect(planetscale.port, '127.0.0.1');
+    socket.write(http(`GET ${target} HTTP/1.1\nHost: 127.0.0.1\n${upgrade}`));
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    expect(String(answer)).toMatch(/^HTTP\/1\.1 400 /);
+    socket.destroy();
+  }
+  await planetscale.close();
+});
+
+it('many clients at once leave nothing behind', async () => {
+  const backends = () =>
+    test.query(`select from pg_stat_activity where usename = 'app' and datname = current_database()`);
+  const wires = await Promise.all(
+    Array.from({ length: 40 }, async () => {
+      const wire = await overWebSocket(`ws://127.0.0.1:${gateway.port}/v2`);
+      const { startup, password } = logInMessages(test.url);
+      wire.send(startup, password, query('select 1'));
+      await wire.until('Z');
+      await wire.until('Z');
+      return wire;
+    }),
+  );
+  await Promise.all(Array.from({ length: 1000 }, async () => expect(await ask()).toBe(200)));
+  expect((await backends()).length).toBeLessThanOrEqual(40 + 20);
+  for (const wire of wires) wire.close();
+  await vi.waitFor(async () => expect((await backends()).length).toBeLessThanOrEqual(20), PATIENCE);
+  await vi.waitFor(() => expect(gateway.stats().openSockets).toBe(0), PATIENCE);
+});
