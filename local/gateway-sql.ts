@@ -96,7 +96,6 @@ export function createSqlHandler({ counts, simulator, limits, pool: poolOptions 
 
   return {
     handle(request: IncomingMessage, response: ServerResponse, findRoute: FindRoute): void {
-      response.setHeader('neon-request-id', randomUUID());
       const path = request.url?.split('?', 1)[0];
       if (path === '/sql' && request.method === 'POST') {
         answer(request, response, findRoute).catch((error: unknown) => {
@@ -104,7 +103,7 @@ export function createSqlHandler({ counts, simulator, limits, pool: poolOptions 
           send(response, status, [Buffer.from(JSON.stringify(body))]);
         });
       } else if (path === '/sql' && request.method === 'OPTIONS') {
-        response.writeHead(200, PREFLIGHT).end();
+        response.writeHead(200, { ...PREFLIGHT, 'neon-request-id': randomUUID() }).end();
       } else {
         send(response, 400, [Buffer.from('"query is not supported"')]);
       }
@@ -132,10 +131,11 @@ function send(response: ServerResponse, status: number, body: Buffer[], headers:
   const length = body.reduce((sum, block) => sum + block.length, 0);
   response.writeHead(status, {
     ...EVERYBODY,
+    'neon-request-id': randomUUID(),
     'content-type': 'application/json',
     'content-length': length,
     ...headers,
   });
-  for (const block of body) response.write(block);
-  response.end();
+  for (const block of body.slice(0, -1)) response.write(block);
+  response.end(body.at(-1));
 }
