@@ -1,0 +1,2 @@
+/** Generating the client needs no database. */
+export default { schema: 'schema.prisma' };
