@@ -1,0 +1,91 @@
+import type { Auth, ClientName } from './clients.ts';
+import type { Lab, Way } from './lab.ts';
+import { type Operation, STATEMENTS } from './operations.ts';
+
+/** What is measured: an operation, each time on a new connection, or on one that has been used. */
+export interface Subject {
+  client: ClientName;
+  operation: Operation;
+  auth: Auth;
+  connection: 'cold' | 'warm';
+}
+
+export interface Time {
+  /** Median, in milliseconds. */
+  ms: number;
+  /** For one operation. Counted on the way, not by the client, the set-up of a cold connection included. */
+  roundTrips: number;
+}
+
+/** Runs in front of those that are measured, on a warm connection. */
+const WARM_UPS = 1;
+
+/** @param rtt milliseconds */
+export function measureTime(lab: Lab, subject: Subject, rtt: number, times: number): Promise<Time> {
+  const cold = subject.connection === 'cold';
+  return onNewWays(lab, subject, rtt, cold ? times : 1, async (ways) => {
+    const roundTrips = () => ways.reduce((sum, way) => sum + way.stats().roundTrips, 0);
+    await open(lab, subject, urlsOf(ways), cold ? 0 : WARM_UPS);
+    const before = roundTrips();
+    const { ms } = await lab.ask(subject.client, { do: 'run', times: cold ? 1 : times });
+    const after = roundTrips(); // in front of closing, which nobody waits for
+    await lab.ask(subject.client, { do: 'close' });
+    return { ms: median(ms), roundTrips: (after - before) / ms.length };
+  });
+}
+
+/**
+ * The CPU of the client's process for one operation, without distance, in milliseconds. Opening and closing are part of it
+ * where the connection is cold.
+ */
+export async function measureCpu(lab: Lab, subject: Subject, times: number): Promise<number> {
+  const { client, auth, connection } = subject;
+  if (connection === 'cold') {
+    return onNewWays(lab, subject, 0, times, async (ways) => {
+      await open(lab, subject, urlsOf(ways), 0);
+      const ran = await lab.ask(client, { do: 'run', times: 1 });
+      const closed = await lab.ask(client, { do: 'close' });
+      return (ran.cpuMs + closed.cpuMs) / times;
+    });
+  }
+  await open(lab, subject, [lab.directUrl(client, auth)], Math.ceil(times / 4));
+  const { cpuMs } = await lab.ask(client, { do: 'run', times });
+  await lab.ask(client, { do: 'close' });
+  return cpuMs / times;
+}
+
+/** Milliseconds for one statement of an open transaction, with nothing on the way. */
+export async function measureStatement(lab: Lab, client: ClientName, auth: Auth, times: number): Promise<number> {
+  const subject = { client, auth, operation: 'statements', connection: 'warm' } as const;
+  await open(lab, subject, [lab.directUrl(client, auth)], WARM_UPS);
+  const { ms } = await lab.ask(client, { do: 'run', times });
+  await lab.ask(client, { do: 'close' });
+  return median(ms) / STATEMENTS;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length / 2;
+  const [low = Number.NaN, high = low] = sorted.slice(Math.ceil(middle) - 1, Math.floor(middle) + 1);
+  return (low + high) / 2;
+}
+
+const open = (lab: Lab, { client, operation, auth }: Subject, urls: string[], warmUps: number) =>
+  lab.ask(client, { do: 'open', client, auth, operation, urls, warmUps });
+
+const urlsOf = (ways: readonly Way[]) => ways.map(({ url }) => url);
+
+async function onNewWays<T>(
+  lab: Lab,
+  { client, auth }: Subject,
+  rtt: number,
+  count: number,
+  work: (ways: Way[]) => Promise<T>,
+): Promise<T> {
+  const ways = await lab.openWays(client, auth, rtt, count);
+  try {
+    return await work(ways);
+  } finally {
+    await Promise.all(ways.map((way) => way.close()));
+  }
+}

@@ -1,0 +1,154 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { measureClaims } from './claims.ts';
+import { CLIENTS, type ClientName } from './clients.ts';
+import { type Lab, openLab } from './lab.ts';
+import { measureCpu, measureTime, median, type Subject } from './measure.ts';
+import { OPERATIONS } from './operations.ts';
+import { type Result, report } from './report.ts';
+
+const HELP = `Compares clients of one database: an embedded PostgreSQL behind a simulated distance.
+
+Usage: npm run bench -- [options]
+
+  --rtt MS           how far away the database is, there and back (default 20)
+  --quick            fewer runs: under half a minute, and noisier
+  --client NAME      only ${Object.keys(CLIENTS).join(' | ')}
+  --operation NAME   only ${OPERATIONS.join(' | ')}
+  --auth NAME        only neon | planetscale
+  --connection NAME  only cold | warm
+  --json             print an array of the results and nothing else
+  --write            put the results into bench/README.md, too
+  --help             show this
+
+Give --client and the like again for more than one.
+`;
+
+/** Runs for each result: of time, and of CPU in each of some rounds. */
+const FULL = { cold: 5, warm: 10, cpuRounds: 3, cpuCold: 5, cpuWarm: 100, claimRounds: 7 };
+const QUICK: typeof FULL = { cold: 1, warm: 2, cpuRounds: 1, cpuCold: 2, cpuWarm: 30, claimRounds: 1 };
+
+/** Milliseconds. */
+const MAX_RTT = 10_000;
+
+const CONNECTIONS = ['cold', 'warm'] as const;
+const SUBJECT = ['client', 'operation', 'auth', 'connection'] as const;
+
+const README = new URL('README.md', import.meta.url);
+const LAST_RUN = '## The last run\n';
+
+try {
+  const options = readOptions();
+  if (options.help) console.log(HELP);
+  else await main(options);
+} catch (error) {
+  process.exitCode = 1;
+  console.error(error instanceof Error ? error.message : error);
+}
+
+async function main(options: Options): Promise<void> {
+  const { promise: interrupted, reject } = Promise.withResolvers<never>();
+  interrupted.catch(() => {});
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(signal, () => reject(new Error(`stopped by ${signal}`)));
+  }
+  progress('starting PostgreSQL');
+  const lab = await openLab();
+  try {
+    await Promise.race([interrupted, bench(lab, options)]);
+  } finally {
+    await lab.close();
+  }
+}
+
+async function bench(lab: Lab, options: Options): Promise<void> {
+  const results = await measureAll(lab, options);
+  if (options.json) return console.log(JSON.stringify(results, null, 2));
+  if (!options.filtered) progress('claims');
+  const claims = options.filtered ? undefined : await measureClaims(lab, options.rtt, options.runs.claimRounds);
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[2K');
+  const text = report(results, claims);
+  console.log(text);
+  if (options.write) {
+    const [head = ''] = (await readFile(README, 'utf8')).split(LAST_RUN);
+    await writeFile(README, `${head}${LAST_RUN}\n\`\`\`\n${text}\n\`\`\`\n`);
+  }
+}
+
+async function measureAll(lab: Lab, { rtt, runs, only }: Options): Promise<Result[]> {
+  const measured: { subject: Subject; ms: number; roundTrips: number; cpu: number[] }[] = [];
+  progress('time and round trips');
+  for (const subject of subjects(only)) {
+    progress('time and round trips', subject);
+    measured.push({ subject, ...(await measureTime(lab, subject, rtt, runs[subject.connection])), cpu: [] });
+  }
+  // In turns: while the machine is busy, it is busy for all of them.
+  for (let turn = 1; turn <= runs.cpuRounds; turn++) {
+    const phase = `CPU, ${turn} of ${runs.cpuRounds}`;
+    progress(phase);
+    for (const { subject, cpu } of measured) {
+      progress(phase, subject);
+      cpu.push(await measureCpu(lab, subject, subject.connection === 'cold' ? runs.cpuCold : runs.cpuWarm));
+    }
+  }
+  return measured.map(({ subject, ms, roundTrips, cpu }) => ({
+    ...subject,
+    rttMs: rtt,
+    roundTrips,
+    ms: toMicroseconds(ms),
+    cpuMs: toMicroseconds(median(cpu)),
+  }));
+}
+
+type Only = Partial<Record<keyof Subject, string[] | undefined>>;
+
+function subjects(only: Only): Subject[] {
+  const all = Object.entries(CLIENTS).flatMap(([client, { operations, auths }]) =>
+    operations.flatMap((operation) =>
+      auths.flatMap((auth) =>
+        CONNECTIONS.map((connection): Subject => ({ client: client as ClientName, operation, auth, connection })),
+      ),
+    ),
+  );
+  return all.filter((subject) => SUBJECT.every((key) => only[key]?.includes(subject[key]) ?? true));
+}
+
+/** What is behind them is noise. */
+function toMicroseconds(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
+}
+
+/** On standard error: standard output is for the results alone. */
+function progress(phase: string, subject?: Subject): void {
+  const detail = subject ? `: ${Object.values(subject).join(', ')}` : '';
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[2K${phase}${detail}`);
+  else if (!subject) console.error(phase);
+}
+
+type Options = ReturnType<typeof readOptions>;
+
+/** @throws {Error} that says which option is wrong */
+function readOptions() {
+  const several = { type: 'string', multiple: true } as const;
+  const flag = { type: 'boolean', default: false } as const;
+  const { values } = parseArgs({
+    options: {
+      rtt: { type: 'string', default: '20' },
+      client: several,
+      operation: several,
+      auth: several,
+      connection: several,
+      quick: flag,
+      json: flag,
+      write: flag,
+      help: { ...flag, short: 'h' },
+    },
+  });
+  const { client, operation, auth, connection, quick, json, write, help } = values;
+  const rtt = Number(values.rtt);
+  if (!(rtt >= 0 && rtt <= MAX_RTT)) throw new Error(`--rtt takes milliseconds, 0 to ${MAX_RTT}.`);
+  const only: Only = { client, operation, auth, connection };
+  if (subjects(only).length === 0) throw new Error('Nothing is left to measure: see --help for the names.');
+  const filtered = SUBJECT.some((key) => only[key] !== undefined);
+  return { rtt, only, filtered, runs: quick ? QUICK : FULL, json, write: write && !filtered, help };
+}
