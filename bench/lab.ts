@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 import { type Distance, startDistance } from '../local/distance.ts';
 import { startGateway } from '../local/gateway.ts';
 import { anyFreePort } from '../local/ports.ts';
@@ -64,12 +65,13 @@ export async function openLab(): Promise<Lab> {
     return url.href;
   };
 
+  const program = await bundleClientProcess(directory);
   const children = new Map<ClientName, ChildProcess>();
   cleanup.defer(() => {
     for (const child of children.values()) child.disconnect();
   });
   const childFor = (client: ClientName) => {
-    const child = children.get(client) ?? forkClient();
+    const child = children.get(client) ?? forkClient(program);
     children.set(client, child);
     return child;
   };
@@ -92,9 +94,24 @@ export async function openLab(): Promise<Lab> {
   };
 }
 
+/** Bundled, as an application is deployed; from its many files it would take seconds to load. */
+async function bundleClientProcess(directory: string): Promise<string> {
+  const outfile = path.join(directory, 'client-process.cjs');
+  const entry = fileURLToPath(new URL('client-process.ts', import.meta.url));
+  await build({
+    entryPoints: [entry],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    external: ['pg-native'],
+  });
+  return outfile;
+}
+
 /** A process of its own for each client: neither the CPU nor the settings of one are those of another. */
-function forkClient(): ChildProcess {
-  return fork(fileURLToPath(new URL('client-process.ts', import.meta.url)), {
+function forkClient(program: string): ChildProcess {
+  return fork(program, {
     // A process group of its own: Ctrl-C in a terminal reaches the bench alone, which ends it in order.
     detached: true,
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],

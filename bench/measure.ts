@@ -10,10 +10,11 @@ export interface Subject {
   connection: 'cold' | 'warm';
 }
 
+/** Medians for one operation. */
 export interface Time {
-  /** Median, in milliseconds. */
+  /** Milliseconds. */
   ms: number;
-  /** For one operation. Counted on the way, not by the client, the set-up of a cold connection included. */
+  /** Counted on the way, not by the client; the set-up of a cold connection included. */
   roundTrips: number;
 }
 
@@ -22,15 +23,21 @@ const WARM_UPS = 1;
 
 /** @param rtt milliseconds */
 export function measureTime(lab: Lab, subject: Subject, rtt: number, times: number): Promise<Time> {
-  const cold = subject.connection === 'cold';
+  const { client, connection } = subject;
+  const cold = connection === 'cold';
   return onNewWays(lab, subject, rtt, cold ? times : 1, async (ways) => {
-    const roundTrips = () => ways.reduce((sum, way) => sum + way.stats().roundTrips, 0);
+    const counts = () => ways.map((way) => way.stats().roundTrips);
+    const ms: number[] = [];
+    const roundTrips: number[] = [];
     await open(lab, subject, urlsOf(ways), cold ? 0 : WARM_UPS);
-    const before = roundTrips();
-    const { ms } = await lab.ask(subject.client, { do: 'run', times: cold ? 1 : times });
-    const after = roundTrips(); // in front of closing, which nobody waits for
-    await lab.ask(subject.client, { do: 'close' });
-    return { ms: median(ms), roundTrips: (after - before) / ms.length };
+    for (let i = 0; i < (cold ? 1 : times); i++) {
+      const before = counts();
+      ms.push(...(await lab.ask(client, { do: 'run', times: 1 })).ms);
+      // In front of closing, which nobody waits for.
+      roundTrips.push(...counts().map((count, way) => count - (before[way] ?? 0)));
+    }
+    await lab.ask(client, { do: 'close' });
+    return { ms: median(ms), roundTrips: median(roundTrips) };
   });
 }
 

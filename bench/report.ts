@@ -51,7 +51,7 @@ function table(rows: readonly Result[]): string {
     .toSorted((a, b) => a.ms - b.ms)
     .map(({ client, roundTrips, ms, cpuMs }) => [
       client,
-      String(Number(roundTrips.toFixed(1))),
+      String(roundTrips),
       `${ms.toFixed(1)} ms`,
       `${cpuMs.toFixed(2)} ms`,
     ]);

@@ -1,0 +1,77 @@
+import { fileURLToPath } from 'node:url';
+import { styleText } from 'node:util';
+import { gzipSync } from 'node:zlib';
+import { build } from 'esbuild';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+/** What `src/db` with `fast/` may add to Hono, drizzle and the driver, in bytes, minified and compressed. */
+export const BUDGET = 8_000;
+
+const HONO = `import { Hono } from 'hono';
+const app = new Hono();
+export default app;`;
+
+const database = (imports: string, options: string) => `${HONO}
+import { createDatabase } from './src/db/database.ts';
+import { neonHttp } from './src/db/http.ts';
+import { neonWebSocket } from './src/db/websocket.ts';
+${imports}
+const transports = { http: neonHttp(), websocket: neonWebSocket(${options}) };
+const database = createDatabase({ url: '', schema: {}, transports, sockets: 'request' });
+app.get('/', async (c) => c.json(await database.forRequest({}).execute('')));`;
+
+/** Workers, in source. */
+const WORKERS = {
+  hono: HONO,
+  baseline: `${HONO}
+import { neon, Pool } from '@neondatabase/serverless';
+import { drizzle as http } from 'drizzle-orm/neon-http';
+import { drizzle as webSocket } from 'drizzle-orm/neon-serverless';
+app.get('/', async (c) => c.json([await http(neon('')).execute(''), await webSocket(new Pool()).execute('')]));`,
+  database: database('', ''),
+  databaseWithFast: database(
+    `import { fastClient } from './src/db/fast/client.ts';`,
+    '{ Client: fastClient({ pipelined: true }) }',
+  ),
+};
+
+export type Sizes = Record<keyof typeof WORKERS, number>;
+
+/** @returns the bytes of each Worker's bundle, minified and compressed */
+export async function measureSizes(): Promise<Sizes> {
+  const sizes = Object.entries(WORKERS).map(async ([name, source]) => [name, await bundleSize(source)]);
+  return Object.fromEntries(await Promise.all(sizes)) as Sizes;
+}
+
+async function bundleSize(contents: string): Promise<number> {
+  const { outputFiles } = await build({
+    stdin: { contents, resolveDir: ROOT, loader: 'ts' },
+    bundle: true,
+    write: false,
+    minify: true,
+    format: 'esm',
+    // As wrangler 4 builds a Worker.
+    target: 'es2024',
+    platform: 'browser',
+    conditions: ['workerd', 'worker', 'browser'],
+  });
+  return outputFiles.reduce((sum, file) => sum + gzipSync(file.contents).length, 0);
+}
+
+if (import.meta.main) {
+  const { hono, baseline, database: db, databaseWithFast } = await measureSizes();
+  const rows = [
+    ['Hono', hono],
+    ['Hono + drizzle (neon-http, neon-serverless) + driver', baseline],
+    ['Hono + src/db', db],
+    ['Hono + src/db + fast', databaseWithFast],
+    ['what src/db with fast adds to the second', databaseWithFast - baseline],
+    ['what it may add', BUDGET],
+  ] as const;
+  for (const [what, bytes] of rows) console.log(`${what.padEnd(53)}${(bytes / 1000).toFixed(1).padStart(6)} kB gzip`);
+  if (databaseWithFast - baseline > BUDGET) {
+    console.error(styleText('red', 'src/db is over its budget.'));
+    process.exitCode = 1;
+  }
+}
