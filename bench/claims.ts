@@ -26,11 +26,11 @@ export async function measureClaims(lab: Lab, rtt: number, rounds: number): Prom
   });
   for (let round = 0; round < rounds; round++) {
     for (const [client, auth] of Object.entries(SPEAKERS) as [keyof typeof SPEAKERS, 'neon' | 'planetscale'][]) {
-      const measured = await measureStatement(lab, client, auth, 5);
+      const measured = await measureStatement(lab, client, auth, 3);
       statements.set(client, [...(statements.get(client) ?? []), measured]);
     }
-    drizzle.push(await measureCpu(lab, oneShot('drizzle neon-http'), 200));
-    db.push(await measureCpu(lab, oneShot('db'), 200));
+    drizzle.push(await measureCpu(lab, oneShot('drizzle neon-http'), 150));
+    db.push(await measureCpu(lab, oneShot('db'), 150));
   }
   const transfer = (operation: 'transfer' | 'transfer as one CTE') =>
     measureTime(lab, { client: 'db', operation, auth: 'neon', connection: 'warm' }, rtt, 10);

@@ -1,4 +1,4 @@
-import { availableParallelism, cpus, release, type } from 'node:os';
+import { availableParallelism, cpus, loadavg, release, type } from 'node:os';
 import type { Claims } from './claims.ts';
 import type { Subject } from './measure.ts';
 import { OPERATIONS } from './operations.ts';
@@ -18,7 +18,8 @@ export function report(results: readonly Result[], claims: Claims | undefined): 
 
 function machine(): string {
   const [cpu] = cpus();
-  return `${availableParallelism()} × ${cpu?.model ?? 'unknown CPU'}, ${type()} ${release()}, Node ${process.version}`;
+  const name = `${availableParallelism()} × ${cpu?.model ?? 'unknown CPU'}, ${type()} ${release()}, Node ${process.version}`;
+  return `${name}\nLoad average at the end, this included: ${loadavg()[0]?.toFixed(1)}`;
 }
 
 const WHAT = {

@@ -25,7 +25,7 @@ Give --client and the like again for more than one.
 `;
 
 /** Runs for each result: of time, and of CPU in each of some rounds. */
-const FULL = { cold: 5, warm: 10, cpuRounds: 3, cpuCold: 5, cpuWarm: 100, claimRounds: 7 };
+const FULL = { cold: 5, warm: 10, cpuRounds: 3, cpuCold: 5, cpuWarm: 100, claimRounds: 15 };
 const QUICK: typeof FULL = { cold: 1, warm: 2, cpuRounds: 1, cpuCold: 2, cpuWarm: 30, claimRounds: 1 };
 
 /** Milliseconds. */
