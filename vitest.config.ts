@@ -11,6 +11,8 @@ export default defineConfig({
     passWithNoTests: false,
     // The tests of npm run dev mostly wait: others run beside them, on two cores too.
     maxWorkers: Math.max(3, availableParallelism() - 1),
+    // Files share their worker's modules: importing drizzle, the driver and PostgreSQL's clients anew costs more than most tests.
+    isolate: false,
     // Generous, for busy machines: what hangs fails all the same.
     testTimeout: 120_000,
     hookTimeout: 120_000,

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { neon, neonConfig } from '@neondatabase/serverless';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { anyFreePort } from '../../local/ports.ts';
 import { deletePostgres } from '../../local/postgres.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -22,8 +23,10 @@ afterAll(async () => {
   await rm(data, { recursive: true, force: true });
 });
 
-function start(...options: string[]) {
-  const child = spawn(process.execPath, ['scripts/gateway.ts', '--data', data, ...options], {
+async function start(...options: string[]) {
+  // Ports of its own: other files start things on the default ones, and on those next to them.
+  const ports = ['--port', String(await anyFreePort()), '--postgres-port', String(await anyFreePort())];
+  const child = spawn(process.execPath, ['scripts/gateway.ts', '--data', data, ...ports, ...options], {
     cwd: ROOT,
     env: { ...process.env, NO_COLOR: '1', PGSSLMODE: 'require', PGOPTIONS: '-c default_transaction_read_only=on' },
   });
@@ -53,7 +56,7 @@ const urlOf = (name: string, output: string) =>
 
 describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
   it('prints connection strings that work, a replica among them, and stops cleanly', async () => {
-    const gateway = start('--replica', '--lag', '10ms', '--rtt', '2');
+    const gateway = await start('--replica', '--lag', '10ms', '--rtt', '2');
     await ready(gateway);
     const [direct, pooled, replica] = ['Direct', 'Pooled', 'Replica'].map((name) => urlOf(name, gateway.output()));
     for (const [url, expected] of [
@@ -67,7 +70,7 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
     expect(await (await fetch(`${control}/simulate`)).json()).toMatchObject({ rtt: 2 });
     expect(gateway.output()).toContain('neonConfig.fetchEndpoint');
 
-    const second = start();
+    const second = await start();
     expect(await second.exited).toBe(1);
     expect(second.output()).toMatch(/Already running on this data/);
 
@@ -77,7 +80,7 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
   });
 
   it('leaves nothing behind when it is killed', async () => {
-    const gateway = start();
+    const gateway = await start();
     await ready(gateway);
     gateway.child.kill('SIGKILL');
     for (let i = 0; i < 500 && processes().length > 0; i++) await sleep(20);
@@ -85,7 +88,7 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
   });
 
   it('stands in front of another server, and does not say its password', async () => {
-    const gateway = start('--upstream', inject('stack').superuser, '--provider', 'planetscale');
+    const gateway = await start('--upstream', inject('stack').superuser, '--provider', 'planetscale');
     await ready(gateway);
     const given = new URL(inject('stack').app);
     const url = urlOf('Direct', gateway.output()).replace('postgres.main:<password>', `app.main:${given.password}`);
@@ -102,7 +105,7 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
     [['--upstream', 'postgresql://x/y', '--replica'], /cannot go with --upstream/],
     [['--nonsense'], /Unknown option '--nonsense'[\s\S]*--help/],
   ])('refuses %j in one line', async (options, text) => {
-    const gateway = start(...options);
+    const gateway = await start(...options);
     expect(await gateway.exited).toBe(1);
     expect(gateway.output()).toMatch(text);
     expect(gateway.output()).not.toMatch(/^ {4}at /m);
