@@ -1,4 +1,4 @@
-import { neon, neonConfig, Pool as NeonPool } from '@neondatabase/serverless';
+import { type Client as DriverClient, neon, neonConfig, Pool as NeonPool } from '@neondatabase/serverless';
 import { sql } from 'drizzle-orm';
 import { drizzle as drizzleNeonHttp } from 'drizzle-orm/neon-http';
 import { drizzle as drizzleNeonServerless } from 'drizzle-orm/neon-serverless';
@@ -8,7 +8,7 @@ import { createDatabase } from '../src/db/database.ts';
 import { fastClient } from '../src/db/fast/client.ts';
 import { neonHttp } from '../src/db/http.ts';
 import { tcp } from '../src/db/tcp.ts';
-import type { SocketTransport, Transports } from '../src/db/transport.ts';
+import type { Transports } from '../src/db/transport.ts';
 import { neonWebSocket } from '../src/db/websocket.ts';
 import { DEMO_ACCOUNTS } from '../src/ledger/demo-data.ts';
 import * as schema from '../src/ledger/schema.ts';
@@ -48,8 +48,8 @@ interface BenchClient {
 const BOTH = ['neon', 'planetscale'] as const;
 const SCRAM = ['planetscale'] as const;
 const HTTP = ['one-shot', 'batch'] as const;
-/** What the other operations go over is the same as without `fast/`. */
-const FAST = ['transaction'] as const;
+/** What the other operations go over is the same for each `Client`. */
+const SOCKET = ['transaction'] as const;
 
 export const CLIENTS = {
   'neon()': { route: 'gateway', auths: BOTH, operations: HTTP, open: openNeon },
@@ -61,18 +61,14 @@ export const CLIENTS = {
     open: openDrizzleNeonServerless,
   },
   pg: { route: 'tcp', auths: SCRAM, operations: OPERATIONS, open: openPg },
-  db: { route: 'gateway', auths: BOTH, operations: OPERATIONS, open: openDb(neonWebSocket()) },
-  'db fast': {
+  /** With the transports that the entries in `functions/` name. */
+  db: { route: 'gateway', auths: BOTH, operations: OPERATIONS, open: openDb(fastClient()) },
+  'db without fast': { route: 'gateway', auths: SCRAM, operations: SOCKET, open: openDb() },
+  'db, SCRAM pipelined': {
     route: 'gateway',
     auths: SCRAM,
-    operations: FAST,
-    open: openDb(neonWebSocket({ Client: fastClient() })),
-  },
-  'db fast, pipelined': {
-    route: 'gateway',
-    auths: SCRAM,
-    operations: FAST,
-    open: openDb(neonWebSocket({ Client: fastClient({ pipelined: true }) })),
+    operations: SOCKET,
+    open: openDb(fastClient({ pipelined: true })),
   },
   'db tcp': { route: 'tcp', auths: SCRAM, operations: OPERATIONS, open: (url) => openDatabase(url, { tcp: tcp() }) },
 } as const satisfies Record<string, BenchClient>;
@@ -177,7 +173,8 @@ function openPg(url: string): OpenClient {
   };
 }
 
-function openDb(websocket: SocketTransport): BenchClient['open'] {
+function openDb(Client?: typeof DriverClient): BenchClient['open'] {
+  const websocket = neonWebSocket({ Client });
   return (url) => openDatabase(url, { http: neonHttp(), websocket });
 }
 

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { measureClaims } from './claims.ts';
 import { CLIENTS, type ClientName } from './clients.ts';
 import { type Lab, openLab } from './lab.ts';
-import { measureCpu, measureTime, median, type Subject } from './measure.ts';
+import { measureCpu, measureTime, median, type Subject, type Time } from './measure.ts';
 import { OPERATIONS } from './operations.ts';
 import { type Result, report } from './report.ts';
 
@@ -24,9 +24,9 @@ Usage: npm run bench -- [options]
 Give --client and the like again for more than one.
 `;
 
-/** Runs for each result: of time, and of CPU in each of some rounds. */
-const FULL = { cold: 5, warm: 10, cpuRounds: 3, cpuCold: 5, cpuWarm: 100, claimRounds: 15 };
-const QUICK: typeof FULL = { cold: 1, warm: 2, cpuRounds: 1, cpuCold: 2, cpuWarm: 30, claimRounds: 1 };
+/** How often everything is measured, and with how many runs each time; the claims have rounds of their own. */
+const FULL = { rounds: 3, time: { cold: 2, warm: 4 }, cpu: { cold: 4, warm: 100 }, claimRounds: 15 };
+const QUICK: typeof FULL = { rounds: 1, time: { cold: 1, warm: 2 }, cpu: { cold: 2, warm: 30 }, claimRounds: 1 };
 
 /** Milliseconds. */
 const MAX_RTT = 10_000;
@@ -76,26 +76,22 @@ async function bench(lab: Lab, options: Options): Promise<void> {
 }
 
 async function measureAll(lab: Lab, { rtt, runs, only }: Options): Promise<Result[]> {
-  const measured: { subject: Subject; ms: number; roundTrips: number; cpu: number[] }[] = [];
-  progress('time and round trips');
-  for (const subject of subjects(only)) {
-    progress('time and round trips', subject);
-    measured.push({ subject, ...(await measureTime(lab, subject, rtt, runs[subject.connection])), cpu: [] });
-  }
+  const measured = subjects(only).map((subject) => ({ subject, times: [] as Time[], cpu: [] as number[] }));
   // In turns: while the machine is busy, it is busy for all of them.
-  for (let turn = 1; turn <= runs.cpuRounds; turn++) {
-    const phase = `CPU, ${turn} of ${runs.cpuRounds}`;
+  for (let round = 1; round <= runs.rounds; round++) {
+    const phase = `round ${round} of ${runs.rounds}`;
     progress(phase);
-    for (const { subject, cpu } of measured) {
+    for (const { subject, times, cpu } of measured) {
       progress(phase, subject);
-      cpu.push(await measureCpu(lab, subject, subject.connection === 'cold' ? runs.cpuCold : runs.cpuWarm));
+      times.push(await measureTime(lab, subject, rtt, runs.time[subject.connection]));
+      cpu.push(await measureCpu(lab, subject, runs.cpu[subject.connection]));
     }
   }
-  return measured.map(({ subject, ms, roundTrips, cpu }) => ({
+  return measured.map(({ subject, times, cpu }) => ({
     ...subject,
     rttMs: rtt,
-    roundTrips,
-    ms: toMicroseconds(ms),
+    roundTrips: median(times.map(({ roundTrips }) => roundTrips)),
+    ms: toMicroseconds(median(times.map(({ ms }) => ms))),
     cpuMs: toMicroseconds(median(cpu)),
   }));
 }
