@@ -18,7 +18,7 @@ Usage: npm run dev -- [options]
   --postgres-port N   where PostgreSQL listens      (default ${DEFAULTS['postgres-port']}, or the next free one)
   --data DIR          where the database is kept    (default ${DEFAULTS.data})
   --reset             delete the database first
-  --control-port N    GET /stats, GET and POST /simulate of the gateway (default a free one)
+  --control-port N    GET /stats, GET and POST /simulate of the gateway (default the next free one)
   --remote            use DATABASE_URL of the environment or .env instead; never migrates, seeds or resets it
   --help              show this
 

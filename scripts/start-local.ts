@@ -44,17 +44,22 @@ export async function assertStartable(directory: string): Promise<void> {
 
 /** Starts the local stack with the migrations applied and the demo data in it. */
 export async function startLocal(options: LocalOptions): Promise<Local> {
-  const { directory, gatewayPort, postgresPort, controlPort = 0, simulation, defaults, reset, step, warn } = options;
+  const { directory, postgresPort, controlPort, simulation, defaults, reset, step, warn } = options;
   if (reset) {
     step(`Deleting the database in ${directory}`);
     await deletePostgres(directory);
   }
   step('Starting PostgreSQL and the gateway');
+  const gatewayPort = await choosePort('gateway-port', options.gatewayPort, defaults['gateway-port'], warn);
+  const poolerPort = await choosePort('pooler-port', undefined, gatewayPort + 1, () => {});
   const stack = await startStack({
     directory,
     postgresPort: await choosePort('postgres-port', postgresPort, defaults['postgres-port'], warn),
-    gatewayPort: await choosePort('gateway-port', gatewayPort, defaults['gateway-port'], warn),
-    gateway: { controlPort },
+    gatewayPort,
+    gateway: {
+      poolerPort,
+      controlPort: await choosePort('control-port', controlPort, poolerPort + 1, () => {}),
+    },
   });
   try {
     const { applied } = await applyMigrations(stack.url.owner, stack.url.app);
