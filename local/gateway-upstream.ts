@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
+import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import { isLoopback } from './gateway-origin.ts';
 import { cancelRequest, int32, readBytes, SSL_REQUEST } from './postgres-messages.ts';
@@ -56,7 +56,7 @@ export async function connectUpstream({ host, port, tls }: Upstream): Promise<So
     socket.write(int32(8, SSL_REQUEST));
     const [answer] = await readBytes(socket, 1);
     if (answer !== 'S'.charCodeAt(0)) throw new Error('the server does not support TLS');
-    const secure = ignoringErrors(connectTls({ servername: host, ...tls, socket }));
+    const secure = ignoringErrors(connectTls({ host, ...(!isIP(host) && { servername: host }), ...tls, socket }));
     await once(secure, 'secureConnect', { signal });
     return secure;
   } catch (error) {

@@ -1,0 +1,115 @@
+import { execFileSync } from 'node:child_process';
+import { chmod, copyFile, mkdtemp, rm, stat, chown } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { neon, neonConfig, Pool } from '@neondatabase/serverless';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Gateway, startGateway } from '../../local/gateway.ts';
+import { parseUpstream } from '../../local/gateway-upstream.ts';
+import { anyFreePort } from '../../local/ports.ts';
+import { deletePostgres } from '../../local/postgres.ts';
+import { type Stack, startStack } from '../../local/stack.ts';
+
+const hasOpenssl = (() => {
+  try {
+    return Boolean(execFileSync('openssl', ['version']));
+  } catch {
+    return false;
+  }
+})();
+
+describe.skipIf(!hasOpenssl)('an upstream with TLS', () => {
+  let directory: string;
+  let stack: Stack;
+  let gateway: Gateway;
+  let certificate: string;
+
+  beforeAll(async () => {
+    directory = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter-tls-'));
+    stack = await startStack({
+      directory,
+      postgresPort: await anyFreePort(),
+      gatewayPort: 0,
+      settings: { fsync: 'off' },
+    });
+    certificate = path.join(directory, 'server.crt');
+    const key = path.join(directory, 'server.key');
+    const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost'];
+    const names = ['-addext', 'subjectAltName=DNS:localhost'];
+    execFileSync('openssl', [...request, ...names, '-keyout', key, '-out', certificate], { stdio: 'ignore' });
+    const { uid, gid } = await stat(stack.postgres.dataDirectory);
+    for (const file of [certificate, key]) {
+      const copy = path.join(stack.postgres.dataDirectory, path.basename(file));
+      await copyFile(file, copy);
+      await chmod(copy, 0o600);
+      await chown(copy, uid, gid);
+    }
+    const admin = await stack.postgres.connect();
+    await admin.query('alter system set ssl = on');
+    await admin.query('select pg_reload_conf()');
+    await admin.end();
+    neonConfig.fetchEndpoint = (host, port) => `http://${host}:${port}/sql`;
+    neonConfig.wsProxy = (host, port) => `${host}:${port}/v2`;
+    neonConfig.useSecureWebSocket = false;
+    const upstream = `postgresql://localhost:${stack.postgres.port}?sslmode=verify-full&sslrootcert=${certificate}`;
+    gateway = await startGateway({ upstream, port: 0 });
+  });
+
+  afterAll(async () => {
+    await gateway.close();
+    await stack.close();
+    await deletePostgres(directory);
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  const ENCRYPTED = 'select ssl from pg_stat_ssl where pid = pg_backend_pid()';
+  const through = (port: number) => stack.url.app.replace(/:\d+\//, `:${port}/`);
+
+  it('is reached encrypted over HTTP, a WebSocket and TCP', async () => {
+    const connectionString = through(gateway.port);
+    expect(await neon(connectionString).query(ENCRYPTED)).toEqual([{ ssl: true }]);
+    const pool = new Pool({ connectionString });
+    expect((await pool.query(ENCRYPTED)).rows).toEqual([{ ssl: true }]);
+    await pool.end();
+    const client = new pg.Client({ connectionString });
+    await client.connect();
+    expect((await client.query(ENCRYPTED)).rows).toEqual([{ ssl: true }]);
+    await client.end();
+  });
+
+  it('is not trusted under another name or with another certificate', async () => {
+    for (const upstream of [
+      `postgresql://127.0.0.1:${stack.postgres.port}?sslmode=verify-full&sslrootcert=${certificate}`,
+      `postgresql://localhost:${stack.postgres.port}?sslmode=verify-full&sslrootcert=system`,
+    ]) {
+      const wary = await startGateway({ upstream, port: 0 });
+      await expect(neon(through(wary.port))`select 1`).rejects.toThrow('Control plane request failed');
+      const client = new pg.Client({ connectionString: through(wary.port) });
+      await expect(client.connect()).rejects.toMatchObject({ code: '08006' });
+      await wary.close();
+    }
+  });
+});
+
+describe('an upstream URL', () => {
+  it('says where, and whether encrypted: by default it is, but for this machine', () => {
+    expect(parseUpstream('postgres://u:p@127.0.0.1/db')).toEqual({ host: '127.0.0.1', port: 5432 });
+    expect(parseUpstream('postgresql://[::1]:6000')).toEqual({ host: '::1', port: 6000 });
+    expect(parseUpstream('postgresql://u:p@db.example.com/x')).toEqual({ host: 'db.example.com', port: 5432, tls: {} });
+    expect(parseUpstream('postgresql://db.example.com?sslmode=disable')).toEqual({
+      host: 'db.example.com',
+      port: 5432,
+    });
+    expect(parseUpstream('postgresql://db.example.com?sslmode=require&sslrootcert=system').tls).toEqual({});
+    expect(parseUpstream('postgresql://db.example.com?sslmode=no-verify').tls).toEqual({ rejectUnauthorized: false });
+  });
+
+  it.each(['', 'db.example.com', 'https://x', 'postgresql://', 'postgresql://u:secret@h?sslmode=maybe'])(
+    'that is %j is refused, without what may be secret',
+    (url) => {
+      expect(() => parseUpstream(url)).toThrow(TypeError);
+      expect(() => parseUpstream(url)).not.toThrow('secret');
+    },
+  );
+});
