@@ -10,6 +10,7 @@ import { type Result, report } from './report.ts';
 const HELP = `Compares clients of one database: an embedded PostgreSQL behind a simulated distance.
 
 Usage: npm run bench -- [options]
+       npm run bench -- gateway    measures the gateway alone; see its --help
 
   --rtt MS           how far away the database is, there and back (default 20)
   --quick            fewer runs: under half a minute, and noisier
@@ -38,8 +39,10 @@ const README = new URL('README.md', import.meta.url);
 const LAST_RUN = '## The last run\n';
 
 try {
-  const options = readOptions();
-  if (options.help) console.log(HELP);
+  const [subject, ...rest] = process.argv.slice(2);
+  const options = subject === 'gateway' ? undefined : readOptions();
+  if (!options) await (await import('./gateway.ts')).run(rest);
+  else if (options.help) console.log(HELP);
   else await main(options);
 } catch (error) {
   process.exitCode = 1;
