@@ -109,28 +109,34 @@ export class Database<TSchema extends Schema = Schema> extends ScopedDatabase<TS
   readonly close: () => Promise<void>;
 
   /**
-   * Reads from the replica, which may lag. Reads from the primary where there is no replica or it does not answer, and once
-   * this database (a request's, if it is one) may have written.
-   */
-  readonly replica: Replica<TSchema>;
-
-  /**
    * Lends `callback` a connection of its own to PostgreSQL itself, for what outlives a transaction: advisory locks, LISTEN,
    * cursors, temporary tables. It is closed afterwards.
    */
   declare readonly session: <T>(callback: (session: PinnedSession<TSchema>) => Promise<T>) => Promise<T>;
 
+  readonly #makeReplica: () => Replica<TSchema>;
+  #replica: Replica<TSchema> | undefined;
+
   constructor(context: DrizzleContext, executor: Executor, { forRequest, close }: Lifetime<TSchema>) {
     super(context, executor);
     this.forRequest = forRequest;
     this.close = close;
-    const { dialect, schema } = context;
-    const session = (run: Executor['run']) =>
-      new Session(dialect, run, (body, options) => this.transaction(body as never, options));
-    this.replica = new PgDatabase(dialect, session(executor.read), schema as never);
-    const pinned = <T>(callback: (session: PinnedSession<TSchema>) => Promise<T>) =>
+    this.#makeReplica = () => {
+      const { dialect, schema } = context;
+      const session = new Session(dialect, executor.read, (body, options) => this.transaction(body as never, options));
+      return new PgDatabase(dialect, session, schema as never);
+    };
+    const session = <T>(callback: (session: PinnedSession<TSchema>) => Promise<T>) =>
       executor.session((scope, lease) => callback(new PinnedSession<TSchema>(context, scope, lease)));
     // drizzle keeps its own session under this name, for its query builders: what is here is both.
-    this.session = Object.setPrototypeOf(pinned, session(executor.run)) as typeof pinned;
+    this.session = Object.setPrototypeOf(session, this.session) as typeof session;
+  }
+
+  /**
+   * Reads from the replica, which may lag. Reads from the primary where there is no replica or it does not answer, and once
+   * this database (a request's, if it is one) may have written.
+   */
+  get replica(): Replica<TSchema> {
+    return (this.#replica ??= this.#makeReplica());
   }
 }

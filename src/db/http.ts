@@ -9,6 +9,17 @@ const textOnly = { types: { getTypeParser: () => (text: string) => text } };
 
 const connect = (target: ConnectionTarget) => neon(driverUrl(target), { arrayMode: true, fullResults: true });
 
+/** Made once for each target: the driver parses the URL that it is given. */
+const connected = new WeakMap<ConnectionTarget, ReturnType<typeof connect>>();
+
+function driverFor(target: ConnectionTarget): ReturnType<typeof connect> {
+  const known = connected.get(target);
+  if (known) return known;
+  const made = connect(target);
+  connected.set(target, made);
+  return made;
+}
+
 /** The driver's names for the isolation levels. It ignores any other spelling without a word. */
 const ISOLATION_LEVELS = {
   'read uncommitted': 'ReadUncommitted',
@@ -23,12 +34,12 @@ export function neonHttp(): HttpTransport {
     name: 'http',
 
     async query(target, { text, params }, signal) {
-      const query = connect(target).query(text, [...params], { ...textOnly, fetchOptions: { signal } });
+      const query = driverFor(target).query(text, [...params], { ...textOnly, fetchOptions: { signal } });
       return toResult(await send(target, signal, () => query.then((result) => result)));
     },
 
     async batch(target, statements, options, signal) {
-      const sql = connect(target);
+      const sql = driverFor(target);
       const queries = statements.map(({ text, params }) => sql.query(text, [...params], textOnly));
       const results = await send(target, signal, () =>
         sql.transaction<true, true>(queries, { ...batchOptions(options), fetchOptions: { signal } }),
