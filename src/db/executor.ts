@@ -7,7 +7,7 @@ import type { Pools } from './pool.ts';
 import type { Retry } from './retry.ts';
 import type { Targets, TargetSource } from './targets.ts';
 import { committing, only, runBatch, runSession, runTransaction, type Scope, statementLimit } from './transaction.ts';
-import type { HttpTransport, SocketTransport, Statement, StatementResult, Transports } from './transport.ts';
+import type { HttpTransport, Statement, StatementResult, Transports } from './transport.ts';
 
 /** One exchange with the database, for logs and metrics. Holds no SQL and no parameters. */
 export interface QueryEvent {
@@ -41,56 +41,78 @@ export interface Executor extends Scope {
   session<T>(body: (scope: Scope, lease: Lease) => Promise<T>): Promise<T>;
 }
 
-/** One attempt at an operation. */
-interface Attempt {
+/** How an operation is done over each kind of transport. */
+interface Work<T> {
   operation: Operation;
-  transport: HttpTransport | SocketTransport;
-  target: ConnectionTarget;
-  signal: AbortSignal;
-  /** Whether all of it may be done twice: it reads, and says so. */
-  readOnly: boolean;
-  /** Whether the server has answered anything. */
-  answered: boolean;
-}
-
-interface Manner {
+  /** All of it may be done twice: it reads, and says so. */
   readOnly?: boolean;
   /** Default: what `chooseTransport` says. */
   address?: keyof Targets;
+  http?: (http: HttpTransport, target: ConnectionTarget, signal: AbortSignal) => Promise<T & StatementResult[]>;
+  socket: (lease: Lease) => Promise<T>;
 }
 
 export function createExecutor(options: ExecutorOptions): Executor {
-  const { transports, targets, pools, timeouts, retry, signal: requestSignal, onQuery } = options;
-  const { statementMs, operationMs } = timeouts;
+  const { transports, targets, pools, retry, signal: requestSignal, onQuery } = options;
+  const { statementMs, operationMs } = options.timeouts;
   const available = (['http', 'websocket', 'tcp'] as const).filter((name) => transports[name] !== undefined);
   /** Whether something may have been written through this executor that a replica does not have yet. */
   let written = false;
 
-  /** Runs `work`, and runs it again where that cannot take effect twice. */
-  const attempt = async <T>(
-    operation: Operation,
-    { readOnly = false, address }: Manner,
-    work: (attempt: Attempt) => Promise<T>,
-  ): Promise<T> => {
+  const perform = async <T>({ operation, readOnly = false, address, http, socket }: Work<T>): Promise<T> => {
     const choice = chooseTransport(operation, { available });
     const transport = choice && transports[choice.transport];
     if (!transport) {
       const provided = available.join(', ') || 'none';
       throw misuse(`No transport for a ${operation}: the entry provides ${provided}. Add websocket or tcp.`);
     }
-    const limitMs = operation === 'session' ? undefined : operationMs;
-    const { signal, clear } = deadline(`The ${operation}`, limitMs, requestSignal);
+    const isSession = operation === 'session';
+    const { signal, clear } = deadline(`The ${operation}`, isSession ? undefined : operationMs, requestSignal);
     let answered = false;
 
-    const start = (to: Targets) => {
+    /** One exchange with the server: under its deadline, and reported. */
+    const exchange = async <R extends StatementResult[]>(flight: (signal: AbortSignal) => Promise<R>): Promise<R> => {
+      const limit = deadline('A statement', statementMs, signal);
+      const start = performance.now();
+      const report = (rows: number, failure?: { error: string }) => {
+        try {
+          const ms = performance.now() - start;
+          onQuery?.({ operation, transport: transport.name, roundTrips: 1, ms, rows, ...failure });
+        } catch {
+          // Who looks on must not change what happened.
+        }
+      };
+      try {
+        const results = await flight(limit.signal);
+        answered = true;
+        report(results.reduce((sum, { rowCount }) => sum + (rowCount ?? 0), 0));
+        return results;
+      } catch (thrown) {
+        const error = toDatabaseError(thrown, transport.name, true);
+        report(0, { error: error.code ?? error.kind });
+        throw error;
+      } finally {
+        limit.clear();
+      }
+    };
+
+    const start = async (to: Targets): Promise<T> => {
       const target = to[address ?? choice.address];
       if (!target) {
         const remedy = 'none can be derived here: set unpooledUrl (DATABASE_URL_UNPOOLED)';
         throw misuse(`A ${operation} needs a connection without a pooler, and ${remedy}.`);
       }
-      const current = { operation, transport, target, signal, readOnly, answered: false };
-      return work(current).finally(() => ({ answered } = current));
+      if (transport.name === 'http') {
+        if (!http) throw misuse(`A ${operation} needs a connection.`);
+        return exchange((limit) => http(transport, target, limit));
+      }
+      const resendable = operation === 'transaction' || readOnly;
+      const lease = createLease(pools.get(transport, target), { signal, operation, resendable, exchange });
+      return socket(lease).finally(() => lease.end());
     };
+
+    /** A session cannot begin again once it has done something. */
+    const canStartAgain = () => !isSession || !answered;
     const once = async () => {
       const used = await abortable(signal, targets.current());
       try {
@@ -101,119 +123,64 @@ export function createExecutor(options: ExecutorOptions): Executor {
         return start(await targets.current());
       }
     };
-    /** A session cannot begin again once it has done something. */
-    const canStartAgain = () => operation !== 'session' || !answered;
-    const isSafe = ({ kind, retryable }: DatabaseError) =>
-      address !== 'replica' &&
-      canStartAgain() &&
-      (retryable || (readOnly && (kind === 'connection' || kind === 'unavailable')));
-    try {
-      return await retry(once, isSafe, signal);
-    } finally {
-      clear();
-    }
-  };
-
-  /** One exchange with the server: under its deadline, and reported. */
-  const exchange = async (current: Attempt, flight: (signal: AbortSignal) => Promise<StatementResult[]>) => {
-    const { operation } = current;
-    const transport = current.transport.name;
-    const { signal, clear } = deadline('A statement', statementMs, current.signal);
-    const start = performance.now();
-    const report = (rows: number, error?: DatabaseError) => {
-      const ms = performance.now() - start;
-      try {
-        onQuery?.({ operation, transport, roundTrips: 1, ms, rows, ...(error && { error: error.code ?? error.kind }) });
-      } catch {
-        // Who looks on must not change what happened.
-      }
+    const isSafe = ({ kind, retryable }: DatabaseError) => {
+      const readAgain = readOnly && (kind === 'connection' || kind === 'unavailable');
+      return address !== 'replica' && canStartAgain() && (retryable || readAgain);
     };
-    try {
-      const results = await flight(signal);
-      current.answered = true;
-      report(results.reduce((sum, { rowCount }) => sum + (rowCount ?? 0), 0));
-      return results;
-    } catch (thrown) {
-      const error = toDatabaseError(thrown, transport, true);
-      report(0, error);
-      throw error;
-    } finally {
-      clear();
-    }
+    return retry(once, isSafe, signal).finally(clear);
   };
 
-  const lend = async <T>(current: Attempt, work: (lease: Lease) => Promise<T>): Promise<T> => {
-    const { operation, transport, target, signal, readOnly } = current;
-    if (transport.name === 'http') throw misuse('HTTP keeps no connection.');
-    const lease = createLease(pools.get(transport, target), {
-      signal,
-      operation,
-      exclusive: operation === 'session',
-      resendable: operation === 'transaction' || readOnly,
-      exchange: (flight) => exchange(current, flight),
-    });
-    try {
-      return await work(lease);
-    } finally {
-      lease.end();
-    }
-  };
-
-  const runOneShot = (statement: Statement, manner: Manner) =>
-    attempt('one-shot', manner, async (current) => {
-      const { transport, target } = current;
-      const results =
-        transport.name === 'http'
-          ? await exchange(current, async (signal) => [await transport.query(target, statement, signal)])
-          : await lend(current, (lease) => lease.send([statement]));
-      return only(results);
-    });
+  const runOneShot = (statement: Statement, manner: Pick<Work<unknown>, 'readOnly' | 'address'> = {}) =>
+    perform<StatementResult[]>({
+      ...manner,
+      operation: 'one-shot',
+      http: async (http, target, signal) => [await http.query(target, statement, signal)],
+      socket: (lease) => lease.send([statement]),
+    }).then(only);
 
   return {
     run(statement) {
       written ||= !/^\s*select\b/i.test(statement.text);
-      return runOneShot(statement, {});
+      return runOneShot(statement);
     },
 
     async read(statement) {
       const { replica } = await targets.current();
-      try {
-        if (replica && !written && !targets.replicaRests())
+      if (replica && !written && !targets.replicaRests()) {
+        try {
           return await runOneShot(statement, { readOnly: true, address: 'replica' });
-      } catch (error) {
-        if (!(error instanceof DatabaseError) || !isAway(error)) throw error;
-        targets.restReplica();
+        } catch (error) {
+          if (!(error instanceof DatabaseError) || !isAway(error)) throw error;
+          targets.restReplica();
+        }
       }
       return runOneShot(statement, { readOnly: true });
     },
 
-    batch(statements, transaction) {
-      const readOnly = transaction.accessMode === 'read only';
+    batch(statements, settings) {
+      const readOnly = settings.accessMode === 'read only';
       written ||= !readOnly;
-      return attempt('batch', { readOnly }, async (current) => {
-        const { transport, target } = current;
-        if (transport.name !== 'http') {
-          return lend(current, (lease) => runBatch(lease, { ...transaction, statementMs }, statements));
-        }
-        const limited = [statementLimit(statementMs), ...statements];
-        const request = (signal: AbortSignal) => transport.batch(target, limited, transaction, signal);
-        return (await committing(transaction, () => exchange(current, request))).slice(1);
+      const limited = [statementLimit(statementMs), ...statements];
+      return perform<StatementResult[]>({
+        operation: 'batch',
+        readOnly,
+        http: async (http, target, signal) =>
+          (await committing(settings, () => http.batch(target, limited, settings, signal))).slice(1),
+        socket: (lease) => runBatch(lease, { ...settings, statementMs }, statements),
       });
     },
 
-    transaction(transaction, body) {
-      const readOnly = transaction.accessMode === 'read only';
+    transaction(settings, body) {
+      const readOnly = settings.accessMode === 'read only';
       written ||= !readOnly;
-      return attempt('transaction', { readOnly }, (current) =>
-        lend(current, (lease) => runTransaction(lease, { ...transaction, statementMs }, body)),
-      );
+      const socket = (lease: Lease) => runTransaction(lease, { ...settings, statementMs }, body);
+      return perform({ operation: 'transaction', readOnly, socket });
     },
 
     session(body) {
       written = true;
-      return attempt('session', {}, (current) =>
-        lend(current, (lease) => runSession(lease, statementMs, (scope) => body(scope, lease))),
-      );
+      const socket = (lease: Lease) => runSession(lease, statementMs, (scope) => body(scope, lease));
+      return perform({ operation: 'session', socket });
     },
   };
 }

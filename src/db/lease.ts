@@ -1,3 +1,4 @@
+import type { Operation } from './choose-transport.ts';
 import { DatabaseError } from './error.ts';
 import type { Pool } from './pool.ts';
 import type { Connection, Statement, StatementResult } from './transport.ts';
@@ -14,10 +15,8 @@ export interface Lease extends Omit<Connection, 'close' | 'transactionStatus'> {
 
 interface LeaseOptions {
   signal: AbortSignal;
-  /** What ends, for an error message. */
-  operation: string;
-  /** Takes a connection that nobody has used, and leaves it to nobody. */
-  exclusive: boolean;
+  /** A session takes a connection that nobody has used, and leaves it to nobody. */
+  operation: Operation;
   /** Whether nothing can have been committed by a first flight that got no answer. */
   resendable: boolean;
   /** Runs one exchange with the server under its deadline. */
@@ -29,7 +28,8 @@ const LEAVES_NOTHING =
   /^\s*(select|with|insert|update|delete|merge|values|begin|commit|rollback|savepoint|release|fetch|lock|show|explain|set\s+(local|transaction|constraints))\b/i;
 
 export function createLease(pool: Pool, options: LeaseOptions): Lease {
-  const { signal, operation, exclusive, resendable, exchange } = options;
+  const { signal, operation, resendable, exchange } = options;
+  const exclusive = operation === 'session';
   let acquiring: ReturnType<Pool['acquire']> | undefined;
   let connection: Connection | undefined;
   let clean = !exclusive;
