@@ -1,6 +1,19 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import { SummaryReporter } from './test/summary-reporter.ts';
+
+/** Tests that start whole processes take longest: they begin first, also where no earlier run has told. */
+const STARTS_PROCESSES = /test\/(local\/(dev|gateway-command)|workers\/lifetime)\./;
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification) => (STARTS_PROCESSES.test(moduleId) ? 0 : 1);
+    // oxlint-disable-next-line unicorn/no-array-sort -- a sequencer's method, not an array's
+    const byDuration = await super.sort(files);
+    return byDuration.toSorted((a, b) => rank(a) - rank(b));
+  }
+}
 
 export default defineConfig({
   test: {
@@ -13,6 +26,7 @@ export default defineConfig({
     maxWorkers: Math.max(3, availableParallelism() - 1),
     // Files share their worker's modules: importing drizzle, the driver and PostgreSQL's clients anew costs more than most tests.
     isolate: false,
+    sequence: { sequencer: LongestFirst },
     // Generous, for busy machines: what hangs fails all the same.
     testTimeout: 120_000,
     hookTimeout: 120_000,

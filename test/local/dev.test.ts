@@ -124,7 +124,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     await untilGone(port);
   });
 
-  it.each([
+  it.concurrent.each([
     [['--port', '0'], /--port must be a port/],
     [['--port', 'http'], /--port must be a port/],
     [['--nonsense'], /Unknown option '--nonsense'[\s\S]*--help/],

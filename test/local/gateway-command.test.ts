@@ -98,7 +98,7 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
     expect(await gateway.exited).toBe(0);
   });
 
-  it.each([
+  it.concurrent.each([
     [['--port', '0'], /--port must be a port/],
     [['--drop', '2'], /drop must be a probability/],
     [['--upstream', 'https://x'], /upstream must be a postgresql/],
