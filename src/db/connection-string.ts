@@ -1,4 +1,4 @@
-import { DatabaseError } from './error.ts';
+import { type DatabaseError, misuse } from './error.ts';
 
 /** Where a connection string leads. The password is not enumerable: it shows in no log and no JSON. */
 export interface ConnectionTarget {
@@ -130,5 +130,5 @@ function decode(text: string, part: string): string {
 }
 
 function refused(problem: string): DatabaseError {
-  return new DatabaseError(`The connection string cannot be used: ${problem}.`, { kind: 'query' });
+  return misuse(`The connection string cannot be used: ${problem}.`);
 }

@@ -1,18 +1,20 @@
-import type { BatchItem } from 'drizzle-orm/batch';
-import { entityKind } from 'drizzle-orm/entity';
+import type { BatchItem, BatchResponse } from 'drizzle-orm/batch';
 import {
+  PgDatabase,
   type PgDialect,
   PgPreparedQuery,
   type PgQueryResultHKT,
   PgSession,
+  PgTransaction,
   type PreparedQueryConfig,
   type SelectedFieldsOrdered,
 } from 'drizzle-orm/pg-core';
-import type { TablesRelationalConfig } from 'drizzle-orm/relations';
+import type { ExtractTablesWithRelations, RelationalSchemaConfig, TablesRelationalConfig } from 'drizzle-orm/relations';
 import { fillPlaceholders, type Query, type SQL } from 'drizzle-orm/sql';
 import * as drizzleUtils from 'drizzle-orm/utils';
-import { DatabaseError } from './error.ts';
-import type { Statement, StatementResult } from './transport.ts';
+import { misuse } from './error.ts';
+import type { Scope } from './scope.ts';
+import type { Statement, StatementResult, TransactionOptions } from './transport.ts';
 import { decoderFor, encodeParameter } from './values.ts';
 
 /** What `execute` resolves to, whatever the transport. */
@@ -28,26 +30,102 @@ export interface QueryResultHKT extends PgQueryResultHKT {
   type: QueryResult<this['row']>;
 }
 
-type Run = (statement: Statement) => Promise<StatementResult>;
-type Base = PgSession<QueryResultHKT, Record<string, unknown>, TablesRelationalConfig>;
-type ResultMapper = (rows: unknown[][]) => unknown;
+export type Schema = Record<string, unknown>;
 
-/** drizzle's mapper from a row to what was selected. Exported, but missing from its types. */
-const { mapResultRow } = drizzleUtils as unknown as {
-  mapResultRow: (fields: SelectedFieldsOrdered, row: unknown[], joins: Record<string, boolean> | undefined) => unknown;
-};
+/** What drizzle's classes are made with. */
+export interface DrizzleContext {
+  dialect: PgDialect;
+  schema: RelationalSchemaConfig<TablesRelationalConfig>;
+}
 
-/** drizzle's session over a function that runs statements: it knows neither transports nor connections. */
-export class Session extends PgSession<QueryResultHKT, Record<string, unknown>, TablesRelationalConfig> {
-  static override readonly [entityKind] = 'EdgeSession';
-  readonly run: Run;
-  /** Called by drizzle's migrator. */
-  override readonly transaction: Base['transaction'];
+type Batch<Options extends unknown[] = []> = <U extends BatchItem<'pg'>, T extends Readonly<[U, ...U[]]>>(
+  queries: T,
+  ...options: Options
+) => Promise<BatchResponse<T>>;
 
-  constructor(dialect: PgDialect, run: Run, transaction: Base['transaction']) {
-    super(dialect);
-    this.run = run;
-    this.transaction = transaction;
+type Drizzle<TSchema extends Schema> = PgDatabase<QueryResultHKT, TSchema>;
+
+/** A database, a transaction or a session: what a function that queries should ask for. */
+export type Queryable<TSchema extends Schema = Schema> = Drizzle<TSchema> & { batch: Batch };
+
+/** Reads from a server whose data may lag. */
+export type Replica<TSchema extends Schema = Schema> = Pick<
+  Drizzle<TSchema>,
+  'select' | 'selectDistinct' | 'selectDistinctOn' | 'query' | '$count'
+>;
+
+/** A drizzle database whose statements run in a scope. */
+export class ScopedDatabase<TSchema extends Schema> extends PgDatabase<QueryResultHKT, TSchema> {
+  /** Runs queries that need none of each other's results as one transaction. One round trip. */
+  readonly batch: Batch<[options?: TransactionOptions]>;
+
+  constructor(context: DrizzleContext, scope: Scope) {
+    super(context.dialect, new Session(context, scope), context.schema as never);
+    this.batch = (queries, options = {}) => runQueries((statements) => scope.batch(statements, options), queries);
+  }
+
+  /**
+   * Runs `callback` in a transaction: commits when it resolves, rolls back when it throws. N + 1 round trips for N
+   * statements awaited one by one; `tx.batch` sends several in one. On a database, `callback` runs again when the transaction
+   * lost against a concurrent one (SQLSTATE 40001, 40P01) or could not begin: what it does outside the transaction must
+   * bear that.
+   */
+  override transaction<T>(
+    callback: (tx: Transaction<TSchema>) => Promise<T>,
+    options?: TransactionOptions,
+  ): Promise<T> {
+    return this._.session.transaction(callback as never, options as never);
+  }
+}
+
+/** An interactive transaction. */
+export class Transaction<TSchema extends Schema = Schema> extends PgTransaction<
+  QueryResultHKT,
+  TSchema,
+  ExtractTablesWithRelations<TSchema>
+> {
+  /** Sends several queries in one flight. One round trip. */
+  readonly batch: Batch;
+
+  constructor(context: DrizzleContext, scope: Scope) {
+    super(context.dialect, new Session(context, scope), context.schema as never);
+    this.batch = (queries) => runQueries((statements) => scope.batch(statements, {}), queries);
+  }
+
+  /** Runs `callback` under a savepoint: when it throws, only what it did is undone. Costs no round trip of its own. */
+  override transaction<T>(callback: (tx: Transaction<TSchema>) => Promise<T>): Promise<T> {
+    return this._.session.transaction(callback as never);
+  }
+}
+
+/** One connection that keeps its state from statement to statement. */
+export interface PinnedSession<TSchema extends Schema = Schema> extends ScopedDatabase<TSchema> {
+  /** Calls `listener` with the payload of each notification on `channel`. */
+  readonly listen: (channel: string, listener: (payload: string) => void) => Promise<void>;
+}
+
+export function pinnedSession<TSchema extends Schema>(context: DrizzleContext, scope: Scope): PinnedSession<TSchema> {
+  const listeners: { channel: string; listener: (payload: string) => void }[] = [];
+  scope.onNotification?.((name, payload) => {
+    for (const { channel, listener } of listeners) if (channel === name) listener(payload);
+  });
+  return Object.assign(new ScopedDatabase<TSchema>(context, scope), {
+    async listen(channel: string, listener: (payload: string) => void) {
+      listeners.push({ channel, listener });
+      await scope.run({ text: `listen ${context.dialect.escapeName(channel)}`, params: [] });
+    },
+  });
+}
+
+/** drizzle's session over a scope: it knows neither transports nor connections. */
+export class Session extends PgSession<QueryResultHKT, Schema, TablesRelationalConfig> {
+  readonly context: DrizzleContext;
+  readonly scope: Scope;
+
+  constructor(context: DrizzleContext, scope: Scope) {
+    super(context.dialect);
+    this.context = context;
+    this.scope = scope;
   }
 
   override prepareQuery<T extends PreparedQueryConfig>(
@@ -55,41 +133,46 @@ export class Session extends PgSession<QueryResultHKT, Record<string, unknown>, 
     fields: SelectedFieldsOrdered | undefined,
     _name: string | undefined,
     _isResponseInArrayMode: boolean,
-    mapper?: ResultMapper,
+    mapRows?: (rows: unknown[][]) => unknown,
   ): PreparedQuery<T> {
-    return new PreparedQuery<T>(this.run, query, fields, mapper);
+    return new PreparedQuery<T>(query, this.scope.run, (result, joins) => {
+      if (mapRows) return mapRows(decodeRows(result));
+      if (!fields) return toQueryResult(result);
+      return decodeRows(result).map((row) => mapResultRow(fields, row, joins));
+    });
   }
 
   override async count(query: SQL): Promise<number> {
     const { rows } = await this.execute<QueryResult>(query);
     return Number(rows[0]?.['count']);
   }
+
+  override transaction<T>(
+    callback: (tx: Transaction<never>) => Promise<T>,
+    options: TransactionOptions = {},
+  ): Promise<T> {
+    return this.scope.transaction(options, (scope) => callback(new Transaction<never>(this.context, scope)));
+  }
 }
 
-/** Runs drizzle queries together and maps each result as its query would. */
-export async function runQueries(
-  run: (statements: Statement[]) => Promise<StatementResult[]>,
-  queries: readonly BatchItem<'pg'>[],
-): Promise<never> {
-  // `_prepare` is what drizzle's own batches call; its types keep it to themselves.
-  const prepared = queries.map((query) => (query as unknown as { _prepare(): PgPreparedQuery<never> })._prepare());
-  const results = await run(prepared.map((query) => toStatement(query.getQuery())));
-  return prepared.map((query, i) => query.mapResult(results[i], true)) as never;
-}
+type Joins = Record<string, boolean> | undefined;
+type ResultMapper = (result: StatementResult, joins: Joins) => unknown;
+
+/** drizzle's mapper from a row to what was selected. Exported, but missing from its types. */
+const { mapResultRow } = drizzleUtils as unknown as {
+  mapResultRow: (fields: SelectedFieldsOrdered, row: unknown[], joins: Joins) => unknown;
+};
 
 class PreparedQuery<T extends PreparedQueryConfig> extends PgPreparedQuery<T> {
-  static override readonly [entityKind] = 'EdgePreparedQuery';
-  readonly #run: Run;
-  readonly #fields: SelectedFieldsOrdered | undefined;
-  readonly #mapper: ResultMapper | undefined;
+  readonly #run: Scope['run'];
+  readonly #map: ResultMapper;
   /** Set by drizzle's select on what it prepares. */
-  declare joinsNotNullableMap?: Record<string, boolean>;
+  declare joinsNotNullableMap: Joins;
 
-  constructor(run: Run, query: Query, fields: SelectedFieldsOrdered | undefined, mapper: ResultMapper | undefined) {
+  constructor(query: Query, run: Scope['run'], map: ResultMapper) {
     super(query, undefined, undefined);
     this.#run = run;
-    this.#fields = fields;
-    this.#mapper = mapper;
+    this.#map = map;
   }
 
   override async execute(placeholderValues?: Record<string, unknown>): Promise<T['execute']> {
@@ -101,19 +184,26 @@ class PreparedQuery<T extends PreparedQueryConfig> extends PgPreparedQuery<T> {
   }
 
   override mapResult(response: unknown): unknown {
-    const result = response as StatementResult;
-    const fields = this.#fields;
-    if (this.#mapper) return this.#mapper(decodeRows(result));
-    if (!fields) return toQueryResult(result);
-    return decodeRows(result).map((row) => mapResultRow(fields, row, this.joinsNotNullableMap));
+    return this.#map(response as StatementResult, this.joinsNotNullableMap);
   }
+}
+
+/** Runs drizzle queries together and maps each result as its query would. */
+async function runQueries(
+  run: (statements: Statement[]) => Promise<StatementResult[]>,
+  queries: readonly BatchItem<'pg'>[],
+): Promise<never> {
+  // `_prepare` is what drizzle's own batches call; its types keep it to themselves.
+  const prepared = queries.map((query) => (query as unknown as { _prepare(): PgPreparedQuery<never> })._prepare());
+  const results = await run(prepared.map((query) => toStatement(query.getQuery())));
+  return prepared.map((query, i) => query.mapResult(results[i], true)) as never;
 }
 
 function toStatement({ sql, params }: Query, placeholderValues: Record<string, unknown> = {}): Statement {
   try {
     return { text: sql, params: fillPlaceholders(params, placeholderValues).map(encodeParameter) };
   } catch (error) {
-    throw new DatabaseError(`A parameter cannot be sent: ${(error as Error).message}`, { kind: 'query' });
+    throw misuse(`A parameter cannot be sent: ${(error as Error).message}`);
   }
 }
 

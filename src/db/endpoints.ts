@@ -1,5 +1,5 @@
 import type { ConnectionTarget } from './connection-string.ts';
-import { DatabaseError } from './error.ts';
+import { misuse } from './error.ts';
 
 /**
  * Where a provider answers the driver's `POST /sql`.
@@ -28,9 +28,7 @@ export function webSocketAddress(target: ConnectionTarget): string {
 export function assertReachable({ provider, network, host }: ConnectionTarget): void {
   if (provider !== 'other' && network === 'public') return;
   const why = network === 'private' ? 'is in a private network' : 'is neither Neon nor PlanetScale';
-  throw new DatabaseError(`${host} ${why}, so it has no HTTP or WebSocket endpoint: use the tcp transport.`, {
-    kind: 'query',
-  });
+  throw misuse(`${host} ${why}, so it has no HTTP or WebSocket endpoint: use the tcp transport.`);
 }
 
 function bracketed(host: string): string {

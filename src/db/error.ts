@@ -12,33 +12,28 @@ export type DatabaseErrorKind =
   | 'query' // the statement itself: syntax, types, missing tables, misuse of this module
   | 'outcome-unknown'; // COMMIT was sent and its answer did not come
 
-interface DatabaseErrorFields {
-  kind: DatabaseErrorKind;
-  /** The five-character SQLSTATE, where the server sent one. */
-  code?: string | undefined;
-  transport?: TransportName | undefined;
-  /** Whether sending the same work again cannot take effect twice. Default: only for `serialization`. */
-  retryable?: boolean | undefined;
-  constraint?: string | undefined;
-  table?: string | undefined;
-  column?: string | undefined;
-}
-
 /** Every failure of this module. Carries neither the password nor the parameters of a statement. */
 export class DatabaseError extends Error {
   override readonly name = 'DatabaseError';
   declare readonly kind: DatabaseErrorKind;
+  /** The five-character SQLSTATE, where the server sent one. */
   declare readonly code: string | undefined;
   declare readonly transport: TransportName | undefined;
+  /** Whether sending the same work again cannot take effect twice. Default: only for `serialization`. */
   declare readonly retryable: boolean;
   declare readonly constraint: string | undefined;
   declare readonly table: string | undefined;
   declare readonly column: string | undefined;
 
-  constructor(message: string, { cause, ...fields }: DatabaseErrorFields & { cause?: unknown }) {
+  constructor(message: string, { cause, ...fields }: Pick<DatabaseError, 'kind'> & Partial<DatabaseError>) {
     super(message, cause === undefined ? undefined : { cause });
     Object.assign(this, { retryable: fields.kind === 'serialization' }, fields);
   }
+}
+
+/** For what the caller has to change: the statement, the configuration, the use of this module. */
+export function misuse(message: string, cause?: unknown): DatabaseError {
+  return new DatabaseError(message, { kind: 'query', cause });
 }
 
 /** SQLSTATE classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html */
@@ -58,11 +53,7 @@ const KIND_BY_CODE: Record<string, DatabaseErrorKind> = {
 };
 
 /** What the drivers throw: errors of PostgreSQL, of `fetch`, and the `ErrorEvent` of a WebSocket. */
-interface DriverError {
-  name?: string;
-  message?: string;
-  code?: string;
-  severity?: string;
+interface DriverError extends Partial<Record<'name' | 'message' | 'code' | 'severity', string>> {
   constraint?: string;
   table?: string;
   column?: string;

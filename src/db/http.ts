@@ -1,7 +1,6 @@
 import { type FullQueryResults, neon, neonConfig } from '@neondatabase/serverless';
 import type { ConnectionTarget } from './connection-string.ts';
 import { httpEndpoint } from './endpoints.ts';
-import { toDatabaseError } from './error.ts';
 import type { HttpTransport, StatementResult, TransactionOptions } from './transport.ts';
 
 /** The driver decodes nothing: values.ts does, for every transport. */
@@ -13,11 +12,9 @@ const connect = (target: ConnectionTarget) => neon(driverUrl(target), { arrayMod
 const connected = new WeakMap<ConnectionTarget, ReturnType<typeof connect>>();
 
 function driverFor(target: ConnectionTarget): ReturnType<typeof connect> {
-  const known = connected.get(target);
-  if (known) return known;
-  const made = connect(target);
-  connected.set(target, made);
-  return made;
+  const driver = connected.get(target) ?? connect(target);
+  connected.set(target, driver);
+  return driver;
 }
 
 /** The driver's names for the isolation levels. It ignores any other spelling without a word. */
@@ -65,7 +62,7 @@ async function send<T>(target: ConnectionTarget, signal: AbortSignal, start: () 
   try {
     return await request;
   } catch (error) {
-    throw toDatabaseError(signal.aborted ? signal.reason : error, 'http', true);
+    throw signal.aborted ? signal.reason : error;
   }
 }
 

@@ -9,10 +9,7 @@ export interface RetryOptions {
   ratio: number;
 }
 
-/** Runs `work` again while `isSafe` says that its failure allows it, until `signal` says that time is up. */
-export type Retry = <T>(work: () => Promise<T>, isSafe: IsSafe, signal: AbortSignal) => Promise<T>;
-
-type IsSafe = (error: DatabaseError) => boolean | Promise<boolean>;
+export type Retry = ReturnType<typeof createRetry>;
 
 /** Retries saved up in quiet times. */
 const MAX_SAVED = 10;
@@ -21,19 +18,20 @@ const MAX_SAVED = 10;
  * Retries with full jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/) and a budget shared by
  * all that use the same `Retry` (https://finagle.github.io/blog/2016/02/08/retry-budgets/).
  */
-export function createRetry({ attempts, baseMs, ratio }: RetryOptions): Retry {
+export function createRetry({ attempts, baseMs, ratio }: RetryOptions) {
   let saved = MAX_SAVED;
-  return async (work, isSafe, signal) => {
+
+  /** Runs `work` again while `isSafe` says that its failure allows it, until `signal` says that time is up. */
+  return async <T>(work: () => Promise<T>, isSafe: (error: DatabaseError) => boolean, signal: AbortSignal) => {
     saved = Math.min(MAX_SAVED, saved + ratio);
     for (let attempt = 1; ; attempt++) {
       try {
         return await work();
       } catch (error) {
-        const isLast = attempt >= attempts || saved < 1 || signal.aborted;
-        if (isLast || !(error instanceof DatabaseError) || !(await isSafe(error))) throw error;
+        if (attempt >= attempts || saved < 1 || !(error instanceof DatabaseError) || !isSafe(error)) throw error;
         saved--;
         const ms = Math.random() * baseMs * 2 ** (attempt - 1);
-        await new Promise((resolve) => setTimeout(resolve, ms));
+        if (!signal.aborted) await new Promise((resolve) => setTimeout(resolve, ms));
         if (signal.aborted) throw error;
       }
     }

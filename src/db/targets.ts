@@ -1,4 +1,5 @@
 import { type ConnectionTarget, directTarget, parseConnectionString, roleWarning } from './connection-string.ts';
+import { abortable, withDeadline } from './deadline.ts';
 import { DatabaseError } from './error.ts';
 
 /** A `postgresql://` URL, or what finds it out: it is asked at the first use, and once more when a log-in fails. */
@@ -15,69 +16,61 @@ export interface DatabaseUrls {
 
 /** Where each kind of address leads. */
 export interface Targets {
-  pooled: ConnectionTarget;
-  direct: ConnectionTarget | undefined;
-  replica: ConnectionTarget | undefined;
+  readonly pooled: ConnectionTarget;
+  readonly direct: ConnectionTarget | undefined;
+  readonly replica: ConnectionTarget | undefined;
+  /** Until when a replica that did not answer is left alone, in milliseconds since the epoch. */
+  replicaRestsUntil: number;
 }
 
-export interface TargetSource {
-  current(): Promise<Targets>;
-  /** Asks for the URLs again, after the server refused `failed`. @returns whether they lead elsewhere now */
-  refresh(failed: Targets): Promise<boolean>;
-  /** Leaves the replica alone for a while, after it did not answer. */
-  restReplica(): void;
-  replicaRests(): boolean;
-}
+/**
+ * Gives the targets: the same object for as long as the URLs are the same.
+ * @param refused targets whose credentials the server has refused: the URLs are asked for again
+ */
+export type FindTargets = (refused?: Targets) => Promise<Targets>;
 
-/** Milliseconds after which a replica that did not answer is asked again. */
-const REST_MS = 30_000;
-
-/** @throws {DatabaseError} when a URL that is a string cannot be used */
-export function createTargetSource(urls: DatabaseUrls, onWarning: (message: string) => void): TargetSource {
-  let known: { asText: string; targets: Targets } | undefined;
+/**
+ * @param connectMs how long a function may take to give a URL, in milliseconds
+ * @throws {DatabaseError} when a URL that is a string cannot be used
+ */
+export function createTargets(
+  { url, unpooledUrl, replicaUrl }: DatabaseUrls,
+  connectMs: number,
+  onWarning: (message: string) => void,
+): FindTargets {
+  const sources = [url, unpooledUrl, replicaUrl];
+  let known: Targets | undefined;
+  let knownUrls: string | undefined;
   let asking: Promise<Targets> | undefined;
-  let restsUntil = 0;
 
-  const resolve = (url: string, unpooledUrl?: string, replicaUrl?: string): Targets => {
-    const asText = [url, unpooledUrl, replicaUrl].join('\n');
-    if (known?.asText === asText) return known.targets;
-    const pooled = parseConnectionString(url);
-    const direct = directTarget(unpooledUrl === undefined ? pooled : parseConnectionString(unpooledUrl));
-    const targets = {
-      pooled,
-      direct,
-      replica: replicaUrl === undefined ? undefined : parseConnectionString(replicaUrl),
-    };
+  const resolve = ([pooledUrl = '', directUrl, laggingUrl]: (string | undefined)[]): Targets => {
+    const urls = [pooledUrl, directUrl, laggingUrl].join('\n');
+    if (known && urls === knownUrls) return known;
+    const pooled = parseConnectionString(pooledUrl);
+    const direct = directTarget(directUrl === undefined ? pooled : parseConnectionString(directUrl));
+    const replica = laggingUrl === undefined ? undefined : parseConnectionString(laggingUrl);
     const warning = known ? undefined : roleWarning(pooled);
     if (warning !== undefined) onWarning(warning);
-    known = { asText, targets };
-    return targets;
+    knownUrls = urls;
+    return (known = { pooled, direct, replica, replicaRestsUntil: 0 });
   };
 
-  const ask = async () => {
-    const [url, ...others] = await Promise.all([read(urls.url), read(urls.unpooledUrl), read(urls.replicaUrl)]);
-    return resolve(url ?? '', ...others);
-  };
+  const ask = async () => resolve(await Promise.all(sources.map(read)));
+  const askInTime = () =>
+    withDeadline('Finding the database URL', connectMs, undefined, (signal) => abortable(signal, ask()));
 
-  const { url, unpooledUrl, replicaUrl } = urls;
-  const fixed = typeof url !== 'function' && typeof unpooledUrl !== 'function' && typeof replicaUrl !== 'function';
-  if (fixed) resolve(url, unpooledUrl, replicaUrl);
+  const isFixed = sources.every((source) => typeof source !== 'function');
+  if (isFixed) resolve(sources);
 
-  const askOnce = () => (asking ??= ask().finally(() => (asking = undefined)));
-  return {
-    current: async () => known?.targets ?? askOnce(),
-    async refresh(failed) {
-      if (fixed) return false;
-      return known?.targets !== failed || (await askOnce()) !== failed;
-    },
-    restReplica: () => (restsUntil = Date.now() + REST_MS),
-    replicaRests: () => Date.now() < restsUntil,
+  return async (refused) => {
+    if (known && (isFixed || refused !== known)) return known;
+    return (asking ??= askInTime().finally(() => (asking = undefined)));
   };
 }
 
-async function read(url: DatabaseUrl | undefined): Promise<string | undefined> {
+async function read(source: DatabaseUrl | undefined): Promise<string | undefined> {
   try {
-    return typeof url === 'function' ? await url() : url;
+    return typeof source === 'function' ? await source() : source;
   } catch (cause) {
     const message = 'The function that gives the database URL failed.';
     throw new DatabaseError(message, { kind: 'connection', retryable: true, cause });

@@ -9,14 +9,11 @@ import { openConnection } from './wire.ts';
 export function tcp(): SocketTransport {
   return {
     name: 'tcp',
-    open({ user, password, host, port, database, provider }, connectMs) {
+    open(target, connectMs) {
+      const { user, password, host, port, database, provider } = target;
       const ssl = provider !== 'local' && { rejectUnauthorized: true };
-      const createClient = () => {
-        // `pg` does not declare this, and would take more than the URL says from the PG… variables of the environment.
-        const getStartupConf = () => ({ user, database });
-        return Object.assign(new pg.Client({ user, password, host, port, database, ssl }), { getStartupConf });
-      };
-      return openConnection(createClient, 'tcp', { host, port, connectMs });
+      const createClient = () => new pg.Client({ user, password, host, port, database, ssl });
+      return openConnection('tcp', createClient, target, connectMs);
     },
   };
 }

@@ -1,28 +1,15 @@
 import { abortable } from './deadline.ts';
-import { DatabaseError } from './error.ts';
+import { DatabaseError, misuse } from './error.ts';
 import type { Lease } from './lease.ts';
+import type { Scope } from './scope.ts';
 import type { Statement, StatementResult, TransactionOptions } from './transport.ts';
 
-export interface TransactionSettings extends TransactionOptions {
-  /** Milliseconds that the server allows each statement. */
-  statementMs: number;
-}
-
-/** Where statements run: on their own, inside a transaction or one of its savepoints, or on a session's connection. */
-export interface Scope {
-  run: (statement: Statement) => Promise<StatementResult>;
-  /** Runs statements as one transaction, or as a part of the one at hand. One round trip. */
-  batch(statements: readonly Statement[], options: TransactionOptions): Promise<StatementResult[]>;
-  /** Inside a transaction: a savepoint, which costs no round trip of its own. */
-  transaction<T>(options: TransactionOptions, body: (scope: Scope) => Promise<T>): Promise<T>;
-}
-
 /** Runs statements as one transaction in one flight: one round trip. */
-export async function runBatch(lease: Lease, settings: TransactionSettings, statements: readonly Statement[]) {
-  const prologue = begin(settings);
+export async function runBatch(lease: Lease, options: TransactionOptions, statements: readonly Statement[]) {
+  const prologue = begin(options, lease);
   const flight = [...prologue, ...statements, command('commit')];
   try {
-    return (await committing(settings, () => lease.send(flight))).slice(prologue.length, -1);
+    return (await committing(options, () => lease.send(flight))).slice(prologue.length, -1);
   } catch (error) {
     await rollBack(lease);
     throw error;
@@ -41,11 +28,11 @@ export async function runBatch(lease: Lease, settings: TransactionSettings, stat
  */
 export async function runTransaction<T>(
   lease: Lease,
-  settings: TransactionSettings,
+  options: TransactionOptions,
   body: (scope: Scope) => Promise<T>,
 ): Promise<T> {
   /** What rides in front of the next flight. */
-  let riding = begin(settings);
+  let riding = begin(options, lease);
   let begun = false;
   let ended = false;
   /** Savepoints open now. They are a stack: only the innermost scope may be used. */
@@ -54,29 +41,36 @@ export async function runTransaction<T>(
   let firstError: unknown;
   let tail: Promise<unknown> = Promise.resolve();
 
-  const refuse = (level: number) => {
+  const assertInnermost = (level: number) => {
     if (ended || level > depth) throw misuse('The transaction has ended: await every query inside its callback.');
     if (level === depth) return;
     throw misuse('A nested transaction is open: use its own tx inside it, and await one before the next begins.');
   };
-
+  const assertOpen = () => {
+    if (!lease.usable || lease.transactionStatus !== 'I') return;
+    throw misuse('The transaction is no longer open: nothing more was sent, and it did not commit here.', firstError);
+  };
   /** Whether a statement has failed, and nothing that waits to be sent undoes it. */
   const failed = () => lease.transactionStatus === 'E' && !riding.some(({ text }) => text.startsWith('rollback to'));
-  const assertOpen = () => {
-    if (lease.usable && lease.transactionStatus === 'I') throw noLongerOpen(firstError);
+  const rolledBack = (what: string) => {
+    const remedy = 'Run what may fail in a nested transaction of its own.';
+    return misuse(
+      `The ${what} was rolled back: a statement in it failed and the error was caught. ${remedy}`,
+      firstError,
+    );
   };
 
   const send = async (level: number, statements: readonly Statement[]): Promise<StatementResult[]> => {
-    refuse(level);
+    assertInnermost(level);
     const skip = riding.length;
     const flight = [...riding, ...statements];
-    const first = !begun;
+    const isFirst = !begun;
     riding = [];
     begun = true;
     pending++;
     const results = tail.then(() => {
       // Behind a BEGIN that failed, or a COMMIT sent by hand, a statement would commit by itself.
-      if (!first) assertOpen();
+      if (!isFirst) assertOpen();
       return lease.send(flight);
     });
     tail = results.catch((error: unknown) => (firstError ??= error)).finally(() => pending--);
@@ -88,27 +82,26 @@ export async function runTransaction<T>(
     batch: (statements) => send(level, statements),
 
     async transaction(_options, nested) {
-      refuse(level);
-      if (failed()) throw rolledBack('transaction', firstError);
-      const name = `savepoint_${level + 1}`;
-      const mark = command(`savepoint ${name}`);
-      riding = [...riding, mark];
+      assertInnermost(level);
+      if (failed()) throw rolledBack('transaction');
+      const savepoint = command(`savepoint savepoint_${level + 1}`);
+      const release = command(`release ${savepoint.text}`);
+      riding = [...riding, savepoint];
       depth++;
       /** Ends the savepoint: by `commands` if it was ever sent, else by not sending it. */
       const close = (commands: Statement[]) => {
-        const unsent = riding.indexOf(mark);
+        const unsent = riding.indexOf(savepoint);
         riding = unsent === -1 ? commands : riding.slice(0, unsent);
       };
-      const release = command(`release savepoint ${name}`);
       try {
         const value = await nested(scopeAt(depth));
         await tail;
-        if (failed()) throw rolledBack('nested transaction', firstError);
+        if (failed()) throw rolledBack('nested transaction');
         close([...riding, release]);
         return value;
       } catch (error) {
         await tail;
-        close([command(`rollback to savepoint ${name}`), release]);
+        close([command(`rollback to ${savepoint.text}`), release]);
         throw error;
       } finally {
         depth--;
@@ -122,9 +115,9 @@ export async function runTransaction<T>(
     ended = true;
     if (begun) {
       assertOpen();
-      if (failed()) throw rolledBack('transaction', firstError);
-      const results = await committing(settings, () => lease.send([...riding, command('commit')]));
-      if (results.at(-1)?.command !== 'COMMIT') throw rolledBack('transaction', firstError);
+      if (failed()) throw rolledBack('transaction');
+      const results = await committing(options, () => lease.send([...riding, command('commit')]));
+      if (results.at(-1)?.command !== 'COMMIT') throw rolledBack('transaction');
     }
     return value;
   } catch (error) {
@@ -156,41 +149,17 @@ async function rollBack(lease: Lease): Promise<void> {
   if (lease.usable && open) await lease.send([command('rollback')]).catch(() => {});
 }
 
-/**
- * Runs `body` on one connection that keeps its state: statements one by one, or a transaction, but not both at once. What is
- * left of its state, such as an advisory lock, is gone when this resolves.
- */
-export async function runSession<T>(lease: Lease, statementMs: number, body: (scope: Scope) => Promise<T>): Promise<T> {
-  let open = false;
-  const assertFree = () => {
-    if (open) throw misuse('A transaction is open on this session: use its tx, and await it before anything else.');
-  };
-  const exclusively = async <R>(work: () => Promise<R>): Promise<R> => {
-    assertFree();
-    open = true;
-    return work().finally(() => (open = false));
-  };
-  try {
-    return await body({
-      async run(statement) {
-        assertFree();
-        return only(await lease.send([statement]));
-      },
-      batch: (statements, options) => exclusively(() => runBatch(lease, { ...options, statementMs }, statements)),
-      transaction: (options, nested) => exclusively(() => runTransaction(lease, { ...options, statementMs }, nested)),
-    });
-  } finally {
-    await rollBack(lease);
-    // Closing would do it, too, but later than the next one may ask for the lock.
-    if (lease.usable && lease.transactionStatus === 'I') await lease.send([command('discard all')]).catch(() => {});
-  }
+/** Has a connection forget its state. Closing it would, too, but later than the next one may ask for the same lock. */
+export async function discardAll(lease: Lease): Promise<void> {
+  await rollBack(lease);
+  if (lease.usable && lease.transactionStatus === 'I') await lease.send([command('discard all')]).catch(() => {});
 }
 
 function command(text: string): Statement {
   return { text, params: [] };
 }
 
-function begin({ isolationLevel, accessMode, deferrable, statementMs }: TransactionSettings): Statement[] {
+function begin({ isolationLevel, accessMode, deferrable }: TransactionOptions, { statementMs }: Lease): Statement[] {
   const words = ['begin'];
   if (isolationLevel) words.push(`isolation level ${isolationLevel}`);
   if (accessMode) words.push(accessMode);
@@ -206,17 +175,4 @@ export function statementLimit(statementMs: number): Statement {
 export function only([result]: StatementResult[]): StatementResult {
   if (!result) throw new Error('a statement without a result');
   return result;
-}
-
-function noLongerOpen(cause: unknown): DatabaseError {
-  return misuse('The transaction is no longer open: nothing more was sent, and it did not commit here.', cause);
-}
-
-function rolledBack(what: string, cause: unknown): DatabaseError {
-  const remedy = 'Run what may fail in a nested transaction of its own.';
-  return misuse(`The ${what} was rolled back: a statement in it failed and the error was caught. ${remedy}`, cause);
-}
-
-function misuse(message: string, cause?: unknown): DatabaseError {
-  return new DatabaseError(message, { kind: 'query', cause });
 }

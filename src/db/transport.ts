@@ -22,7 +22,7 @@ export interface TransactionOptions {
   deferrable?: boolean | undefined;
 }
 
-/** One request for each call, and no state between them. */
+/** One request for each call, and no state between them. Throws whatever its driver does, or the signal's reason. */
 export interface HttpTransport {
   readonly name: 'http';
   /** Runs one statement. One round trip. */
@@ -50,10 +50,11 @@ export interface Connection {
   /**
    * Sends statements in one flight, ended by one Sync: one round trip, whatever their number. When one fails, the server
    * skips those behind it. Settles when the server is ready for the next flight; flights wait for each other.
+   * @param signal closes the connection when it aborts
    */
-  send(statements: readonly Statement[]): Promise<StatementResult[]>;
-  /** As the server last said: `I` idle, `T` in a transaction, `E` in a failed one. */
-  readonly transactionStatus: 'I' | 'T' | 'E';
+  send(statements: readonly Statement[], signal: AbortSignal): Promise<StatementResult[]>;
+  /** As the server last said: `I` idle, `T` in a transaction, `E` in a failed one; undefined until it has. */
+  readonly transactionStatus: 'I' | 'T' | 'E' | undefined;
   /** False once the connection has failed or was closed. */
   readonly usable: boolean;
   /** Called for every notification of a channel that the connection listens to. */

@@ -14,8 +14,6 @@ export function neonWebSocket({ Client = DriverClient } = {}): SocketTransport {
       const { user, password, host, port, database, provider, branch } = target;
       const createClient = () => {
         const client = new Client({ user, password, host, port, database, ssl: false });
-        // What the URL says and nothing else: the driver would add PGOPTIONS and the like from the environment.
-        client.getStartupConf = () => ({ user, database });
         // Options of this client alone: the driver's global ones stay as they are for everybody else.
         const { neonConfig } = client;
         neonConfig.wsProxy = () => webSocketAddress(target);
@@ -26,7 +24,7 @@ export function neonWebSocket({ Client = DriverClient } = {}): SocketTransport {
         neonConfig.pipelineConnect = branch === undefined ? 'password' : false;
         return client;
       };
-      return openConnection(createClient, 'websocket', { host, port, connectMs });
+      return openConnection('websocket', createClient, target, connectMs);
     },
   };
 }

@@ -1,35 +1,27 @@
+import type { Connection as DriverConnection } from '@neondatabase/serverless';
+import type { ConnectionTarget } from './connection-string.ts';
 import { DatabaseError, type TransportName, toDatabaseError } from './error.ts';
 import type { Connection, Statement, StatementResult } from './transport.ts';
 
 /** What this file needs of a client: the Neon driver's `Client` and `pg`'s both have it. */
 export interface WireClient {
-  /** A `WireProtocol`, of which their types declare a part. */
+  /** A `Protocol`, of which their types declare a part. */
   connection: object;
   connect(): Promise<unknown>;
   end(): Promise<void>;
-  query(flight: { submit: (protocol: WireProtocol) => void }): unknown;
+  query(flight: { submit(protocol: Protocol): void }): unknown;
   on(event: 'error', listener: (error: Error) => void): unknown;
   on(event: 'end', listener: () => void): unknown;
-  on(event: 'notification', listener: (message: { channel: string; payload?: string | undefined }) => void): unknown;
 }
 
-/** PostgreSQL's protocol, message by message, as the clients' `connection` reads and writes it. */
-interface WireProtocol {
+/** PostgreSQL's protocol, message by message. */
+interface Protocol extends Pick<DriverConnection, 'parse' | 'bind' | 'describe' | 'execute' | 'sync' | 'on'> {
   /** Corked, what is written in one go leaves in one packet. The Neon driver's stream cannot, and gathers by itself. */
   stream: { cork?(): void; uncork?(): void; destroy(): void };
   ssl: unknown;
   connect(port: number, host: string): void;
   requestSsl(): void;
   cancel(processID: number, secretKey: number): void;
-  parse(message: { name: string; text: string; types: never[] }, more: boolean): void;
-  bind(message: { values: (string | null)[] }, more: boolean): void;
-  describe(message: { type: 'P'; name: string }, more: boolean): void;
-  execute(message: object, more: boolean): void;
-  sync(): void;
-  on(event: 'connect' | 'sslconnect' | 'end' | 'error', listener: () => void): unknown;
-  on(event: 'backendKeyData', listener: (key: BackendKey) => void): unknown;
-  on(event: 'readyForQuery', listener: (message: { status: 'I' | 'T' | 'E' }) => void): unknown;
-  on(event: 'errorMessage', listener: (error: Error & { severity?: string | undefined }) => void): unknown;
 }
 
 /** By which the server knows whose statement a CancelRequest means. */
@@ -38,58 +30,37 @@ interface BackendKey {
   secretKey: number;
 }
 
-interface Address {
-  host: string;
-  port: number;
-  /** Milliseconds for everything until a connection is usable. */
-  connectMs: number;
-}
-
 /**
  * A connection over a client of the Neon driver or of `pg`, at the level of the wire protocol: whole flights instead of
  * statement by statement. It starts to connect at once; flights sent meanwhile leave together with the start-up where the
  * client allows it.
  */
 export function openConnection(
-  createClient: () => WireClient,
   transport: TransportName,
-  { host, port, connectMs }: Address,
+  createClient: () => WireClient,
+  target: ConnectionTarget,
+  connectMs: number,
 ): Connection {
   const client = createClient();
-  const protocol = client.connection as WireProtocol;
-  const waiting: Flight[] = [];
-  let current: Flight | undefined;
+  const protocol = client.connection as Protocol;
+  /** The first one is with the server. */
+  const flights: Flight[] = [];
   let backendKey: BackendKey | undefined;
-  let transactionStatus: 'I' | 'T' | 'E' = 'I';
-  let started = false;
+  let transactionStatus: Connection['transactionStatus'];
   let failure: unknown;
   /** Whether the server answered the start-up with an error: then nothing that was sent with it has run. */
   let refused = false;
   let closing: Promise<void> | undefined;
 
-  const submitNext = () => {
-    current = waiting.shift();
-    if (current) client.query(current);
+  const submitFirst = () => {
+    if (flights[0]) client.query(flights[0]);
   };
 
-  const fail = (reason: unknown) => {
+  const fail = (reason: unknown = new Error('the connection was closed')) => {
     clearTimeout(timer);
-    failure ??= reason ?? new Error('the connection was closed');
-    for (const flight of current ? [current, ...waiting.splice(0)] : waiting.splice(0)) flight.fail(failure, refused);
-    current = undefined;
+    failure ??= reason;
+    for (const flight of flights.splice(0)) flight.settle(failure, refused);
   };
-
-  /** Asks the server, over a connection of its own, to stop what runs on this one. Settles when it has been asked. */
-  const cancel = ({ processID, secretKey }: BackendKey) =>
-    new Promise<void>((resolve) => {
-      const other = createClient().connection as WireProtocol;
-      const giveUp = setTimeout(() => other.stream.destroy(), connectMs);
-      const request = () => other.cancel(processID, secretKey);
-      other.on('connect', () => (other.ssl ? other.requestSsl() : request()));
-      other.on('sslconnect', request);
-      for (const event of ['end', 'error'] as const) other.on(event, () => resolve(clearTimeout(giveUp)));
-      other.connect(port, host);
-    });
 
   // Unlike the clients' own timer, this one covers authentication, too.
   const timer = setTimeout(() => {
@@ -98,36 +69,41 @@ export function openConnection(
     protocol.stream.destroy();
   }, connectMs);
 
+  // What the URL says and nothing else: the clients would add PGOPTIONS and the like from the environment.
+  Object.assign(client, { getStartupConf: () => ({ user: target.user, database: target.database }) });
   client.on('error', fail);
-  client.on('end', () => fail(undefined));
-  client.on('notification', ({ channel, payload }) => connection.onNotification?.(channel, payload ?? ''));
+  client.on('end', () => fail());
   client.connect().catch(fail);
-  protocol.on('backendKeyData', (key) => (backendKey = key));
+  protocol.on('backendKeyData', (key: BackendKey) => (backendKey = key));
   // Only now: connecting with a pipelined password removes every listener of this event.
-  protocol.on('readyForQuery', ({ status }) => {
+  protocol.on('readyForQuery', ({ status }: { status: Connection['transactionStatus'] }) => {
+    const started = transactionStatus !== undefined;
     transactionStatus = status;
     clearTimeout(timer);
-    // The first one ends the start-up, the others a flight each.
-    if (started) {
-      current?.settle();
-      submitNext();
-    }
-    started = true;
+    if (!started) return; // the first one ends the start-up, the others a flight each
+    flights.shift()?.settle();
+    submitFirst();
   });
+  protocol.on('notification', ({ channel, payload }: { channel: string; payload: string }) =>
+    connection.onNotification?.(channel, payload),
+  );
   // A refused log-in, a server shutting down: nothing else will come.
-  protocol.on('errorMessage', (error) => {
+  protocol.on('errorMessage', (error: Error & { severity?: string }) => {
     if (error.severity !== 'FATAL' && error.severity !== 'PANIC') return;
-    refused = !started;
+    refused = transactionStatus === undefined;
     fail(error);
   });
 
   const connection: Connection = {
-    send(statements) {
-      if (failure !== undefined) return Promise.reject(toDatabaseError(failure, transport, false));
+    async send(statements, signal) {
+      if (failure !== undefined) throw toDatabaseError(failure, transport, false);
       const flight = createFlight(statements, transport);
-      waiting.push(flight);
-      if (current === undefined) submitNext();
-      return flight.result;
+      const stop = () => void connection.close(signal.reason);
+      signal.addEventListener('abort', stop);
+      flights.push(flight);
+      if (flights.length === 1) submitFirst();
+      if (signal.aborted) stop();
+      return flight.result.finally(() => signal.removeEventListener('abort', stop));
     },
     get transactionStatus() {
       return transactionStatus;
@@ -137,16 +113,29 @@ export function openConnection(
     },
     onNotification: undefined,
     close(reason) {
-      const running = current !== undefined && backendKey;
+      const running = flights.length > 0 && backendKey;
       fail(reason);
       // What runs is stopped before the socket goes: a proxy may forget the key together with the socket.
-      if (running) closing ??= cancel(running).then(() => protocol.stream.destroy());
+      if (running) closing ??= cancel(createClient(), running, target, connectMs).then(() => protocol.stream.destroy());
       // Ending settles never when the other end is gone: nobody waits for it.
       else if (!closing) client.end().catch(() => {});
       return (closing ??= Promise.resolve());
     },
   };
   return connection;
+}
+
+/** Asks the server, over a connection of its own, to stop what runs on another. Settles when it has been asked. */
+function cancel(client: WireClient, key: BackendKey, { host, port }: ConnectionTarget, ms: number): Promise<void> {
+  const protocol = client.connection as Protocol;
+  return new Promise((resolve) => {
+    const giveUp = setTimeout(() => protocol.stream.destroy(), ms);
+    const request = () => protocol.cancel(key.processID, key.secretKey);
+    protocol.on('connect', () => (protocol.ssl ? protocol.requestSsl() : request()));
+    protocol.on('sslconnect', request);
+    for (const event of ['end', 'error']) protocol.on(event, () => resolve(clearTimeout(giveUp)));
+    protocol.connect(port, host);
+  });
 }
 
 type Flight = ReturnType<typeof createFlight>;
@@ -156,7 +145,7 @@ type Flight = ReturnType<typeof createFlight>;
  * is ready again, so that whoever waited finds the transaction's status decided.
  */
 function createFlight(statements: readonly Statement[], transport: TransportName) {
-  const { promise, resolve, reject } = Promise.withResolvers<StatementResult[]>();
+  const { promise: result, resolve, reject } = Promise.withResolvers<StatementResult[]>();
   const results: StatementResult[] = [];
   let fields: StatementResult['fields'] = [];
   let rows: StatementResult['rows'] = [];
@@ -172,9 +161,9 @@ function createFlight(statements: readonly Statement[], transport: TransportName
   };
 
   return {
-    result: promise,
+    result,
 
-    submit(protocol: WireProtocol) {
+    submit(protocol: Protocol) {
       submitted = true;
       protocol.stream.cork?.();
       for (const { text, params } of statements) {
@@ -187,14 +176,11 @@ function createFlight(statements: readonly Statement[], transport: TransportName
       protocol.stream.uncork?.();
     },
 
-    settle() {
-      if (error === undefined) resolve(results);
-      else reject(toDatabaseError(error, transport, true));
-    },
-
-    /** The connection broke: what the server said before is the better explanation, if it said anything. */
-    fail(reason: unknown, refused: boolean) {
-      reject(toDatabaseError(error ?? reason, transport, submitted && !refused));
+    /** @param broken why no answer will come. What the server said before is the better explanation, if it said anything */
+    settle(broken?: unknown, refused = false) {
+      const reason = error ?? broken;
+      if (reason === undefined) resolve(results);
+      else reject(toDatabaseError(reason, transport, submitted && !refused));
     },
 
     handleRowDescription: (message: { fields: StatementResult['fields'] }) => (fields = message.fields),
@@ -205,7 +191,7 @@ function createFlight(statements: readonly Statement[], transport: TransportName
     handleReadyForQuery: () => {},
 
     // A COPY inside the extended protocol swallows the Sync: the connection cannot be used after it.
-    handleCopyInResponse(protocol: WireProtocol) {
+    handleCopyInResponse(protocol: Protocol) {
       const message = 'COPY is not supported here: use INSERT, or a tool such as psql';
       error = new DatabaseError(message, { kind: 'query', transport });
       protocol.stream.destroy();
