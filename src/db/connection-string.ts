@@ -22,11 +22,9 @@ export interface ConnectionTarget {
   readonly network: 'public' | 'private';
 }
 
-/** https://planetscale.com/docs/postgres/connecting: PostgreSQL itself, and PgBouncer in front of it. */
+// https://planetscale.com/docs/postgres/connecting: PostgreSQL itself, PgBouncer in front of it, and who logs in.
 const DIRECT_PORT = 5432;
 const POOLER_PORT = 6432;
-
-/** https://planetscale.com/docs/postgres/connecting: behind `|` stands `replica`, or the name of a PgBouncer. */
 const PLANETSCALE_USER = /^(?<role>[^|]+)\.(?<branch>[^.|]+)(?:\|(?<suffix>.+))?$/;
 
 /**
@@ -58,10 +56,9 @@ export function parseConnectionString(connectionString: string): ConnectionTarge
  */
 export function directTarget(target: ConnectionTarget): ConnectionTarget | undefined {
   if (target.route === 'direct') return target;
-  const direct = { ...target, route: 'direct', host: target.host.replace('-pooler.', '.') } as const;
-  if (target.provider === 'neon') return withPassword(direct, target.password);
-  if (target.suffix === undefined) return withPassword({ ...direct, port: DIRECT_PORT }, target.password);
-  return undefined;
+  if (target.suffix !== undefined) return undefined;
+  const where = target.provider === 'neon' ? { host: target.host.replace('-pooler.', '.') } : { port: DIRECT_PORT };
+  return withPassword({ ...target, ...where, route: 'direct' }, target.password);
 }
 
 /** What is wrong with an application that uses this role, and what to do about it; undefined when nothing is. */

@@ -2,7 +2,6 @@ import type { BatchItem, BatchResponse } from 'drizzle-orm/batch';
 import {
   PgDatabase,
   type PgDialect,
-  PgPreparedQuery,
   type PgQueryResultHKT,
   PgSession,
   PgTransaction,
@@ -10,21 +9,10 @@ import {
   type SelectedFieldsOrdered,
 } from 'drizzle-orm/pg-core';
 import type { ExtractTablesWithRelations, RelationalSchemaConfig, TablesRelationalConfig } from 'drizzle-orm/relations';
-import { fillPlaceholders, type Query, type SQL } from 'drizzle-orm/sql';
-import * as drizzleUtils from 'drizzle-orm/utils';
-import { misuse } from './error.ts';
+import type { Query, SQL } from 'drizzle-orm/sql';
+import { PreparedQuery, type QueryResult, type RowsMapper, runQueries } from './prepared-query.ts';
 import type { Scope } from './scope.ts';
-import type { Statement, StatementResult, TransactionOptions } from './transport.ts';
-import { decoderFor, encodeParameter } from './values.ts';
-
-/** What `execute` resolves to, whatever the transport. */
-export interface QueryResult<Row = Record<string, unknown>> {
-  rows: Row[];
-  /** Rows returned or affected; null for statements that have no count. */
-  rowCount: number | null;
-  command: string;
-  fields: { name: string; dataTypeID: number }[];
-}
+import type { TransactionOptions } from './transport.ts';
 
 export interface QueryResultHKT extends PgQueryResultHKT {
   type: QueryResult<this['row']>;
@@ -133,13 +121,9 @@ export class Session extends PgSession<QueryResultHKT, Schema, TablesRelationalC
     fields: SelectedFieldsOrdered | undefined,
     _name: string | undefined,
     _isResponseInArrayMode: boolean,
-    mapRows?: (rows: unknown[][]) => unknown,
-  ): PreparedQuery<T> {
-    return new PreparedQuery<T>(query, this.scope.run, (result, joins) => {
-      if (mapRows) return mapRows(decodeRows(result));
-      if (!fields) return toQueryResult(result);
-      return decodeRows(result).map((row) => mapResultRow(fields, row, joins));
-    });
+    mapRows?: RowsMapper,
+  ) {
+    return new PreparedQuery<T>(query, this.scope.run, fields, mapRows);
   }
 
   override async count(query: SQL): Promise<number> {
@@ -153,68 +137,4 @@ export class Session extends PgSession<QueryResultHKT, Schema, TablesRelationalC
   ): Promise<T> {
     return this.scope.transaction(options, (scope) => callback(new Transaction<never>(this.context, scope)));
   }
-}
-
-type Joins = Record<string, boolean> | undefined;
-type ResultMapper = (result: StatementResult, joins: Joins) => unknown;
-
-/** drizzle's mapper from a row to what was selected. Exported, but missing from its types. */
-const { mapResultRow } = drizzleUtils as unknown as {
-  mapResultRow: (fields: SelectedFieldsOrdered, row: unknown[], joins: Joins) => unknown;
-};
-
-class PreparedQuery<T extends PreparedQueryConfig> extends PgPreparedQuery<T> {
-  readonly #run: Scope['run'];
-  readonly #map: ResultMapper;
-  /** Set by drizzle's select on what it prepares. */
-  declare joinsNotNullableMap: Joins;
-
-  constructor(query: Query, run: Scope['run'], map: ResultMapper) {
-    super(query, undefined, undefined);
-    this.#run = run;
-    this.#map = map;
-  }
-
-  override async execute(placeholderValues?: Record<string, unknown>): Promise<T['execute']> {
-    return this.mapResult(await this.#run(toStatement(this.query, placeholderValues)));
-  }
-
-  async all(placeholderValues?: Record<string, unknown>): Promise<T['all']> {
-    return toQueryResult(await this.#run(toStatement(this.query, placeholderValues))).rows;
-  }
-
-  override mapResult(response: unknown): unknown {
-    return this.#map(response as StatementResult, this.joinsNotNullableMap);
-  }
-}
-
-/** Runs drizzle queries together and maps each result as its query would. */
-async function runQueries(
-  run: (statements: Statement[]) => Promise<StatementResult[]>,
-  queries: readonly BatchItem<'pg'>[],
-): Promise<never> {
-  // `_prepare` is what drizzle's own batches call; its types keep it to themselves.
-  const prepared = queries.map((query) => (query as unknown as { _prepare(): PgPreparedQuery<never> })._prepare());
-  const results = await run(prepared.map((query) => toStatement(query.getQuery())));
-  return prepared.map((query, i) => query.mapResult(results[i], true)) as never;
-}
-
-function toStatement({ sql, params }: Query, placeholderValues: Record<string, unknown> = {}): Statement {
-  try {
-    return { text: sql, params: fillPlaceholders(params, placeholderValues).map(encodeParameter) };
-  } catch (error) {
-    throw misuse(`A parameter cannot be sent: ${(error as Error).message}`);
-  }
-}
-
-function decodeRows({ fields, rows }: StatementResult): unknown[][] {
-  const decoders = fields.map(({ dataTypeID }) => decoderFor(dataTypeID));
-  return rows.map((row) => row.map((text, i) => (text === null ? null : decoders[i]?.(text))));
-}
-
-function toQueryResult(result: StatementResult): QueryResult {
-  const { command, rowCount } = result;
-  const fields = result.fields.map(({ name, dataTypeID }) => ({ name, dataTypeID }));
-  const rows = decodeRows(result).map((row) => Object.fromEntries(row.map((value, i) => [fields[i]?.name, value])));
-  return { command, rowCount, fields, rows };
 }

@@ -92,7 +92,6 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
   });
 }
 
-/** A failed `fetch` says why in the cause of its cause, a failed WebSocket in the error of its event, if at all. */
 function messageOf({ message, error, sourceError }: DriverError): string {
   const said = message || error?.message || 'the connection to the database failed';
   const code = sourceError?.cause?.code;

@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm';
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
 import { createDatabase, type Database } from '../../src/db/database.ts';
-import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { CREATE_NOTES, failure, notes, WAYS } from './ways.ts';
 
 const schema = { notes };
@@ -92,6 +92,19 @@ describe.each(Object.entries(WAYS))('reads that may lag, over %s', (_, { transpo
     expect([await read(db), await read(db)]).toEqual(['primary', 'primary']);
     expect(errors).toEqual(['connection', undefined, undefined]);
     await half.close();
+  });
+
+  it('still come from the replica for others when a request that reads there is aborted', async () => {
+    const controller = new AbortController();
+    const { replica: from } = database.forRequest({ signal: controller.signal });
+    const work = failure(from.select({ slept: sql`pg_sleep(60)::text` }).from(notes));
+    await vi.waitFor(async () => {
+      const sleeping = `select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()`;
+      expect(await replica.query(sleeping)).toHaveLength(1);
+    }, PATIENCE);
+    controller.abort();
+    expect((await work).kind).toBe('timeout');
+    expect(await read(database.forRequest({}))).toBe('replica');
   });
 
   it('fail when the replica answers with an error', async () => {

@@ -81,6 +81,18 @@ describe.each(Object.entries(WAYS))('credentials that change, over %s', (_, { tr
     await database.close();
   });
 
+  it('that are waited for in vain are a failure, and asked for again', async () => {
+    const url = vi
+      .fn<() => Promise<string>>()
+      .mockReturnValueOnce(new Promise(() => {}))
+      .mockResolvedValue(test.url);
+    const timeouts = { connectMs: 2_000, operationMs: 4_000 };
+    const database = createDatabase({ url, schema: {}, transports, sockets: 'instance', timeouts });
+    expect((await failure(database.replica.$count(sql`pg_class`))).kind).toBe('timeout');
+    expect((await database.execute(sql`select 1`)).rowCount).toBe(1);
+    await database.close();
+  });
+
   it('that cannot be had are a failure without their details, and asked for again', async () => {
     const url = vi
       .fn<() => Promise<string>>()

@@ -78,6 +78,43 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       await untilNothingSleeps();
     });
 
+    it('and an aborted request end a session that runs nothing, and free its lock', async () => {
+      const { database } = connect();
+      const controller = new AbortController();
+      const locked = Promise.withResolvers<void>();
+      const work = failure(
+        database.forRequest({ signal: controller.signal }).session(async (session) => {
+          await session.execute(sql`select pg_advisory_lock(1)`);
+          locked.resolve();
+          await new Promise(() => {});
+        }),
+      );
+      await locked.promise;
+      controller.abort();
+      expect((await work).kind).toBe('timeout');
+      const tryLock = () => test.query('select pg_try_advisory_xact_lock(1) as free');
+      await vi.waitFor(async () => expect(await tryLock()).toEqual([{ free: true }]), PATIENCE);
+    });
+
+    it('leave an aborted COMMIT in a session of unknown outcome', async () => {
+      const { database } = connect();
+      await test.query(`
+        create table slow (id int);
+        grant insert on slow to app;
+        create function wait() returns trigger language plpgsql as $$ begin perform pg_sleep(30); return null; end $$;
+        create constraint trigger wait after insert on slow deferrable initially deferred
+          for each row execute function wait()`);
+      const controller = new AbortController();
+      const work = failure(
+        database
+          .forRequest({ signal: controller.signal })
+          .session((session) => session.transaction((tx) => tx.execute(sql`insert into slow values (1)`))),
+      );
+      await untilSomethingSleeps();
+      controller.abort();
+      expect((await work).kind).toBe('outcome-unknown');
+    });
+
     it('of a whole transaction end it, whatever its callback waits for', async () => {
       const { db } = connect({ timeouts: { operationMs: 300 } });
       const busy = db.transaction(async (tx) => {
