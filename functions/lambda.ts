@@ -1,12 +1,7 @@
 import { handle } from 'hono/aws-lambda';
-import { parseConfig } from '../src/config.ts';
-import { createApp } from '../src/create-app.ts';
-import { CARRIED, serverTransports } from '../src/server-transports.ts';
+import { createLambdaApp } from './lambda-app.ts';
 
-const config = parseConfig(process.env, CARRIED);
-const { app } = createApp(config, {
-  transports: serverTransports(config.transport),
-  sockets: 'instance',
-});
+const { app } = await createLambdaApp(process.env);
 
+/** For a Function URL, API Gateway and load balancers; answers when the body is complete. */
 export const handler = handle(app);

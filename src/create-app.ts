@@ -5,6 +5,7 @@ import { methodNotAllowed } from 'hono/method-not-allowed';
 import { requestId } from 'hono/request-id';
 import type { Config } from './config.ts';
 import { createDatabase, type Database, type DatabaseOptions } from './db/database.ts';
+import type { DatabaseUrls } from './db/targets.ts';
 import type { QueryEvent } from './db/executor.ts';
 import * as schema from './ledger/schema.ts';
 import { type DatabaseMiddlewareOptions, requestDatabase } from './middleware/database.ts';
@@ -29,6 +30,9 @@ export interface AppEnv {
   };
 }
 
+/** What the app is told: a `Config`, or one whose URLs are found out when they are needed. */
+export type AppConfig = Pick<Config, 'apiToken'> & { database: DatabaseUrls };
+
 /** What only the platform knows. */
 export type Platform = Pick<DatabaseOptions<typeof schema>, 'transports' | 'sockets'> &
   Pick<DatabaseMiddlewareOptions, 'waitUntil'>;
@@ -43,7 +47,7 @@ const CALLER = 'api-token';
  * The API, on any platform. Reads no environment and opens nothing.
  * @returns the app, and its database, for whoever ends the instance
  */
-export function createApp({ apiToken, database: urls }: Config, { waitUntil, ...platform }: Platform) {
+export function createApp({ apiToken, database: urls }: AppConfig, { waitUntil, ...platform }: Platform) {
   const database = createDatabase({ ...urls, ...platform, schema });
   const base = new Hono<AppEnv>();
   const app = base

@@ -8,6 +8,7 @@ import type { TestProject } from 'vitest/node';
 import { anyFreePort } from '../local/ports.ts';
 import { deletePostgres } from '../local/postgres.ts';
 import { startStack } from '../local/stack.ts';
+import { bundleLambda } from '../scripts/build-lambda.ts';
 import { applyMigrations } from '../scripts/apply-migrations.ts';
 
 declare module 'vitest' {
@@ -16,6 +17,8 @@ declare module 'vitest' {
     stack: { app: string; owner: string; superuser: string; postgresPort: number; gatewayPort: number };
     /** The Worker as `npm run build` makes it. */
     workerBundle: string;
+    /** The directory that `npm run build:lambda` zips. */
+    lambdaBundle: string;
   }
 }
 
@@ -34,11 +37,14 @@ export default async function setup(project: TestProject): Promise<() => Promise
     await rm(directory, { recursive: true, force: true });
   };
   try {
+    const lambdaBundle = path.join(directory, 'lambda');
     const [workerBundle] = await Promise.all([
       buildWorker(path.join(directory, 'worker')),
+      bundleLambda(lambdaBundle),
       applyMigrations(stack.url.owner, stack.url.app),
     ]);
     project.provide('workerBundle', workerBundle);
+    project.provide('lambdaBundle', lambdaBundle);
     project.provide('stack', {
       ...stack.url,
       superuser: stack.postgres.superuserUrl,

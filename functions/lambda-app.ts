@@ -1,0 +1,34 @@
+import { type Config, parseConfig } from '../src/config.ts';
+import { createApp } from '../src/create-app.ts';
+import type { DatabaseUrls } from '../src/db/targets.ts';
+import { CARRIED, serverTransports } from '../src/server-transports.ts';
+import { readSecret } from './aws-secret.ts';
+
+/**
+ * The app on Lambda. Its variables are those of the environment and, where `SECRET_ID` names one, of a secret, which is read
+ * at the start and again when the database refuses a log-in: a password can be rotated without a deployment.
+ */
+export async function createLambdaApp(env: NodeJS.ProcessEnv) {
+  const { SECRET_ID: id } = env;
+  const load = async () => parseConfig({ ...env, ...(id && (await readSecret(id, env))) }, CARRIED);
+  const config = await load();
+  return createApp(
+    { ...config, database: id ? reread(config, load) : config.database },
+    { transports: serverTransports(config.transport), sockets: 'instance' },
+  );
+}
+
+/** The URLs of `first` when they are asked for at first, and what `load` says from then on. */
+function reread(first: Config, load: () => Promise<Config>): DatabaseUrls {
+  let latest: Promise<Config> | undefined = Promise.resolve(first);
+  const forget = () => (latest = undefined);
+  const read = (name: keyof Config['database']) => async () => {
+    // All that are asked for in one go come from one reading.
+    latest ??= load();
+    const current = latest;
+    current.then(forget, forget);
+    return (await current).database[name] ?? '';
+  };
+  const optional = (name: 'unpooledUrl' | 'replicaUrl') => first.database[name] && read(name);
+  return { url: read('url'), unpooledUrl: optional('unpooledUrl'), replicaUrl: optional('replicaUrl') };
+}

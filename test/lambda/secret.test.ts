@@ -1,0 +1,111 @@
+import { createHash, createHmac } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { functionUrl } from './events.ts';
+import { startFunction } from './start-function.ts';
+
+const apiToken = 'test-token-0123456789';
+const CREDENTIALS = {
+  AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE',
+  AWS_SECRET_ACCESS_KEY: 'a-secret-key',
+  AWS_SESSION_TOKEN: 'token',
+};
+
+let database: TestDatabase;
+/** Answers GetSecretValue to whom the credentials above belong. */
+let secretsManager: Server;
+let secret: string;
+let asked: number;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  const answer = (request: IncomingMessage, body: string) => {
+    const { SecretId } = JSON.parse(body) as { SecretId: string };
+    if (request.headers.authorization !== sign(request, body)) return { __type: 'AccessDeniedException' };
+    return SecretId === 'app' ? { SecretString: secret } : { __type: 'ResourceNotFoundException' };
+  };
+  secretsManager = createServer((request, response) => {
+    asked++;
+    void text(request).then((body) => {
+      const answered = answer(request, body);
+      response.writeHead('__type' in answered ? 400 : 200, { 'Content-Type': 'application/x-amz-json-1.1' });
+      response.end(JSON.stringify(answered));
+    });
+  });
+  secretsManager.listen(0, '127.0.0.1');
+  await once(secretsManager, 'listening');
+});
+
+afterAll(async () => {
+  secretsManager.close();
+  await database.close();
+});
+
+/** Signature version 4: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html */
+function sign({ headers, method, url }: IncomingMessage, body: string): string {
+  const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: key } = CREDENTIALS;
+  const sha256 = (value: string) => createHash('sha256').update(value).digest('hex');
+  const hmac = (by: string | Buffer, value: string) => createHmac('sha256', by).update(value).digest();
+  const names = (/SignedHeaders=([^,]+)/.exec(headers.authorization ?? '')?.[1] ?? '').split(';');
+  const canonical = [
+    method,
+    url,
+    '',
+    ...names.map((name) => `${name}:${String(headers[name])}`),
+    '',
+    names.join(';'),
+    sha256(body),
+  ];
+  const time = String(headers['x-amz-date']);
+  const scope = [time.slice(0, 8), 'us-east-1', 'secretsmanager', 'aws4_request'];
+  const signingKey = scope.reduce<string | Buffer>(hmac, `AWS4${key}`);
+  const toSign = ['AWS4-HMAC-SHA256', time, scope.join('/'), sha256(canonical.join('\n'))].join('\n');
+  const signature = hmac(signingKey, toSign).toString('hex');
+  return `AWS4-HMAC-SHA256 Credential=${id}/${scope.join('/')}, SignedHeaders=${names.join(';')}, Signature=${signature}`;
+}
+
+const start = (id = 'app', environment: Record<string, string> = {}) => {
+  asked = 0;
+  const endpoint = `http://127.0.0.1:${(secretsManager.address() as AddressInfo).port}`;
+  const secretId = { SECRET_ID: id, AWS_ENDPOINT_URL_SECRETS_MANAGER: endpoint };
+  return startFunction({ handler: 'lambda.handler', environment: { ...CREDENTIALS, ...secretId, ...environment } });
+};
+
+const variables = (url: string) =>
+  JSON.stringify({ DATABASE_URL: url, DATABASE_URL_UNPOOLED: url, API_TOKEN: apiToken });
+
+it('starts with the variables of a secret, and reads it again when a log-in is refused', async () => {
+  const rotated = new URL(database.url);
+  rotated.password = 'of-yesterday';
+  secret = variables(rotated.href);
+  const lambda = await start();
+  const list = async () => {
+    const headers = { Authorization: `Bearer ${apiToken}` };
+    const event = await functionUrl.toEvent(new Request('https://api.example/accounts', { headers }));
+    return (await functionUrl.toResponse(await lambda.invoke(event))).status;
+  };
+  expect(await list()).toBe(500);
+  expect(asked).toBe(2);
+  secret = variables(database.url);
+  expect(await list()).toBe(200);
+  expect(await list()).toBe(200);
+  expect(asked).toBe(3);
+  expect(lambda.log()).not.toMatch(/of-yesterday|test-token/);
+  await lambda.close();
+});
+
+it.each([
+  ['is missing', 'other', {}, /The secret other cannot be read: 400 ResourceNotFoundException/],
+  ['belongs to others', 'app', { AWS_SECRET_ACCESS_KEY: 'another' }, /The secret app cannot be read: 400 AccessDenied/],
+  ['is no object', 'app', {}, /The secret app must be a JSON object/],
+])('does not start with a secret that %s, and says so', async (_, id, environment, message) => {
+  secret = 'postgresql://app:hunter2@host/app';
+  const lambda = await start(id, environment);
+  await expect(lambda.invoke({})).rejects.toThrow(message);
+  expect(lambda.log()).not.toContain('hunter2');
+  await lambda.close();
+});
