@@ -1,0 +1,12 @@
+# docker build -t edge-postgres-starter . && docker run --env-file .env -p 8787:8787 edge-postgres-starter
+FROM node:24-slim
+WORKDIR /app
+ENV NODE_ENV=production
+COPY package.json package-lock.json ./
+RUN npm ci --omit=dev --ignore-scripts && npm cache clean --force
+COPY functions functions
+COPY src src
+USER node
+EXPOSE 8787
+# Not through npm: SIGTERM has to reach the process that answers it.
+CMD ["node", "functions/node.ts"]

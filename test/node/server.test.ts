@@ -1,0 +1,56 @@
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
+import { describeContract } from '../contract.ts';
+import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { startServer } from './start-server.ts';
+
+describeContract('the Node server', startServer);
+
+describe('the Node server', () => {
+  const apiToken = 'test-token-0123456789';
+  let database: TestDatabase;
+  beforeAll(async () => {
+    database = await createTestDatabase();
+  });
+  afterAll(() => database.close());
+
+  it('finishes the requests in flight when it is told to end, and leaves no connection behind', async () => {
+    const server = await startServer({ databaseUrl: database.url, apiToken });
+    const call = (path: string, body: object) => {
+      const headers = { Authorization: `Bearer ${apiToken}`, 'Content-Type': 'application/json' };
+      const init = {
+        method: 'POST',
+        body: JSON.stringify(body),
+        headers: { ...headers, 'Idempotency-Key': randomUUID() },
+      };
+      return server.fetch(path, init);
+    };
+    const openAccount = async (kind: string) =>
+      (await (await call('/accounts', { name: kind, currency: 'EUR', kind })).json()) as { id: string };
+    const [bank, ada] = [await openAccount('external'), await openAccount('ordinary')];
+
+    const superuser = new URL(inject('stack').superuser);
+    superuser.pathname = new URL(database.url).pathname;
+    const other = new pg.Client(superuser.href);
+    await other.connect();
+    await other.query('begin; lock table accounts');
+    const transfer = call('/transfers', { fromAccountId: bank.id, toAccountId: ada.id, amount: 1, currency: 'EUR' });
+    const connections = (condition: string) =>
+      database.query(
+        `select from pg_stat_activity where usename = 'app' and datname = current_database() and ${condition}`,
+      );
+    await vi.waitFor(async () => expect(await connections(`wait_event_type = 'Lock'`)).toHaveLength(1), PATIENCE);
+
+    server.process.kill('SIGTERM');
+    const exited = once(server.process, 'exit');
+    await vi.waitFor(() => expect(server.fetch('/health/live')).rejects.toThrow('fetch failed'), PATIENCE);
+    await other.query('commit');
+    await other.end();
+    expect((await transfer).status).toBe(201);
+    expect(await exited).toEqual([0, null]);
+    // The gateway's own pool for HTTP requests keeps one for a while.
+    await vi.waitFor(async () => expect(await connections(`query ilike '%commit%'`)).toEqual([]), PATIENCE);
+  });
+});
