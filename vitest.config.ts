@@ -17,7 +17,11 @@ class LongestFirst extends BaseSequencer {
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
+    projects: [
+      { extends: true, test: { name: 'app', include: ['test/**/*.test.ts'], exclude: ['test/local/**'] } },
+      // What runs on a laptop alone: npm run dev, and the gateway.
+      { extends: true, test: { name: 'local', include: ['test/local/**/*.test.ts'] } },
+    ],
     globalSetup: ['test/global-setup.ts'],
     reporters: ['default', new SummaryReporter()],
     silent: 'passed-only',

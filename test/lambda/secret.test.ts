@@ -30,11 +30,12 @@ beforeAll(async () => {
   };
   secretsManager = createServer((request, response) => {
     asked++;
-    void text(request).then((body) => {
-      const answered = answer(request, body);
+    const reply = async () => {
+      const answered = answer(request, await text(request));
       response.writeHead('__type' in answered ? 400 : 200, { 'Content-Type': 'application/x-amz-json-1.1' });
       response.end(JSON.stringify(answered));
-    });
+    };
+    void reply();
   });
   secretsManager.listen(0, '127.0.0.1');
   await once(secretsManager, 'listening');
