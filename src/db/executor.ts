@@ -33,9 +33,6 @@ interface ExecutorOptions {
   onQuery?: ((event: QueryEvent) => void) | undefined;
 }
 
-/** `readOnly`: all of it may be done twice, because it reads and says so. `mayLag`: a replica may do it. */
-type Manner = { readOnly: boolean; mayLag?: boolean };
-
 /** Runs statements over the transport that `chooseTransport` names. Knows nothing of drizzle. */
 export interface Executor extends Scope {
   /** Runs a read that may lag. */
@@ -57,7 +54,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
   /** Does an operation, and does it again where that cannot take effect twice. */
   const operate = async <T>(
     operation: Operation,
-    { readOnly, mayLag = false }: Manner,
+    { readOnly, mayLag = false }: { readOnly: boolean; mayLag?: boolean },
     work: (scope: Scope, signal: AbortSignal) => Promise<T>,
   ): Promise<T> => {
     const choice = chooseTransport(operation, { available });
@@ -111,11 +108,9 @@ export function createExecutor(options: ExecutorOptions): Executor {
 
     const isSafe = ({ kind, retryable }: DatabaseError) =>
       canStartAgain() && (retryable || (readOnly && (kind === 'connection' || kind === 'unavailable')));
-    return withDeadline(
-      `The ${operation}`,
-      operation === 'session' ? undefined : operationMs,
-      requestSignal,
-      (signal) => retry(() => attemptOrRenew(signal), isSafe, signal),
+    const limitMs = operation === 'session' ? undefined : operationMs;
+    return withDeadline(`The ${operation}`, limitMs, requestSignal, (signal) =>
+      retry(() => attemptOrRenew(signal), isSafe, signal),
     );
   };
 

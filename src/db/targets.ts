@@ -40,7 +40,7 @@ export function createTargets(
 ): FindTargets {
   const sources = [url, unpooledUrl, replicaUrl];
   let known: Targets | undefined;
-  let knownUrls: string | undefined;
+  let knownUrls = '';
   let asking: Promise<Targets> | undefined;
 
   const resolve = ([pooledUrl = '', directUrl, laggingUrl]: (string | undefined)[]): Targets => {
@@ -55,16 +55,17 @@ export function createTargets(
     return (known = { pooled, direct, replica, replicaRestsUntil: 0 });
   };
 
-  const ask = async () => resolve(await Promise.all(sources.map(read)));
-  const askInTime = () =>
-    withDeadline('Finding the database URL', connectMs, undefined, (signal) => abortable(signal, ask()));
+  const ask = () =>
+    withDeadline('Finding the database URL', connectMs, undefined, async (signal) =>
+      resolve(await abortable(signal, Promise.all(sources.map(read)))),
+    );
 
   const isFixed = sources.every((source) => typeof source !== 'function');
   if (isFixed) resolve(sources);
 
   return async (refused) => {
     if (known && (isFixed || refused !== known)) return known;
-    return (asking ??= askInTime().finally(() => (asking = undefined)));
+    return (asking ??= ask().finally(() => (asking = undefined)));
   };
 }
 

@@ -96,13 +96,13 @@ export function openConnection(
 
   const connection: Connection = {
     async send(statements, signal) {
+      const stop = () => void connection.close(signal.reason);
+      if (signal.aborted) stop();
       if (failure !== undefined) throw toDatabaseError(failure, transport, false);
       const flight = createFlight(statements, transport);
-      const stop = () => void connection.close(signal.reason);
-      signal.addEventListener('abort', stop);
       flights.push(flight);
       if (flights.length === 1) submitFirst();
-      if (signal.aborted) stop();
+      signal.addEventListener('abort', stop);
       return flight.result.finally(() => signal.removeEventListener('abort', stop));
     },
     get transactionStatus() {
