@@ -89,6 +89,9 @@ describe('a replica', () => {
     await client.connect();
     const { processID, secretKey } = client as unknown as { processID: number; secretKey: number };
     const running = client.query('select pg_sleep(20)').catch((error: pg.DatabaseError) => error.code);
+    const sleeping = () =>
+      neon(stack.replicaUrl?.owner ?? '')`select from pg_stat_activity where wait_event = 'PgSleep'`;
+    await vi.waitFor(async () => expect(await sleeping()).toHaveLength(1), PATIENCE);
     const canceller = new pg.Client({ connectionString: stack.replicaUrl?.owner });
     const { connection } = canceller as unknown as {
       connection: {
