@@ -1,15 +1,7 @@
-import { PgDatabase, PgDialect } from 'drizzle-orm/pg-core';
+import { PgDialect } from 'drizzle-orm/pg-core';
 import { createTableRelationsHelpers, extractTablesRelationalConfig } from 'drizzle-orm/relations';
 import type { Timeouts } from './deadline.ts';
-import {
-  type PinnedSession,
-  pinnedSession,
-  type QueryResultHKT,
-  type Replica,
-  type Schema,
-  ScopedDatabase,
-  Session,
-} from './drizzle.ts';
+import { type PinnedSession, pinnedSession, type Replica, type Schema, ScopedDatabase } from './drizzle.ts';
 import { createExecutor, type QueryEvent } from './executor.ts';
 import { createPools, type Pools } from './pool.ts';
 import { createRetry, type RetryOptions } from './retry.ts';
@@ -97,17 +89,16 @@ export function createDatabase<TSchema extends Schema>(options: DatabaseOptions<
 
   const create = (scope: RequestScope, pools: Pools, close: () => Promise<void>): Database<TSchema> => {
     const executor = createExecutor({ ...scope, transports, findTargets, pools, timeouts, retry });
-    const reads = new Session(context, { ...executor, run: executor.read });
     const database = new ScopedDatabase<TSchema>(context, executor);
     const session = <T>(callback: (session: PinnedSession<TSchema>) => Promise<T>) =>
       executor.session((pinned) => callback(pinnedSession<TSchema>(context, pinned)));
-    return Object.assign(database, {
-      forRequest,
-      close,
-      replica: new PgDatabase<QueryResultHKT, TSchema>(context.dialect, reads, context.schema as never),
-      // drizzle keeps its own session under this name, for its query builders: what is here is both.
-      session: Object.setPrototypeOf(session, database._.session) as typeof session,
-    });
+    // drizzle keeps its own session under this name, for its query builders: what is here is both.
+    Object.setPrototypeOf(session, database._.session);
+    let replica: Replica<TSchema> | undefined;
+    const makeReplica = () => new ScopedDatabase<TSchema>(context, { ...executor, run: executor.read });
+    return Object.defineProperty(Object.assign(database, { forRequest, close, session }), 'replica', {
+      get: () => (replica ??= makeReplica()), // most requests need none
+    }) as Database<TSchema>;
   };
 
   const newPools = () => createPools(maxSockets, timeouts.connectMs);

@@ -14,7 +14,7 @@ import { PreparedQuery, type QueryResult, type RowsMapper, runQueries } from './
 import type { Scope } from './scope.ts';
 import type { TransactionOptions } from './transport.ts';
 
-export interface QueryResultHKT extends PgQueryResultHKT {
+interface QueryResultHKT extends PgQueryResultHKT {
   type: QueryResult<this['row']>;
 }
 
@@ -106,7 +106,7 @@ export function pinnedSession<TSchema extends Schema>(context: DrizzleContext, s
 }
 
 /** drizzle's session over a scope: it knows neither transports nor connections. */
-export class Session extends PgSession<QueryResultHKT, Schema, TablesRelationalConfig> {
+class Session extends PgSession<QueryResultHKT, Schema, TablesRelationalConfig> {
   readonly context: DrizzleContext;
   readonly scope: Scope;
 
