@@ -6,6 +6,7 @@ import { drizzle as drizzlePg } from 'drizzle-orm/node-postgres';
 import pg from 'pg';
 import { createDatabase } from '../src/db/database.ts';
 import { fastClient } from '../src/db/fast/client.ts';
+import { pipelinedClient } from '../src/db/fast/pipelined.ts';
 import { neonHttp } from '../src/db/http.ts';
 import { tcp } from '../src/db/tcp.ts';
 import type { Transports } from '../src/db/transport.ts';
@@ -68,7 +69,7 @@ export const CLIENTS = {
     route: 'gateway',
     auths: SCRAM,
     operations: SOCKET,
-    open: openDb(fastClient({ pipelined: true })),
+    open: openDb(pipelinedClient()),
   },
   'db tcp': { route: 'tcp', auths: SCRAM, operations: OPERATIONS, open: (url) => openDatabase(url, { tcp: tcp() }) },
 } as const satisfies Record<string, BenchClient>;

@@ -32,7 +32,7 @@ app.get('/', async (c) => c.json([await http(neon('')).execute(''), await webSoc
   database: database('', ''),
   databaseWithFast: database(
     `import { fastClient } from './src/db/fast/client.ts';`,
-    '{ Client: fastClient({ pipelined: true }) }',
+    '{ Client: fastClient() }',
   ),
 };
 

@@ -1,5 +1,4 @@
-import { parseConnectionString } from './db/connection-string.ts';
-import { assertReachable } from './db/endpoints.ts';
+import { endpointsOf, parseConnectionString } from './db/connection-string.ts';
 
 export type TransportKind = 'neon' | 'tcp';
 
@@ -46,7 +45,7 @@ export function parseConfig(env: Record<string, unknown>, carried: readonly Tran
     if (value === undefined) return undefined;
     try {
       const target = parseConnectionString(value);
-      if (transport === 'neon') assertReachable(target); // TCP reaches any host
+      if (transport === 'neon') endpointsOf(target); // TCP reaches any host
     } catch (error) {
       problems.push(`${name}: ${(error as Error).message}`);
     }

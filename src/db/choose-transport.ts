@@ -16,20 +16,20 @@ const CHOICES: Record<Operation, readonly [TransportName, TransportChoice['addre
   'one-shot': [
     ['tcp', 'pooled', 'A pooled TCP connection is at hand: one round trip.'],
     ['http', 'pooled', 'One statement needs no connection of its own: one HTTP request.'],
-    ['websocket', 'pooled', 'There is no HTTP transport, so a socket carries the statement.'],
+    ['websocket', 'pooled', 'There is no HTTP transport: a socket carries the statement.'],
   ],
   batch: [
-    ['tcp', 'pooled', 'BEGIN, the statements and COMMIT leave pipelined: one round trip.'],
+    ['tcp', 'pooled', 'BEGIN, the statements and COMMIT leave together: one round trip.'],
     ['http', 'pooled', 'Statements known beforehand are one atomic HTTP request.'],
-    ['websocket', 'pooled', 'There is no HTTP transport, so a socket carries the batch.'],
+    ['websocket', 'pooled', 'There is no HTTP transport: a socket carries the batch.'],
   ],
   transaction: [
     ['tcp', 'pooled', 'A transaction needs one connection: a pooled TCP one is at hand.'],
-    ['websocket', 'pooled', 'A transaction reads, decides and writes on one connection.'],
+    ['websocket', 'pooled', 'A transaction needs one connection: a socket.'],
   ],
   session: [
-    ['tcp', 'direct', 'Session state is lost in a transaction pooler: a direct connection.'],
-    ['websocket', 'direct', 'Session state is lost in a transaction pooler: a direct socket.'],
+    ['tcp', 'direct', 'A transaction pooler loses session state: a direct connection.'],
+    ['websocket', 'direct', 'A transaction pooler loses session state: a direct socket.'],
   ],
 };
 

@@ -1,4 +1,4 @@
-import { type DatabaseError, misuse } from './error.ts';
+import { misuse } from './error.ts';
 
 /** Where a connection string leads. The password is not enumerable: it shows in no log and no JSON. */
 export interface ConnectionTarget {
@@ -12,8 +12,8 @@ export interface ConnectionTarget {
   /** The role in PostgreSQL. */
   readonly role: string;
   /** PlanetScale: the branch, and what stands behind `|`: `replica`, or the name of a PgBouncer. */
-  readonly branch?: string;
-  readonly suffix?: string;
+  readonly branch: string | undefined;
+  readonly suffix: string | undefined;
   /** `pooled` leads through a transaction pooler, which keeps no session state. */
   readonly route: 'direct' | 'pooled';
   /** What the address says; a replica of Neon and a PgBouncer of PlanetScale do not tell by their names. */
@@ -25,7 +25,7 @@ export interface ConnectionTarget {
 // https://planetscale.com/docs/postgres/connecting: PostgreSQL itself, PgBouncer in front of it, and who logs in.
 const DIRECT_PORT = 5432;
 const POOLER_PORT = 6432;
-const PLANETSCALE_USER = /^(?<role>[^|]+)\.(?<branch>[^.|]+)(?:\|(?<suffix>.+))?$/;
+const PLANETSCALE_USER = /^([^|]+)\.([^.|]+)(?:\|(.+))?$/;
 
 /**
  * Reads a `postgresql://` URL. Its parameters are dropped: some break JavaScript drivers (`sslrootcert=system`,
@@ -33,21 +33,36 @@ const PLANETSCALE_USER = /^(?<role>[^|]+)\.(?<branch>[^.|]+)(?:\|(?<suffix>.+))?
  * @throws {DatabaseError} with what cannot work, before anything connects; never with the URL, which holds the password
  */
 export function parseConnectionString(connectionString: string): ConnectionTarget {
-  const url = parseUrl(connectionString);
-  const host = url.hostname.replace(/^\[(.*)\]$/, '$1').toLowerCase();
-  const user = decode(url.username, 'user');
-  const password = decode(url.password, 'password');
-  const database = decode(url.pathname.slice(1), 'database');
-  for (const [part, value] of Object.entries({ host, user, password, database })) {
-    if (value === '') throw refused(`it has no ${part}`);
-  }
+  refuse(!/^postgres(ql)?:\/\//.test(connectionString), 'it does not start with postgresql://');
+  const { url, user = '', password = '', database = '' } = decode(connectionString);
+  const host = url.hostname.replace(/^\[|\]$/g, '').toLowerCase();
+  for (const [part, value] of Object.entries({ host, user, password, database })) refuse(!value, `it has no ${part}`);
+  const port = Number(url.port) || DIRECT_PORT;
+
   const provider = providerOf(host);
-  if (provider !== 'local' && url.searchParams.get('sslmode') === 'disable') {
-    throw refused(`sslmode=disable is refused for ${host}: only a loopback address may go without TLS`);
+  const isLocal = provider === 'local';
+  const isPlanetScale = provider === 'planetscale';
+  refuse(
+    !isLocal && url.searchParams.get('sslmode') === 'disable',
+    `${host} is no loopback address: no sslmode=disable`,
+  );
+  // A loopback address may stand in for PlanetScale, on any port.
+  const named = isLocal || isPlanetScale ? PLANETSCALE_USER.exec(user) : null;
+  const [, role = user, branch, suffix] = named ?? [];
+  const server = suffix === 'replica' ? 'replica' : named && !suffix ? 'primary' : 'unknown';
+  const isPooler = isPlanetScale ? port === POOLER_PORT : provider === 'neon' && host.includes('-pooler.');
+  if (isPlanetScale) {
+    refuse(!named, 'PlanetScale’s user names are {role}.{branch}');
+    refuse(
+      !isPooler && port !== DIRECT_PORT,
+      `PlanetScale is not on ${port}, but on ${DIRECT_PORT} and ${POOLER_PORT}`,
+    );
+    refuse(isPooler && server === 'replica', `|replica goes with port ${DIRECT_PORT}: PgBouncer leads to the primary`);
+    refuse(!isPooler && server === 'unknown', `|${suffix} names a PgBouncer, which has port ${POOLER_PORT}`);
   }
-  const port = url.port === '' ? DIRECT_PORT : Number(url.port);
-  const target = { provider, host, port, database, user, ...routeOf(provider, host, port, user) };
-  return withPassword(target, password);
+  const network = host.endsWith('.private-pg.psdb.cloud') ? 'private' : 'public';
+  const route = isPooler ? 'pooled' : 'direct';
+  return withPassword({ provider, host, port, database, user, role, branch, suffix, route, server, network }, password);
 }
 
 /**
@@ -61,71 +76,53 @@ export function directTarget(target: ConnectionTarget): ConnectionTarget | undef
   return withPassword({ ...target, ...where, route: 'direct' }, target.password);
 }
 
+/**
+ * Where the Neon driver reaches a target: `POST` to `http`, a WebSocket to `webSocket`, without the scheme, as it wants it.
+ * @throws {DatabaseError} for a host that has no such endpoint: the request would carry the password to a stranger
+ */
+export function endpointsOf({ provider, network, host, port, branch }: ConnectionTarget) {
+  if (provider === 'other' || network === 'private') {
+    const why = network === 'private' ? 'is in a private network' : 'is neither Neon nor PlanetScale';
+    throw misuse(`${host} ${why}, so it has no HTTP or WebSocket endpoint: use the tcp transport.`);
+  }
+  const name = host.includes(':') ? `[${host}]` : host;
+  const authority = provider === 'local' ? `${name}:${port}` : name;
+  const http = provider === 'neon' ? host.replace(/^[^.]+\./, 'api.') : authority; // for Neon, the driver's own default
+  return {
+    http: `http${provider === 'local' ? '' : 's'}://${http}/sql`,
+    webSocket: `${authority}/v2${branch === undefined ? '' : `?address=${name}:${port}`}`,
+  };
+}
+
 /** What is wrong with an application that uses this role, and what to do about it; undefined when nothing is. */
 export function roleWarning({ role, provider }: ConnectionTarget): string | undefined {
   if (role !== 'postgres') return undefined;
-  const remedy =
-    provider === 'planetscale'
-      ? 'make one with "pscale role create" or in the dashboard'
-      : `make one with CREATE ROLE app LOGIN PASSWORD '…' and grant it what it needs`;
-  return `The role "postgres" is not for applications: it may do nearly everything and bypasses row-level security; ${remedy}.`;
-}
-
-type Route = Pick<ConnectionTarget, 'role' | 'branch' | 'suffix' | 'route' | 'server' | 'network'>;
-
-function routeOf(provider: ConnectionTarget['provider'], host: string, port: number, user: string): Route {
-  const { role, branch, suffix } = PLANETSCALE_USER.exec(user)?.groups ?? {};
-  const plain: Route = { role: user, route: 'direct', server: 'unknown', network: 'public' };
-  if (provider === 'neon' && host.includes('-pooler.')) return { ...plain, route: 'pooled' };
-  if (provider === 'neon' || provider === 'other') return plain;
-  if (role === undefined || branch === undefined) {
-    if (provider === 'local') return plain;
-    throw refused('PlanetScale’s user names are {role}.{branch}');
-  }
-  const named = { ...plain, role, branch, ...(suffix !== undefined && { suffix }) };
-  const server = suffix === undefined ? 'primary' : suffix === 'replica' ? 'replica' : 'unknown';
-  if (provider === 'local') return { ...named, server }; // a stand-in for PlanetScale, on any port
-  if (port !== DIRECT_PORT && port !== POOLER_PORT) {
-    throw refused(`PlanetScale listens on ${DIRECT_PORT} (PostgreSQL) and ${POOLER_PORT} (PgBouncer), not on ${port}`);
-  }
-  if (port === POOLER_PORT && server === 'replica') {
-    throw refused(`|replica goes with port ${DIRECT_PORT}: PgBouncer on ${POOLER_PORT} leads to the primary`);
-  }
-  if (port === DIRECT_PORT && server === 'unknown') {
-    throw refused(`|${suffix} names a PgBouncer, which listens on ${POOLER_PORT}`);
-  }
-  const network = host.endsWith('.private-pg.psdb.cloud') ? 'private' : 'public';
-  return { ...named, server, network, route: port === POOLER_PORT ? 'pooled' : 'direct' };
+  const remedy = provider === 'planetscale' ? 'pscale role create' : "CREATE ROLE app LOGIN PASSWORD '…', and grant";
+  return `The role "postgres" is not for applications: it may do nearly everything. Make one for this: ${remedy}.`;
 }
 
 function withPassword(target: Omit<ConnectionTarget, 'password'>, password: string): ConnectionTarget {
   return Object.defineProperty({ ...target, password }, 'password', { enumerable: false });
 }
 
-function parseUrl(connectionString: string): URL {
-  if (!/^postgres(ql)?:\/\//.test(connectionString)) throw refused('it does not start with postgresql://');
+function decode(connectionString: string) {
   try {
-    return new URL(connectionString);
+    const url = new URL(connectionString);
+    const [user, password, database] = [url.username, url.password, url.pathname.slice(1)].map(decodeURIComponent);
+    return { url, user, password, database };
   } catch {
-    throw refused('it is not a valid URL: characters such as @ / # ? in the password must be percent-encoded');
+    throw misuse(`${REFUSED}it is not a valid URL: what is special in its parts must be percent-encoded, as @ / # ? %`);
   }
 }
 
 function providerOf(host: string): ConnectionTarget['provider'] {
-  if (host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)) return 'local';
+  if (/^(localhost|::1|127(\.\d+){3})$/.test(host)) return 'local';
   if (host.endsWith('.neon.tech')) return 'neon';
-  if (host.endsWith('.psdb.cloud')) return 'planetscale';
-  return 'other';
+  return host.endsWith('.psdb.cloud') ? 'planetscale' : 'other';
 }
 
-function decode(text: string, part: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    throw refused(`its ${part} is not percent-encoded correctly`);
-  }
-}
+const REFUSED = 'The connection string cannot be used: ';
 
-function refused(problem: string): DatabaseError {
-  return misuse(`The connection string cannot be used: ${problem}.`);
+function refuse(isWrong: boolean, problem: string): void {
+  if (isWrong) throw misuse(REFUSED + problem);
 }

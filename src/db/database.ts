@@ -1,10 +1,17 @@
 import { PgDialect } from 'drizzle-orm/pg-core';
 import { createTableRelationsHelpers, extractTablesRelationalConfig } from 'drizzle-orm/relations';
 import type { Timeouts } from './deadline.ts';
-import { type PinnedSession, pinnedSession, type Replica, type Schema, ScopedDatabase } from './drizzle.ts';
+import {
+  openScope,
+  openSession,
+  type PinnedSession,
+  type Replica,
+  type Schema,
+  type ScopedDatabase,
+} from './drizzle.ts';
 import { createExecutor, type QueryEvent } from './executor.ts';
 import { createPools, type Pools } from './pool.ts';
-import { createRetry, type RetryOptions } from './retry.ts';
+import { createRetries, type RetryOptions } from './retry.ts';
 import { createTargets, type DatabaseUrls } from './targets.ts';
 import type { Transports } from './transport.ts';
 
@@ -83,19 +90,19 @@ export function createDatabase<TSchema extends Schema>(options: DatabaseOptions<
   const { schema, transports, sockets, maxSockets = DEFAULT_MAX_SOCKETS[sockets] } = options;
   const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
   const findTargets = createTargets(options, timeouts.connectMs, options.onWarning ?? console.warn);
-  const retry = createRetry({ ...DEFAULT_RETRY, ...options.retry });
+  const retries = createRetries({ ...DEFAULT_RETRY, ...options.retry });
   const { tables, tableNamesMap } = extractTablesRelationalConfig(schema, createTableRelationsHelpers);
   const context = { dialect: new PgDialect(), schema: { fullSchema: schema, schema: tables, tableNamesMap } };
 
   const create = (scope: RequestScope, pools: Pools, close: () => Promise<void>): Database<TSchema> => {
-    const executor = createExecutor({ ...scope, transports, findTargets, pools, timeouts, retry });
-    const database = new ScopedDatabase<TSchema>(context, executor);
+    const executor = createExecutor({ ...scope, transports, findTargets, pools, timeouts, retries });
+    const database = openScope(context, executor);
     const session = <T>(callback: (session: PinnedSession<TSchema>) => Promise<T>) =>
-      executor.session((pinned) => callback(pinnedSession<TSchema>(context, pinned)));
+      executor.session((pinned) => callback(openSession(context, pinned)));
     // drizzle keeps its own session under this name, for its query builders: what is here is both.
     Object.setPrototypeOf(session, database._.session);
     let replica: Replica<TSchema> | undefined;
-    const makeReplica = () => new ScopedDatabase<TSchema>(context, { ...executor, run: executor.read });
+    const makeReplica = () => openScope(context, { ...executor, run: executor.read });
     return Object.defineProperty(Object.assign(database, { forRequest, close, session }), 'replica', {
       get: () => (replica ??= makeReplica()), // most requests need none
     }) as Database<TSchema>;

@@ -10,45 +10,37 @@ export interface Timeouts {
   operationMs: number;
 }
 
-/** Runs `work` with a signal that aborts after `ms`, or when `parent` does, and always with a `DatabaseError`. */
-export async function withDeadline<T>(
-  what: string,
-  ms: number | undefined,
-  parent: AbortSignal | undefined,
-  work: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
+export type Deadline = ReturnType<typeof createDeadline>;
+
+/** A signal that aborts, with a `DatabaseError`, when `parent` does or a limit passes. Call `end` when nothing needs it. */
+export function createDeadline(parent?: AbortSignal) {
   const controller = new AbortController();
-  const expire = () => controller.abort(timeout(`${what} took longer than ${ms} ms.`));
-  const follow = () => {
-    const cause: unknown = parent?.reason;
-    controller.abort(cause instanceof DatabaseError ? cause : timeout(`${what} was aborted.`, cause));
-  };
-  const timer = ms === undefined ? undefined : setTimeout(expire, ms);
+  const { signal } = controller;
+  const abort = (message: string, cause?: unknown) =>
+    controller.abort(new DatabaseError(message, { kind: 'timeout', cause }));
+  const follow = () => abort('The operation was aborted.', parent?.reason);
   parent?.addEventListener('abort', follow);
   if (parent?.aborted) follow();
-  try {
-    return await work(controller.signal);
-  } finally {
-    clearTimeout(timer);
-    parent?.removeEventListener('abort', follow);
-  }
-}
 
-/** Settles as `promise` does, or rejects with the signal's reason should it abort first. */
-export async function abortable<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const abort = () => reject(signal.reason as Error);
-  // What fails because of the signal says more, and needs a moment for it.
-  const abortLater = () => setTimeout(abort);
-  if (signal.aborted) abort();
-  signal.addEventListener('abort', abortLater);
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', abortLater);
-  }
-}
+  return {
+    signal,
+    end: () => parent?.removeEventListener('abort', follow),
 
-function timeout(message: string, cause?: unknown): DatabaseError {
-  return new DatabaseError(message, { kind: 'timeout', cause });
+    /** Aborts unless `work` settles within `ms`. */
+    limit: <T>(what: string, ms: number, work: () => Promise<T>): Promise<T> => {
+      const timer = setTimeout(() => abort(`${what} took too long: more than ${Math.ceil(ms)} ms.`), ms);
+      return work().finally(() => clearTimeout(timer));
+    },
+
+    /** Settles as `promise` does, or rejects with the signal's reason should it abort first. */
+    race: <T>(promise: Promise<T>): Promise<T> => {
+      const { promise: aborted, reject } = Promise.withResolvers<never>();
+      const lose = () => reject(signal.reason as Error);
+      // What fails because of the signal says more, and needs a moment for it.
+      const loseLater = () => setTimeout(lose);
+      if (signal.aborted) lose();
+      signal.addEventListener('abort', loseLater);
+      return Promise.race([promise, aborted]).finally(() => signal.removeEventListener('abort', loseLater));
+    },
+  };
 }

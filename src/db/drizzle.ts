@@ -2,6 +2,7 @@ import type { BatchItem, BatchResponse } from 'drizzle-orm/batch';
 import {
   PgDatabase,
   type PgDialect,
+  PgPreparedQuery,
   type PgQueryResultHKT,
   PgSession,
   PgTransaction,
@@ -9,10 +10,17 @@ import {
   type SelectedFieldsOrdered,
 } from 'drizzle-orm/pg-core';
 import type { ExtractTablesWithRelations, RelationalSchemaConfig, TablesRelationalConfig } from 'drizzle-orm/relations';
-import type { Query, SQL } from 'drizzle-orm/sql';
-import { PreparedQuery, type QueryResult, type RowsMapper, runQueries } from './prepared-query.ts';
+import { fillPlaceholders, type Query, type SQL } from 'drizzle-orm/sql';
+import { mapResultRow } from 'drizzle-orm/utils';
+import { misuse } from './error.ts';
 import type { Scope } from './scope.ts';
-import type { TransactionOptions } from './transport.ts';
+import type { Statement, StatementResult, TransactionOptions } from './transport.ts';
+import { decoderFor, encodeParameter } from './values.ts';
+
+/** What `execute` resolves to, whatever the transport. */
+export interface QueryResult<Row = Record<string, unknown>> extends Omit<StatementResult, 'rows'> {
+  rows: Row[];
+}
 
 interface QueryResultHKT extends PgQueryResultHKT {
   type: QueryResult<this['row']>;
@@ -20,21 +28,34 @@ interface QueryResultHKT extends PgQueryResultHKT {
 
 export type Schema = Record<string, unknown>;
 
-/** What drizzle's classes are made with. */
-export interface DrizzleContext {
-  dialect: PgDialect;
-  schema: RelationalSchemaConfig<TablesRelationalConfig>;
-}
-
-type Batch<Options extends unknown[] = []> = <U extends BatchItem<'pg'>, T extends Readonly<[U, ...U[]]>>(
-  queries: T,
-  ...options: Options
-) => Promise<BatchResponse<T>>;
-
 type Drizzle<TSchema extends Schema> = PgDatabase<QueryResultHKT, TSchema>;
 
 /** A database, a transaction or a session: what a function that queries should ask for. */
-export type Queryable<TSchema extends Schema = Schema> = Drizzle<TSchema> & { batch: Batch };
+export interface Queryable<TSchema extends Schema = Schema> extends Drizzle<TSchema> {
+  /** Runs queries that need none of each other's results, as one transaction or as a part of the one at hand. One round trip. */
+  readonly batch: <U extends BatchItem<'pg'>, T extends Readonly<[U, ...U[]]>>(
+    queries: T,
+    options?: TransactionOptions,
+  ) => Promise<BatchResponse<T>>;
+}
+
+/** A drizzle database whose statements run in a scope. */
+export interface ScopedDatabase<TSchema extends Schema = Schema> extends Queryable<TSchema> {
+  /**
+   * Runs `callback` in a transaction: commits when it resolves, rolls back when it throws. N + 1 round trips for N
+   * statements awaited one by one; `tx.batch` sends several in one. On a database, `callback` runs again when the transaction
+   * lost against a concurrent one (SQLSTATE 40001, 40P01) or could not begin: what it does outside the transaction must
+   * bear that.
+   */
+  transaction<T>(callback: (tx: Transaction<TSchema>) => Promise<T>, options?: TransactionOptions): Promise<T>;
+}
+
+/** An interactive transaction. */
+export interface Transaction<TSchema extends Schema = Schema>
+  extends PgTransaction<QueryResultHKT, TSchema, ExtractTablesWithRelations<TSchema>>, Pick<Queryable, 'batch'> {
+  /** Runs `callback` under a savepoint: when it throws, only what it did is undone. Costs no round trip of its own. */
+  transaction<T>(callback: (tx: Transaction<TSchema>) => Promise<T>): Promise<T>;
+}
 
 /** Reads from a server whose data may lag. */
 export type Replica<TSchema extends Schema = Schema> = Pick<
@@ -42,67 +63,52 @@ export type Replica<TSchema extends Schema = Schema> = Pick<
   'select' | 'selectDistinct' | 'selectDistinctOn' | 'query' | '$count'
 >;
 
-/** A drizzle database whose statements run in a scope. */
-export class ScopedDatabase<TSchema extends Schema> extends PgDatabase<QueryResultHKT, TSchema> {
-  /** Runs queries that need none of each other's results as one transaction. One round trip. */
-  readonly batch: Batch<[options?: TransactionOptions]>;
-
-  constructor(context: DrizzleContext, scope: Scope) {
-    super(context.dialect, new Session(context, scope), context.schema as never);
-    this.batch = (queries, options = {}) => runQueries((statements) => scope.batch(statements, options), queries);
-  }
-
-  /**
-   * Runs `callback` in a transaction: commits when it resolves, rolls back when it throws. N + 1 round trips for N
-   * statements awaited one by one; `tx.batch` sends several in one. On a database, `callback` runs again when the transaction
-   * lost against a concurrent one (SQLSTATE 40001, 40P01) or could not begin: what it does outside the transaction must
-   * bear that.
-   */
-  override transaction<T>(
-    callback: (tx: Transaction<TSchema>) => Promise<T>,
-    options?: TransactionOptions,
-  ): Promise<T> {
-    return this._.session.transaction(callback as never, options as never);
-  }
-}
-
-/** An interactive transaction. */
-export class Transaction<TSchema extends Schema = Schema> extends PgTransaction<
-  QueryResultHKT,
-  TSchema,
-  ExtractTablesWithRelations<TSchema>
-> {
-  /** Sends several queries in one flight. One round trip. */
-  readonly batch: Batch;
-
-  constructor(context: DrizzleContext, scope: Scope) {
-    super(context.dialect, new Session(context, scope), context.schema as never);
-    this.batch = (queries) => runQueries((statements) => scope.batch(statements, {}), queries);
-  }
-
-  /** Runs `callback` under a savepoint: when it throws, only what it did is undone. Costs no round trip of its own. */
-  override transaction<T>(callback: (tx: Transaction<TSchema>) => Promise<T>): Promise<T> {
-    return this._.session.transaction(callback as never);
-  }
-}
-
 /** One connection that keeps its state from statement to statement. */
 export interface PinnedSession<TSchema extends Schema = Schema> extends ScopedDatabase<TSchema> {
   /** Calls `listener` with the payload of each notification on `channel`. */
   readonly listen: (channel: string, listener: (payload: string) => void) => Promise<void>;
 }
 
-export function pinnedSession<TSchema extends Schema>(context: DrizzleContext, scope: Scope): PinnedSession<TSchema> {
+/** What drizzle's classes are made with. */
+export interface DrizzleContext<TSchema extends Schema = Schema> {
+  dialect: PgDialect;
+  schema: RelationalSchemaConfig<TablesRelationalConfig> & { fullSchema: TSchema };
+}
+
+type DrizzleClass = new (dialect: PgDialect, session: Session, schema: never) => Drizzle<Schema>;
+
+/** @param Class drizzle's `PgDatabase`, or what extends it */
+export function openScope<TSchema extends Schema>(
+  context: DrizzleContext<TSchema>,
+  scope: Scope,
+  Class: unknown = PgDatabase,
+): ScopedDatabase<TSchema> {
+  const database = new (Class as DrizzleClass)(context.dialect, new Session(context, scope), context.schema as never);
+  const batch = async (queries: readonly BatchItem<'pg'>[], options: TransactionOptions = {}) => {
+    // `_prepare` is what drizzle's own batches call; its types keep it to themselves.
+    const prepared = queries.map((query) => (query as unknown as { _prepare(): PgPreparedQuery<never> })._prepare());
+    const results = await scope.batch(
+      prepared.map((query) => toStatement(query.getQuery())),
+      options,
+    );
+    return prepared.map((query, i) => query.mapResult(results[i], true));
+  };
+  return Object.assign(database, { batch }) as unknown as ScopedDatabase<TSchema>;
+}
+
+export function openSession<TSchema extends Schema>(
+  context: DrizzleContext<TSchema>,
+  scope: Scope,
+): PinnedSession<TSchema> {
   const listeners: { channel: string; listener: (payload: string) => void }[] = [];
   scope.onNotification?.((name, payload) => {
     for (const { channel, listener } of listeners) if (channel === name) listener(payload);
   });
-  return Object.assign(new ScopedDatabase<TSchema>(context, scope), {
-    async listen(channel: string, listener: (payload: string) => void) {
-      listeners.push({ channel, listener });
-      await scope.run({ text: `listen ${context.dialect.escapeName(channel)}`, params: [] });
-    },
-  });
+  const listen: PinnedSession['listen'] = async (channel, listener) => {
+    listeners.push({ channel, listener });
+    await scope.run({ text: `listen ${context.dialect.escapeName(channel)}`, params: [] });
+  };
+  return Object.assign(openScope(context, scope), { listen });
 }
 
 /** drizzle's session over a scope: it knows neither transports nor connections. */
@@ -121,7 +127,7 @@ class Session extends PgSession<QueryResultHKT, Schema, TablesRelationalConfig> 
     fields: SelectedFieldsOrdered | undefined,
     _name: string | undefined,
     _isResponseInArrayMode: boolean,
-    mapRows?: RowsMapper,
+    mapRows?: (rows: unknown[][]) => unknown,
   ) {
     return new PreparedQuery<T>(query, this.scope.run, fields, mapRows);
   }
@@ -131,10 +137,69 @@ class Session extends PgSession<QueryResultHKT, Schema, TablesRelationalConfig> 
     return Number(rows[0]?.['count']);
   }
 
-  override transaction<T>(
-    callback: (tx: Transaction<never>) => Promise<T>,
-    options: TransactionOptions = {},
-  ): Promise<T> {
-    return this.scope.transaction(options, (scope) => callback(new Transaction<never>(this.context, scope)));
+  override transaction<T>(callback: (tx: never) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
+    return this.scope.transaction(options, (scope) => callback(openScope(this.context, scope, PgTransaction) as never));
   }
+}
+
+type Joins = Record<string, boolean> | undefined;
+
+declare module 'drizzle-orm/utils' {
+  /** From a row to what was selected. Exported, but missing from drizzle's types. */
+  function mapResultRow(fields: SelectedFieldsOrdered, row: unknown[], joins: Joins): unknown;
+}
+
+/** A drizzle query and where it runs. */
+class PreparedQuery<T extends PreparedQueryConfig> extends PgPreparedQuery<T> {
+  readonly #run: Scope['run'];
+  readonly #map: (result: StatementResult) => unknown;
+  /** Set by drizzle's select on what it prepares. */
+  declare joinsNotNullableMap: Joins;
+
+  constructor(
+    query: Query,
+    run: Scope['run'],
+    fields: SelectedFieldsOrdered | undefined,
+    mapRows?: (rows: unknown[][]) => unknown,
+  ) {
+    super(query, undefined, undefined);
+    this.#run = run;
+    this.#map = (result) => {
+      if (mapRows) return mapRows(decodeRows(result)); // as drizzle's relational queries do
+      if (!fields) return toQueryResult(result);
+      return decodeRows(result).map((row) => mapResultRow(fields, row, this.joinsNotNullableMap));
+    };
+  }
+
+  override async execute(placeholderValues?: Record<string, unknown>): Promise<T['execute']> {
+    return this.mapResult(await this.#run(toStatement(this.query, placeholderValues)));
+  }
+
+  async all(placeholderValues?: Record<string, unknown>): Promise<T['all']> {
+    return toQueryResult(await this.#run(toStatement(this.query, placeholderValues))).rows;
+  }
+
+  override mapResult(result: unknown): unknown {
+    return this.#map(result as StatementResult);
+  }
+}
+
+function toStatement({ sql, params }: Query, placeholderValues: Record<string, unknown> = {}): Statement {
+  try {
+    return { text: sql, params: fillPlaceholders(params, placeholderValues).map(encodeParameter) };
+  } catch (error) {
+    throw misuse(`A parameter cannot be sent: ${(error as Error).message}`);
+  }
+}
+
+function decodeRows({ fields, rows }: StatementResult): unknown[][] {
+  const decoders = fields.map(({ dataTypeID }) => decoderFor(dataTypeID));
+  return rows.map((row) => row.map((text, i) => (text === null ? null : decoders[i]?.(text))));
+}
+
+function toQueryResult(result: StatementResult): QueryResult {
+  const { command, rowCount } = result;
+  const fields = result.fields.map(({ name, dataTypeID }) => ({ name, dataTypeID }));
+  const rows = decodeRows(result).map((row) => Object.fromEntries(row.map((value, i) => [fields[i]?.name, value])));
+  return { command, rowCount, fields, rows };
 }

@@ -36,29 +36,24 @@ export function misuse(message: string, cause?: unknown): DatabaseError {
   return new DatabaseError(message, { kind: 'query', cause });
 }
 
-/** SQLSTATE classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html */
-const KIND_BY_CODE: Record<string, DatabaseErrorKind> = {
-  '08': 'connection',
-  '23': 'constraint',
-  '28': 'auth',
-  '42501': 'auth', // insufficient_privilege
-  '40001': 'serialization', // serialization_failure
-  '40P01': 'serialization', // deadlock_detected
-  '53': 'unavailable', // insufficient_resources
-  '55P03': 'timeout', // lock_not_available
-  '57014': 'timeout', // query_canceled, statement_timeout among its causes
-  '25P03': 'timeout', // idle_in_transaction_session_timeout
-  '25P04': 'timeout', // transaction_timeout
-  '57P': 'unavailable', // admin_shutdown, crash_shutdown, cannot_connect_now …
-};
+/** By SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html */
+const KINDS: [RegExp, DatabaseErrorKind][] = [
+  [/^08/, 'connection'],
+  [/^23/, 'constraint'],
+  [/^(28|42501)/, 'auth'], // insufficient_privilege
+  [/^(40001|40P01)/, 'serialization'], // serialization_failure, deadlock_detected
+  [/^(53|57P)/, 'unavailable'], // insufficient_resources; admin_shutdown, crash_shutdown, cannot_connect_now …
+  // lock_not_available, query_canceled (statement_timeout among its causes), idle_in_transaction_session_timeout, transaction_timeout
+  [/^(55P03|57014|25P03|25P04)/, 'timeout'],
+];
 
 /** What the drivers throw: errors of PostgreSQL, of `fetch`, and the `ErrorEvent` of a WebSocket. */
-interface DriverError extends Partial<Record<'name' | 'message' | 'code' | 'severity', string>> {
+interface DriverError extends Partial<Record<'message' | 'code' | 'severity', string>> {
   constraint?: string;
   table?: string;
   column?: string;
   /** Of the driver's HTTP errors: what `fetch` threw. */
-  sourceError?: { name?: string; cause?: { code?: string } };
+  sourceError?: { cause?: { code?: string } };
   /** Of an `ErrorEvent`. */
   error?: { message?: string };
 }
@@ -78,7 +73,7 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
   const error: DriverError = typeof thrown === 'object' && thrown !== null ? thrown : { message: String(thrown) };
   const code = error.severity && /^[0-9A-Z]{5}$/.test(error.code ?? '') ? error.code : undefined;
   const message = withoutValues(messageOf(error), code);
-  const kind = code === undefined ? kindByMessage(error, message) : kindByCode(code, message);
+  const kind = kindOf(code, message);
   const neverRan = !sent || NO_CONNECTION.test(message) || NO_COMPUTE.test(message);
   return new DatabaseError(message, {
     kind,
@@ -98,19 +93,13 @@ function messageOf({ message, error, sourceError }: DriverError): string {
   return code === undefined ? said : `${said} (${code})`;
 }
 
-function kindByCode(code: string, message: string): DatabaseErrorKind {
-  // Neon reports its control plane's failures as internal errors.
-  if (code === 'XX000' && NO_COMPUTE.test(message)) return 'unavailable';
-  return KIND_BY_CODE[code] ?? KIND_BY_CODE[code.slice(0, 3)] ?? KIND_BY_CODE[code.slice(0, 2)] ?? 'query';
-}
-
-/** Neon's proxy sends no SQLSTATE for what fails before the database itself, so the message decides. */
-function kindByMessage(error: DriverError, message: string): DatabaseErrorKind {
+function kindOf(code: string | undefined, message: string): DatabaseErrorKind {
+  // Neon reports its control plane's failures as internal errors, and sends no SQLSTATE for what its proxy refuses.
+  if ((code ?? 'XX000') === 'XX000' && NO_COMPUTE.test(message)) return 'unavailable';
+  if (code) return KINDS.find(([codes]) => codes.test(code))?.[1] ?? 'query';
   if (/password authentication failed|permission denied/i.test(message)) return 'auth';
-  if (/^(Timeout|Abort)Error$/.test(error.sourceError?.name ?? error.name ?? '')) return 'timeout';
-  if (NO_COMPUTE.test(message)) return 'unavailable';
-  const status = /HTTP status (\d{3})/.exec(message)?.[1];
-  if (status === undefined) return 'connection';
+  const status = /HTTP status (\d+)/.exec(message)?.[1];
+  if (!status) return 'connection';
   return status.startsWith('5') && status !== '507' ? 'unavailable' : 'query'; // 507: the response is too large
 }
 
@@ -123,9 +112,7 @@ function withoutValues(message: string, code: string | undefined): string {
 function withoutFields(error: unknown, message: string): unknown {
   if (!(error instanceof Error)) return undefined;
   for (const field of ['detail', 'where', 'internalQuery']) Reflect.deleteProperty(error, field);
-  if (error.message !== '' && error.message !== message) {
-    error.stack = error.stack?.replace(error.message, message) ?? '';
-    error.message = message;
-  }
+  if (error.message) error.stack = error.stack?.replace(error.message, message) ?? '';
+  error.message = message;
   return error;
 }

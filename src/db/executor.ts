@@ -1,13 +1,12 @@
 import { chooseTransport, type Operation } from './choose-transport.ts';
-import type { ConnectionTarget } from './connection-string.ts';
-import { abortable, type Timeouts, withDeadline } from './deadline.ts';
+import { createDeadline, type Deadline, type Timeouts } from './deadline.ts';
 import { DatabaseError, misuse, type TransportName, toDatabaseError } from './error.ts';
 import { type Attempt, lend } from './lease.ts';
 import type { Pools } from './pool.ts';
-import type { Retry } from './retry.ts';
-import type { FindTargets, Targets } from './targets.ts';
+import type { Retries } from './retry.ts';
 import { connectionScope, httpScope, type Scope } from './scope.ts';
-import type { StatementResult, Transports } from './transport.ts';
+import type { FindTargets, Targets } from './targets.ts';
+import type { Transports } from './transport.ts';
 
 /** One exchange with the database, for logs and metrics. Holds no SQL and no parameters. */
 export interface QueryEvent {
@@ -28,7 +27,7 @@ interface ExecutorOptions {
   findTargets: FindTargets;
   pools: Pools;
   timeouts: Timeouts;
-  retry: Retry;
+  retries: Retries;
   signal?: AbortSignal | undefined;
   onQuery?: ((event: QueryEvent) => void) | undefined;
 }
@@ -45,7 +44,7 @@ export interface Executor extends Scope {
 const REST_MS = 30_000;
 
 export function createExecutor(options: ExecutorOptions): Executor {
-  const { transports, findTargets, pools, timeouts, retry, signal: requestSignal, onQuery } = options;
+  const { transports, findTargets, pools, timeouts, retries, signal: requestSignal, onQuery } = options;
   const { statementMs, operationMs } = timeouts;
   const available = (['http', 'websocket', 'tcp'] as const).filter((name) => transports[name] !== undefined);
   /** Whether something may have been written through this executor that a replica does not have yet. */
@@ -54,8 +53,8 @@ export function createExecutor(options: ExecutorOptions): Executor {
   /** Does an operation, and does it again where that cannot take effect twice. */
   const operate = async <T>(
     operation: Operation,
-    { readOnly, mayLag = false }: { readOnly: boolean; mayLag?: boolean },
-    work: (scope: Scope, signal: AbortSignal) => Promise<T>,
+    { readOnly, writes = !readOnly, mayLag = false }: { readOnly: boolean; writes?: boolean; mayLag?: boolean },
+    work: (scope: Scope, deadline: Deadline) => Promise<T>,
   ): Promise<T> => {
     const choice = chooseTransport(operation, { available });
     const transport = choice && transports[choice.transport];
@@ -63,114 +62,89 @@ export function createExecutor(options: ExecutorOptions): Executor {
       const provided = available.join(', ') || 'none';
       throw misuse(`No transport for a ${operation}: the entry provides ${provided}. Add websocket or tcp.`);
     }
+    written ||= writes;
+    const started = performance.now();
+    const timeLeft = () => started + operationMs - performance.now();
     let answered = false;
-    /** A session that has done something cannot. */
-    const canStartAgain = () => operation !== 'session' || !answered;
+    let targets: Targets | undefined;
+    let fromReplica = false;
+    let refusal: { by: Targets; error: DatabaseError } | undefined;
 
-    const attemptAt = async (target: ConnectionTarget | undefined, signal: AbortSignal): Promise<T> => {
+    const attempt = async (deadline: Deadline): Promise<T> => {
+      targets = await deadline.race(findTargets(refusal?.by));
+      if (targets === refusal?.by) throw refusal.error;
+      fromReplica = mayLag && !written && targets.replica !== undefined && Date.now() >= targets.replicaRestsUntil;
+      const target = fromReplica ? targets.replica : targets[choice.address];
       if (!target) {
         const remedy = 'none can be derived here: set unpooledUrl (DATABASE_URL_UNPOOLED)';
         throw misuse(`A ${operation} needs a connection without a pooler, and ${remedy}.`);
       }
-      const exchange: Attempt['exchange'] = async (flight) => {
-        const results = await observe(operation, transport.name, signal, flight);
-        answered = true;
-        return results;
-      };
-      const current = { operation, readOnly, signal, statementMs, exchange };
-      if (transport.name === 'http') return work(httpScope(transport, target, current), signal);
-      return lend(pools.at(transport, target), current, (lease) => work(connectionScope(lease), signal));
+      const exchange: Attempt['exchange'] = (flight) =>
+        deadline.limit('A statement', statementMs, async () => {
+          const start = performance.now();
+          let rows = 0;
+          let error: DatabaseError | undefined;
+          try {
+            const results = await flight();
+            answered = true;
+            rows = results.reduce((sum, { rowCount }) => sum + (rowCount ?? 0), 0);
+            return results;
+          } catch (thrown) {
+            throw (error = toDatabaseError(thrown, transport.name, true));
+          } finally {
+            const ms = performance.now() - start;
+            const event = { operation, transport: transport.name, roundTrips: 1, ms, rows };
+            try {
+              onQuery?.(error ? { ...event, error: error.code ?? error.kind } : event);
+            } catch {
+              // Who looks on must not change what happened.
+            }
+          }
+        });
+      const current = { operation, readOnly, deadline, statementMs, exchange };
+      if (transport.name === 'http') return work(httpScope(transport, target, current), deadline);
+      return lend(pools.at(transport, target), current, (lease) => work(connectionScope(lease), deadline));
     };
 
-    const attempt = async (targets: Targets, signal: AbortSignal): Promise<T> => {
-      if (mayLag && targets.replica && !written && Date.now() >= targets.replicaRestsUntil) {
-        try {
-          return await attemptAt(targets.replica, signal);
-        } catch (error) {
-          if (requestSignal?.aborted || !isAway(error)) throw error;
-          targets.replicaRestsUntil = Date.now() + REST_MS;
-        }
-      }
-      return attemptAt(targets[choice.address], signal);
-    };
-
-    const attemptOrRenew = async (signal: AbortSignal): Promise<T> => {
-      const targets = await abortable(signal, findTargets());
+    retries.earn();
+    for (let failed = 0; ;) {
+      const deadline = createDeadline(requestSignal);
       try {
-        return await attempt(targets, signal);
+        if (operation === 'session') return await attempt(deadline);
+        return await deadline.limit(`The ${operation}`, timeLeft(), () => attempt(deadline));
       } catch (error) {
-        if (!(error instanceof DatabaseError) || error.kind !== 'auth' || !canStartAgain()) throw error;
-        const renewed = await abortable(signal, findTargets(targets));
-        if (renewed === targets) throw error;
-        return attempt(renewed, signal);
-      }
-    };
-
-    const isSafe = ({ kind, retryable }: DatabaseError) =>
-      canStartAgain() && (retryable || (readOnly && (kind === 'connection' || kind === 'unavailable')));
-    const limitMs = operation === 'session' ? undefined : operationMs;
-    return withDeadline(`The ${operation}`, limitMs, requestSignal, (signal) =>
-      retry(() => attemptOrRenew(signal), isSafe, signal),
-    );
-  };
-
-  /** Runs one exchange with the server under its deadline, and reports it. */
-  const observe = (
-    operation: Operation,
-    transport: TransportName,
-    parent: AbortSignal,
-    flight: (signal: AbortSignal) => Promise<StatementResult[]>,
-  ) =>
-    withDeadline('A statement', statementMs, parent, async (signal) => {
-      const start = performance.now();
-      const report = (outcome: Pick<QueryEvent, 'rows' | 'error'>) => {
-        try {
-          onQuery?.({ operation, transport, roundTrips: 1, ms: performance.now() - start, ...outcome });
-        } catch {
-          // Who looks on must not change what happened.
+        if (!(error instanceof DatabaseError) || requestSignal?.aborted || timeLeft() < 0) throw error;
+        const { kind, code, retryable } = error;
+        const away = kind === 'connection' || kind === 'unavailable';
+        if (
+          targets &&
+          fromReplica &&
+          (away || kind === 'serialization' || (kind === 'timeout' && code === undefined))
+        ) {
+          targets.replicaRestsUntil = Date.now() + REST_MS; // it does not answer, or cancels reads for what it replays
+          continue;
         }
-      };
-      try {
-        const results = await flight(signal);
-        report({ rows: results.reduce((sum, { rowCount }) => sum + (rowCount ?? 0), 0) });
-        return results;
-      } catch (thrown) {
-        const error = toDatabaseError(thrown, transport, true);
-        report({ rows: 0, error: error.code ?? error.kind });
-        throw error;
+        if (operation === 'session' && answered) throw error; // what it has done cannot be done again
+        if (kind === 'auth' && targets && !refusal) refusal = { by: targets, error };
+        else if (!(retryable || (readOnly && away)) || !(await retries.spend(++failed))) throw error;
+      } finally {
+        deadline.end();
       }
-    });
+    }
+  };
 
   return {
     run(statement) {
-      written ||= !/^\s*select\b/i.test(statement.text);
-      return operate('one-shot', { readOnly: false }, (scope) => scope.run(statement));
+      const writes = !/^\s*select\b/i.test(statement.text);
+      return operate('one-shot', { readOnly: false, writes }, (scope) => scope.run(statement));
     },
-
     read: (statement) => operate('one-shot', { readOnly: true, mayLag: true }, (scope) => scope.run(statement)),
-
-    batch(statements, settings) {
-      const readOnly = settings.accessMode === 'read only';
-      written ||= !readOnly;
-      return operate('batch', { readOnly }, (scope) => scope.batch(statements, settings));
-    },
-
-    transaction(settings, body) {
-      const readOnly = settings.accessMode === 'read only';
-      written ||= !readOnly;
-      return operate('transaction', { readOnly }, (scope) => scope.transaction(settings, body));
-    },
-
-    session(body) {
-      written = true;
-      return operate('session', { readOnly: false }, (scope, signal) => abortable(signal, body(scope)));
-    },
+    batch: (statements, settings) =>
+      operate('batch', { readOnly: settings.accessMode === 'read only' }, (scope) => scope.batch(statements, settings)),
+    transaction: (settings, body) =>
+      operate('transaction', { readOnly: settings.accessMode === 'read only' }, (scope) =>
+        scope.transaction(settings, body),
+      ),
+    session: (body) => operate('session', { readOnly: false }, (scope, { race }) => race(body(scope))),
   };
-}
-
-/** Whether a server does not answer, or has cancelled a read for what it replays (SQLSTATE 40001). */
-function isAway(error: unknown): boolean {
-  if (!(error instanceof DatabaseError)) return false;
-  const { kind, code } = error;
-  return /^(connection|unavailable|serialization)$/.test(kind) || (kind === 'timeout' && code === undefined);
 }

@@ -1,26 +1,24 @@
 import type { Operation } from './choose-transport.ts';
+import type { Deadline } from './deadline.ts';
 import { DatabaseError, misuse } from './error.ts';
 import type { Pool } from './pool.ts';
 import { discardAll } from './transaction.ts';
 import type { Connection, Statement, StatementResult } from './transport.ts';
-
-/** A connection for one operation: taken from its pool when the first flight needs it, of no use after the end. */
-export interface Lease extends Omit<Connection, 'send' | 'close'>, Attempt {
-  send: (statements: readonly Statement[]) => Promise<StatementResult[]>;
-}
 
 /** One try of an operation. */
 export interface Attempt {
   readonly operation: Operation;
   /** Whether all of it may be done twice: it reads, and says so. */
   readonly readOnly: boolean;
-  /** Aborts when the operation has to stop. */
-  readonly signal: AbortSignal;
+  readonly deadline: Deadline;
   /** Milliseconds allowed for a statement. */
   readonly statementMs: number;
-  /** Runs one exchange with the server under its deadline, and reports it. */
-  readonly exchange: (flight: (signal: AbortSignal) => Promise<StatementResult[]>) => Promise<StatementResult[]>;
+  /** Runs one exchange with the server within its limit, and reports it. */
+  readonly exchange: (flight: () => Promise<StatementResult[]>) => Promise<StatementResult[]>;
 }
+
+/** A connection for one attempt: taken from its pool when the first flight needs it, of no use after the end. */
+export interface Lease extends Omit<Connection, 'close'>, Attempt {}
 
 /** Statements whose effect ends with their transaction. What others leave behind must not meet the next operation. */
 const LEAVES_NOTHING =
@@ -28,18 +26,25 @@ const LEAVES_NOTHING =
 
 /** Lends `work` a connection. A session's is a new one, and is closed afterwards. */
 export async function lend<T>(pool: Pool, attempt: Attempt, work: (lease: Lease) => Promise<T>): Promise<T> {
-  const { operation, readOnly, signal, exchange } = attempt;
+  const { operation, readOnly, deadline, exchange } = attempt;
+  const { signal } = deadline;
   const exclusive = operation === 'session';
   let acquiring: Promise<Connection> | undefined;
   let connection: Connection | undefined;
   let clean = !exclusive;
   let ended = false;
+  signal.addEventListener('abort', () => void connection?.close(signal.reason));
 
   const acquire = async (fresh: boolean) => {
-    connection = await pool.acquire(signal, fresh);
+    connection = await pool.acquire(deadline, fresh);
     connection.onNotification = (channel, payload) => lease.onNotification?.(channel, payload);
     return connection;
   };
+  const sendOver = (acquired: Connection, statements: readonly Statement[]) =>
+    exchange(() => {
+      signal.throwIfAborted();
+      return acquired.send(statements);
+    });
 
   const lease: Lease = {
     ...attempt,
@@ -58,15 +63,13 @@ export async function lend<T>(pool: Pool, attempt: Attempt, work: (lease: Lease)
       const acquired = await (acquiring ??= acquire(exclusive));
       const wasIdle = isFirst && acquired.transactionStatus !== undefined;
       try {
-        return await exchange((deadline) => acquired.send(statements, deadline));
+        return await sendOver(acquired, statements);
       } catch (error) {
         // A connection that went stale while it was idle is replaced, where nothing can have been committed over it.
         const harmless = operation === 'transaction' || readOnly || (error instanceof DatabaseError && error.retryable);
         if (!wasIdle || acquired.usable || signal.aborted || !harmless) throw error;
-        pool.release(acquired, false);
-        acquiring = acquire(true);
-        const fresh = await acquiring;
-        return exchange((deadline) => fresh.send(statements, deadline));
+        void pool.release(acquired, false);
+        return sendOver(await (acquiring = acquire(true)), statements);
       }
     },
   };
@@ -77,7 +80,7 @@ export async function lend<T>(pool: Pool, attempt: Attempt, work: (lease: Lease)
     if (exclusive) await discardAll(lease);
     ended = true;
     lease.onNotification = undefined;
-    const release = (acquired: Connection) => pool.release(acquired, clean);
-    acquiring?.then(release, () => {}); // not awaited: what nobody awaits may still wait for its connection
+    // Not awaited: what nobody awaits may still wait for its connection.
+    acquiring?.then((acquired) => pool.release(acquired, clean)).catch(() => {});
   }
 }

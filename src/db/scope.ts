@@ -38,13 +38,14 @@ export function connectionScope(lease: Lease): Scope {
 }
 
 /** Requests, each for itself. */
-export function httpScope(http: HttpTransport, target: ConnectionTarget, { exchange, statementMs }: Attempt): Scope {
+export function httpScope(http: HttpTransport, target: ConnectionTarget, attempt: Attempt): Scope {
+  const send = (statements: readonly Statement[], options?: TransactionOptions) =>
+    attempt.exchange(() => http.send(target, statements, options, attempt.deadline.signal));
   return {
-    run: async (statement) => only(await exchange(async (signal) => [await http.query(target, statement, signal)])),
+    run: async (statement) => only(await send([statement])),
     async batch(statements, options) {
-      const limited = [statementLimit(statementMs), ...statements];
-      const request = () => exchange((signal) => http.batch(target, limited, options, signal));
-      return (await committing(options, request)).slice(1);
+      const limited = [statementLimit(attempt), ...statements];
+      return (await committing(options, () => send(limited, options))).slice(1);
     },
     transaction: () => Promise.reject(misuse('HTTP keeps no connection.')),
   };

@@ -1,5 +1,5 @@
 import { type ConnectionTarget, directTarget, parseConnectionString, roleWarning } from './connection-string.ts';
-import { abortable, withDeadline } from './deadline.ts';
+import { createDeadline } from './deadline.ts';
 import { DatabaseError } from './error.ts';
 
 /** A `postgresql://` URL, or what finds it out: it is asked at the first use, and once more when a log-in fails. */
@@ -55,10 +55,10 @@ export function createTargets(
     return (known = { pooled, direct, replica, replicaRestsUntil: 0 });
   };
 
-  const ask = () =>
-    withDeadline('Finding the database URL', connectMs, undefined, async (signal) =>
-      resolve(await abortable(signal, Promise.all(sources.map(read)))),
-    );
+  const ask = async () => {
+    const { limit, race } = createDeadline();
+    return resolve(await limit('Finding the database URL', connectMs, () => race(Promise.all(sources.map(read)))));
+  };
 
   const isFixed = sources.every((source) => typeof source !== 'function');
   if (isFixed) resolve(sources);

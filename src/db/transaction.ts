@@ -1,6 +1,5 @@
-import { abortable } from './deadline.ts';
 import { DatabaseError, misuse } from './error.ts';
-import type { Lease } from './lease.ts';
+import type { Attempt, Lease } from './lease.ts';
 import type { Scope } from './scope.ts';
 import type { Statement, StatementResult, TransactionOptions } from './transport.ts';
 
@@ -43,38 +42,37 @@ export async function runTransaction<T>(
 
   const assertInnermost = (level: number) => {
     if (ended || level > depth) throw misuse('The transaction has ended: await every query inside its callback.');
-    if (level === depth) return;
-    throw misuse('A nested transaction is open: use its own tx inside it, and await one before the next begins.');
+    if (level < depth)
+      throw misuse('A nested transaction is open: use its own tx, and await one before the next begins.');
   };
+  /** Behind a BEGIN that failed, or a COMMIT sent by hand, a statement would commit by itself. */
   const assertOpen = () => {
     if (!lease.usable || lease.transactionStatus !== 'I') return;
     throw misuse('The transaction is no longer open: nothing more was sent, and it did not commit here.', firstError);
   };
-  /** Whether a statement has failed, and nothing that waits to be sent undoes it. */
-  const failed = () => lease.transactionStatus === 'E' && !riding.some(({ text }) => text.startsWith('rollback to'));
-  const rolledBack = (what: string) => {
+  const rolledBack = () => {
     const remedy = 'Run what may fail in a nested transaction of its own.';
-    return misuse(
-      `The ${what} was rolled back: a statement in it failed and the error was caught. ${remedy}`,
-      firstError,
-    );
+    return misuse(`It was rolled back: a statement failed and its error was caught. ${remedy}`, firstError);
+  };
+  /** A statement has failed when the server says so, unless what waits to be sent undoes it. */
+  const assertHealthy = () => {
+    if (lease.transactionStatus === 'E' && !riding.some(({ text }) => text.startsWith('rollback to')))
+      throw rolledBack();
   };
 
   const send = async (level: number, statements: readonly Statement[]): Promise<StatementResult[]> => {
     assertInnermost(level);
-    const skip = riding.length;
     const flight = [...riding, ...statements];
-    const isFirst = !begun;
+    const assertReady = begun ? assertOpen : () => {};
     riding = [];
     begun = true;
     pending++;
     const results = tail.then(() => {
-      // Behind a BEGIN that failed, or a COMMIT sent by hand, a statement would commit by itself.
-      if (!isFirst) assertOpen();
+      assertReady();
       return lease.send(flight);
     });
     tail = results.catch((error: unknown) => (firstError ??= error)).finally(() => pending--);
-    return (await results).slice(skip);
+    return (await results).slice(flight.length - statements.length);
   };
 
   const scopeAt = (level: number): Scope => ({
@@ -83,41 +81,40 @@ export async function runTransaction<T>(
 
     async transaction(_options, nested) {
       assertInnermost(level);
-      if (failed()) throw rolledBack('transaction');
+      assertHealthy();
       const savepoint = command(`savepoint savepoint_${level + 1}`);
       const release = command(`release ${savepoint.text}`);
       riding = [...riding, savepoint];
       depth++;
       /** Ends the savepoint: by `commands` if it was ever sent, else by not sending it. */
-      const close = (commands: Statement[]) => {
+      const close = (commands: () => Statement[]) => {
         const unsent = riding.indexOf(savepoint);
-        riding = unsent === -1 ? commands : riding.slice(0, unsent);
+        riding = unsent === -1 ? commands() : riding.slice(0, unsent);
+        depth--;
       };
       try {
         const value = await nested(scopeAt(depth));
         await tail;
-        if (failed()) throw rolledBack('nested transaction');
-        close([...riding, release]);
+        assertHealthy();
+        close(() => [...riding, release]);
         return value;
       } catch (error) {
         await tail;
-        close([command(`rollback to ${savepoint.text}`), release]);
+        close(() => [command(`rollback to ${savepoint.text}`), release]);
         throw error;
-      } finally {
-        depth--;
       }
     },
   });
 
   try {
-    const value = await abortable(lease.signal, body(scopeAt(0)));
+    const value = await lease.deadline.race(body(scopeAt(0)));
     if (depth > 0 || pending > 0) throw misuse('The transaction ended with queries unawaited, and was rolled back.');
     ended = true;
     if (begun) {
       assertOpen();
-      if (failed()) throw rolledBack('transaction');
+      assertHealthy();
       const results = await committing(options, () => lease.send([...riding, command('commit')]));
-      if (results.at(-1)?.command !== 'COMMIT') throw rolledBack('transaction');
+      if (results.at(-1)?.command !== 'COMMIT') throw rolledBack();
     }
     return value;
   } catch (error) {
@@ -135,9 +132,8 @@ export async function committing<T>({ accessMode }: TransactionOptions, send: ()
   } catch (error) {
     if (!(error instanceof DatabaseError) || error.retryable || accessMode === 'read only') throw error;
     const { code, kind, transport } = error;
-    // Told nothing, or told that the connection or the server goes down (SQLSTATE classes 08 and 57P).
-    const silent = code === undefined && (kind === 'connection' || kind === 'timeout' || kind === 'unavailable');
-    if (!silent && !/^(08|57P)/.test(code ?? '')) throw error;
+    // Not told that the connection or the server goes down (SQLSTATE classes 08 and 57P), but why it did not take effect.
+    if (code === undefined ? kind === 'auth' || kind === 'query' : !/^(08|57P)/.test(code)) throw error;
     const message = 'The answer to COMMIT did not come: whether it took effect is not known.';
     throw new DatabaseError(message, { kind: 'outcome-unknown', transport, cause: error });
   }
@@ -159,16 +155,16 @@ function command(text: string): Statement {
   return { text, params: [] };
 }
 
-function begin({ isolationLevel, accessMode, deferrable }: TransactionOptions, { statementMs }: Lease): Statement[] {
+function begin({ isolationLevel, accessMode, deferrable }: TransactionOptions, attempt: Attempt): Statement[] {
   const words = ['begin'];
   if (isolationLevel) words.push(`isolation level ${isolationLevel}`);
   if (accessMode) words.push(accessMode);
   if (deferrable !== undefined) words.push(deferrable ? 'deferrable' : 'not deferrable');
-  return [command(words.join(' ')), statementLimit(statementMs)];
+  return [command(words.join(' ')), statementLimit(attempt)];
 }
 
 /** Keeps a deadline where no client and no proxy is needed for it: in the server, until the transaction's end. */
-export function statementLimit(statementMs: number): Statement {
+export function statementLimit({ statementMs }: Attempt): Statement {
   return command(`set local statement_timeout = ${Math.ceil(statementMs)}`);
 }
 

@@ -10,6 +10,7 @@ export interface Statement {
 export interface StatementResult {
   /** The first word of the command tag: `SELECT`, `INSERT`, `COMMIT` … */
   command: string;
+  /** Rows returned or affected; null for statements that have no count. */
   rowCount: number | null;
   fields: { name: string; dataTypeID: number }[];
   rows: (string | null)[][];
@@ -25,13 +26,11 @@ export interface TransactionOptions {
 /** One request for each call, and no state between them. Throws whatever its driver does, or the signal's reason. */
 export interface HttpTransport {
   readonly name: 'http';
-  /** Runs one statement. One round trip. */
-  query(target: ConnectionTarget, statement: Statement, signal: AbortSignal): Promise<StatementResult>;
-  /** Runs statements as one transaction. One round trip. */
-  batch(
+  /** Runs one statement, or with `options` any number of them as one transaction. One round trip. */
+  send(
     target: ConnectionTarget,
     statements: readonly Statement[],
-    options: TransactionOptions,
+    options: TransactionOptions | undefined,
     signal: AbortSignal,
   ): Promise<StatementResult[]>;
 }
@@ -50,9 +49,8 @@ export interface Connection {
   /**
    * Sends statements in one flight, ended by one Sync: one round trip, whatever their number. When one fails, the server
    * skips those behind it. Settles when the server is ready for the next flight; flights wait for each other.
-   * @param signal closes the connection when it aborts
    */
-  send(statements: readonly Statement[], signal: AbortSignal): Promise<StatementResult[]>;
+  send(statements: readonly Statement[]): Promise<StatementResult[]>;
   /** As the server last said: `I` idle, `T` in a transaction, `E` in a failed one; undefined until it has. */
   readonly transactionStatus: 'I' | 'T' | 'E' | undefined;
   /** False once the connection has failed or was closed. */

@@ -7,6 +7,9 @@ import type { Connection, Statement, StatementResult } from './transport.ts';
 export interface WireClient {
   /** A `Protocol`, of which their types declare a part. */
   connection: object;
+  /** By which the server knows whose statement a CancelRequest means; neither has it in its types. */
+  processID?: number;
+  secretKey?: number;
   connect(): Promise<unknown>;
   end(): Promise<void>;
   query(flight: { submit(protocol: Protocol): void }): unknown;
@@ -21,13 +24,7 @@ interface Protocol extends Pick<DriverConnection, 'parse' | 'bind' | 'describe' 
   ssl: unknown;
   connect(port: number, host: string): void;
   requestSsl(): void;
-  cancel(processID: number, secretKey: number): void;
-}
-
-/** By which the server knows whose statement a CancelRequest means. */
-interface BackendKey {
-  processID: number;
-  secretKey: number;
+  cancel(processID: number | undefined, secretKey: number | undefined): void;
 }
 
 /**
@@ -45,7 +42,6 @@ export function openConnection(
   const protocol = client.connection as Protocol;
   /** The first one is with the server. */
   const flights: Flight[] = [];
-  let backendKey: BackendKey | undefined;
   let transactionStatus: Connection['transactionStatus'];
   let failure: unknown;
   /** Whether the server answered the start-up with an error: then nothing that was sent with it has run. */
@@ -74,7 +70,6 @@ export function openConnection(
   client.on('error', fail);
   client.on('end', () => fail());
   client.connect().catch(fail);
-  protocol.on('backendKeyData', (key: BackendKey) => (backendKey = key));
   // Only now: connecting with a pipelined password removes every listener of this event.
   protocol.on('readyForQuery', ({ status }: { status: Connection['transactionStatus'] }) => {
     const started = transactionStatus !== undefined;
@@ -95,15 +90,11 @@ export function openConnection(
   });
 
   const connection: Connection = {
-    async send(statements, signal) {
-      const stop = () => void connection.close(signal.reason);
-      if (signal.aborted) stop();
-      if (failure !== undefined) throw toDatabaseError(failure, transport, false);
+    send(statements) {
       const flight = createFlight(statements, transport);
-      flights.push(flight);
-      if (flights.length === 1) submitFirst();
-      signal.addEventListener('abort', stop);
-      return flight.result.finally(() => signal.removeEventListener('abort', stop));
+      if (failure !== undefined) flight.settle(failure);
+      else if (flights.push(flight) === 1) submitFirst();
+      return flight.result;
     },
     get transactionStatus() {
       return transactionStatus;
@@ -113,10 +104,10 @@ export function openConnection(
     },
     onNotification: undefined,
     close(reason) {
-      const running = flights.length > 0 && backendKey;
+      const running = flights.length > 0 && client.processID;
       fail(reason);
       // What runs is stopped before the socket goes: a proxy may forget the key together with the socket.
-      if (running) closing ??= cancel(createClient(), running, target, connectMs).then(() => protocol.stream.destroy());
+      if (running) closing ??= cancel(client, createClient(), target, connectMs).then(() => protocol.stream.destroy());
       // Ending settles never when the other end is gone: nobody waits for it.
       else if (!closing) client.end().catch(() => {});
       return (closing ??= Promise.resolve());
@@ -126,11 +117,11 @@ export function openConnection(
 }
 
 /** Asks the server, over a connection of its own, to stop what runs on another. Settles when it has been asked. */
-function cancel(client: WireClient, key: BackendKey, { host, port }: ConnectionTarget, ms: number): Promise<void> {
+function cancel(running: WireClient, client: WireClient, { host, port }: ConnectionTarget, ms: number): Promise<void> {
   const protocol = client.connection as Protocol;
   return new Promise((resolve) => {
     const giveUp = setTimeout(() => protocol.stream.destroy(), ms);
-    const request = () => protocol.cancel(key.processID, key.secretKey);
+    const request = () => protocol.cancel(running.processID, running.secretKey);
     protocol.on('connect', () => (protocol.ssl ? protocol.requestSsl() : request()));
     protocol.on('sslconnect', request);
     for (const event of ['end', 'error']) protocol.on(event, () => resolve(clearTimeout(giveUp)));

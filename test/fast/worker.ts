@@ -4,18 +4,19 @@ import { sql } from 'drizzle-orm';
 import { createDatabase } from '../../src/db/database.ts';
 import { DatabaseError } from '../../src/db/error.ts';
 import { fastClient } from '../../src/db/fast/client.ts';
+import { pipelinedClient } from '../../src/db/fast/pipelined.ts';
 import { neonHttp } from '../../src/db/http.ts';
 import { neonWebSocket } from '../../src/db/websocket.ts';
 
-const open = (pipelined: boolean) =>
+const open = (Client: ReturnType<typeof fastClient>) =>
   createDatabase({
     url: String(env['DATABASE_URL']),
     schema: {},
-    transports: { http: neonHttp(), websocket: neonWebSocket({ Client: fastClient({ pipelined }) }) },
+    transports: { http: neonHttp(), websocket: neonWebSocket({ Client }) },
     sockets: 'request',
   });
 
-const databases = { '/unpipelined': open(false), '/pipelined': open(true) };
+const databases = { '/unpipelined': open(fastClient()), '/pipelined': open(pipelinedClient()) };
 
 export default {
   async fetch(request: Request, _env: unknown, context: { waitUntil(promise: Promise<unknown>): void }) {

@@ -1,8 +1,7 @@
 import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { directTarget, parseConnectionString, roleWarning } from '../../src/db/connection-string.ts';
+import { directTarget, endpointsOf, parseConnectionString, roleWarning } from '../../src/db/connection-string.ts';
 import { createDatabase } from '../../src/db/database.ts';
-import { httpEndpoint, webSocketAddress } from '../../src/db/endpoints.ts';
 
 const neon = 'ep-cool-1.eu-central-1.aws.neon.tech';
 const neonPooler = 'ep-cool-1-pooler.eu-central-1.aws.neon.tech';
@@ -123,7 +122,7 @@ describe('the endpoints of the Neon driver', () => {
     ['app:pw@[::1]:4444/app', 'http://[::1]:4444/sql', '[::1]:4444/v2'],
   ])('of %s', (rest, http, webSocket) => {
     const target = parseConnectionString(`postgresql://${rest}`);
-    expect([httpEndpoint(target), webSocketAddress(target)]).toEqual([http, webSocket]);
+    expect(endpointsOf(target)).toEqual({ http, webSocket });
   });
 
   it.each([
@@ -132,7 +131,6 @@ describe('the endpoints of the Neon driver', () => {
     ['role.branch:pw@vpce-1.private-pg.psdb.cloud/postgres', 'private network'],
   ])('are refused for %s', (rest, why) => {
     const target = parseConnectionString(`postgresql://${rest}`);
-    expect(() => httpEndpoint(target)).toThrow(why);
-    expect(() => webSocketAddress(target)).toThrow(why);
+    expect(() => endpointsOf(target)).toThrow(why);
   });
 });

@@ -29,7 +29,7 @@ it('requests to several providers at once reach their own endpoints, although th
       const target = parseConnectionString(url);
       const { signal } = new AbortController();
       const statement = { text: 'select 1', params: [] };
-      requests.push(i % 2 ? http.query(target, statement, signal) : http.batch(target, [statement], {}, signal));
+      requests.push(http.send(target, [statement], i % 2 ? {} : undefined, signal));
       expected.push(`${endpoint} for ${target.database}`);
     }
   }
