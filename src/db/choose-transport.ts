@@ -14,22 +14,22 @@ export interface TransportChoice {
 /** For each operation the choices in order of preference: the first whose transport is available is taken. */
 const CHOICES: Record<Operation, readonly [TransportName, TransportChoice['address'], reason: string][]> = {
   'one-shot': [
-    ['tcp', 'pooled', 'A pooled TCP connection is at hand: one round trip.'],
-    ['http', 'pooled', 'One statement needs no connection of its own: one HTTP request.'],
-    ['websocket', 'pooled', 'There is no HTTP transport: a socket carries the statement.'],
+    ['tcp', 'pooled', 'A pooled connection is at hand.'],
+    ['http', 'pooled', 'One statement is one HTTP request.'],
+    ['websocket', 'pooled', 'Without HTTP a socket carries it.'],
   ],
   batch: [
-    ['tcp', 'pooled', 'BEGIN, the statements and COMMIT leave together: one round trip.'],
-    ['http', 'pooled', 'Statements known beforehand are one atomic HTTP request.'],
-    ['websocket', 'pooled', 'There is no HTTP transport: a socket carries the batch.'],
+    ['tcp', 'pooled', 'BEGIN, the statements and COMMIT leave together on a pooled connection.'],
+    ['http', 'pooled', 'Statements known beforehand are one HTTP request.'],
+    ['websocket', 'pooled', 'Without HTTP a socket carries it.'],
   ],
   transaction: [
-    ['tcp', 'pooled', 'A transaction needs one connection: a pooled TCP one is at hand.'],
+    ['tcp', 'pooled', 'A transaction needs one connection: a pooled one is at hand.'],
     ['websocket', 'pooled', 'A transaction needs one connection: a socket.'],
   ],
   session: [
-    ['tcp', 'direct', 'A transaction pooler loses session state: a direct connection.'],
-    ['websocket', 'direct', 'A transaction pooler loses session state: a direct socket.'],
+    ['tcp', 'direct', 'A pooler loses session state: a direct connection.'],
+    ['websocket', 'direct', 'A pooler loses session state: a direct socket.'],
   ],
 };
 

@@ -27,9 +27,13 @@ export function createDeadline(parent?: AbortSignal) {
     end: () => parent?.removeEventListener('abort', follow),
 
     /** Aborts unless `work` settles within `ms`. */
-    limit: <T>(what: string, ms: number, work: () => Promise<T>): Promise<T> => {
+    limit: async <T>(what: string, ms: number, work: () => Promise<T>): Promise<T> => {
       const timer = setTimeout(() => abort(`${what} took too long: more than ${Math.ceil(ms)} ms.`), ms);
-      return work().finally(() => clearTimeout(timer));
+      try {
+        return await work();
+      } finally {
+        clearTimeout(timer);
+      }
     },
 
     /** Settles as `promise` does, or rejects with the signal's reason should it abort first. */

@@ -172,11 +172,13 @@ class PreparedQuery<T extends PreparedQueryConfig> extends PgPreparedQuery<T> {
   }
 
   override async execute(placeholderValues?: Record<string, unknown>): Promise<T['execute']> {
-    return this.mapResult(await this.#run(toStatement(this.query, placeholderValues)));
+    const [result] = await this.#run(toStatement(this.query, placeholderValues));
+    return this.mapResult(result);
   }
 
   async all(placeholderValues?: Record<string, unknown>): Promise<T['all']> {
-    return toQueryResult(await this.#run(toStatement(this.query, placeholderValues))).rows;
+    const [result] = await this.#run(toStatement(this.query, placeholderValues));
+    return toQueryResult(result as StatementResult).rows;
   }
 
   override mapResult(result: unknown): unknown {

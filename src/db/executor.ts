@@ -58,10 +58,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
   ): Promise<T> => {
     const choice = chooseTransport(operation, { available });
     const transport = choice && transports[choice.transport];
-    if (!transport) {
-      const provided = available.join(', ') || 'none';
-      throw misuse(`No transport for a ${operation}: the entry provides ${provided}. Add websocket or tcp.`);
-    }
+    if (!transport) throw misuse(`The entry provides no transport for a ${operation}: add websocket or tcp.`);
     written ||= writes;
     const started = performance.now();
     const timeLeft = () => started + operationMs - performance.now();
@@ -71,14 +68,12 @@ export function createExecutor(options: ExecutorOptions): Executor {
     let refusal: { by: Targets; error: DatabaseError } | undefined;
 
     const attempt = async (deadline: Deadline): Promise<T> => {
-      targets = await deadline.race(findTargets(refusal?.by));
+      const found = findTargets(refusal?.by);
+      targets = found instanceof Promise ? await deadline.race(found) : found;
       if (targets === refusal?.by) throw refusal.error;
       fromReplica = mayLag && !written && targets.replica !== undefined && Date.now() >= targets.replicaRestsUntil;
       const target = fromReplica ? targets.replica : targets[choice.address];
-      if (!target) {
-        const remedy = 'none can be derived here: set unpooledUrl (DATABASE_URL_UNPOOLED)';
-        throw misuse(`A ${operation} needs a connection without a pooler, and ${remedy}.`);
-      }
+      if (!target) throw misuse(`A ${operation} goes around the pooler: set unpooledUrl (DATABASE_URL_UNPOOLED).`);
       const exchange: Attempt['exchange'] = (flight) =>
         deadline.limit('A statement', statementMs, async () => {
           const start = performance.now();

@@ -1,12 +1,13 @@
 import type { ConnectionTarget } from './connection-string.ts';
 import { misuse } from './error.ts';
 import type { Attempt, Lease } from './lease.ts';
-import { committing, only, runBatch, runTransaction, statementLimit } from './transaction.ts';
+import { committing, runBatch, runTransaction, statementLimit } from './transaction.ts';
 import type { Connection, HttpTransport, Statement, StatementResult, TransactionOptions } from './transport.ts';
 
 /** Where statements run: on their own, inside a transaction or one of its savepoints, or on a session's connection. */
 export interface Scope {
-  run: (statement: Statement) => Promise<StatementResult>;
+  /** Runs a statement, and gives its one result. */
+  run: (statement: Statement) => Promise<StatementResult[]>;
   /** Runs statements as one transaction, or as a part of the one at hand. One round trip. */
   batch: (statements: readonly Statement[], options: TransactionOptions) => Promise<StatementResult[]>;
   /** Inside a transaction: a savepoint, which costs no round trip of its own. */
@@ -19,7 +20,7 @@ export interface Scope {
 export function connectionScope(lease: Lease): Scope {
   let busy = false;
   const assertFree = () => {
-    if (busy) throw misuse('A transaction is open on this session: use its tx, and await it before anything else.');
+    if (busy) throw misuse('A transaction is open on this session: use its tx.');
   };
   const alone = async <T>(work: () => Promise<T>): Promise<T> => {
     assertFree();
@@ -29,7 +30,7 @@ export function connectionScope(lease: Lease): Scope {
   return {
     async run(statement) {
       assertFree();
-      return only(await lease.send([statement]));
+      return lease.send([statement]);
     },
     batch: (statements, options) => alone(() => runBatch(lease, options, statements)),
     transaction: (options, body) => alone(() => runTransaction(lease, options, body)),
@@ -42,7 +43,7 @@ export function httpScope(http: HttpTransport, target: ConnectionTarget, attempt
   const send = (statements: readonly Statement[], options?: TransactionOptions) =>
     attempt.exchange(() => http.send(target, statements, options, attempt.deadline.signal));
   return {
-    run: async (statement) => only(await send([statement])),
+    run: (statement) => send([statement]),
     async batch(statements, options) {
       const limited = [statementLimit(attempt), ...statements];
       return (await committing(options, () => send(limited, options))).slice(1);

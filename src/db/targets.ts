@@ -27,7 +27,7 @@ export interface Targets {
  * Gives the targets: the same object for as long as the URLs are the same.
  * @param refused targets whose credentials the server has refused: the URLs are asked for again
  */
-export type FindTargets = (refused?: Targets) => Promise<Targets>;
+export type FindTargets = (refused?: Targets) => Targets | Promise<Targets>;
 
 /**
  * @param connectMs how long a function may take to give a URL, in milliseconds
@@ -63,7 +63,7 @@ export function createTargets(
   const isFixed = sources.every((source) => typeof source !== 'function');
   if (isFixed) resolve(sources);
 
-  return async (refused) => {
+  return (refused) => {
     if (known && (isFixed || refused !== known)) return known;
     return (asking ??= ask().finally(() => (asking = undefined)));
   };

@@ -42,17 +42,16 @@ export async function runTransaction<T>(
 
   const assertInnermost = (level: number) => {
     if (ended || level > depth) throw misuse('The transaction has ended: await every query inside its callback.');
-    if (level < depth)
-      throw misuse('A nested transaction is open: use its own tx, and await one before the next begins.');
+    if (level < depth) throw misuse('A nested transaction is open: use its own tx.');
   };
   /** Behind a BEGIN that failed, or a COMMIT sent by hand, a statement would commit by itself. */
   const assertOpen = () => {
     if (!lease.usable || lease.transactionStatus !== 'I') return;
-    throw misuse('The transaction is no longer open: nothing more was sent, and it did not commit here.', firstError);
+    throw misuse('The transaction is no longer open: nothing more was sent.', firstError);
   };
   const rolledBack = () => {
-    const remedy = 'Run what may fail in a nested transaction of its own.';
-    return misuse(`It was rolled back: a statement failed and its error was caught. ${remedy}`, firstError);
+    const message = 'A failed statement was caught and all is rolled back: run what may fail in a nested transaction.';
+    return misuse(message, firstError);
   };
   /** A statement has failed when the server says so, unless what waits to be sent undoes it. */
   const assertHealthy = () => {
@@ -76,7 +75,7 @@ export async function runTransaction<T>(
   };
 
   const scopeAt = (level: number): Scope => ({
-    run: async (statement) => only(await send(level, [statement])),
+    run: (statement) => send(level, [statement]),
     batch: (statements) => send(level, statements),
 
     async transaction(_options, nested) {
@@ -166,9 +165,4 @@ function begin({ isolationLevel, accessMode, deferrable }: TransactionOptions, a
 /** Keeps a deadline where no client and no proxy is needed for it: in the server, until the transaction's end. */
 export function statementLimit({ statementMs }: Attempt): Statement {
   return command(`set local statement_timeout = ${Math.ceil(statementMs)}`);
-}
-
-export function only([result]: StatementResult[]): StatementResult {
-  if (!result) throw new Error('a statement without a result');
-  return result;
 }

@@ -70,7 +70,7 @@ export function encodeParameter(value: unknown): string | null {
   if (value === null || value === undefined) return null;
   if (typeof value === 'string') return value;
   if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean') return String(value);
-  if (typeof value !== 'object') throw new TypeError(`A ${typeof value} cannot be a query parameter`);
+  if (typeof value !== 'object') throw new TypeError(`it is a ${typeof value}`);
   if (value instanceof Date) return value.toISOString();
   if (ArrayBuffer.isView(value)) return encodeBytea(value);
   return Array.isArray(value) ? encodeArray(value) : JSON.stringify(value);

@@ -1,6 +1,6 @@
 import type { Connection as DriverConnection } from '@neondatabase/serverless';
 import type { ConnectionTarget } from './connection-string.ts';
-import { DatabaseError, type TransportName, toDatabaseError } from './error.ts';
+import { DatabaseError, misuse, type TransportName, toDatabaseError } from './error.ts';
 import type { Connection, Statement, StatementResult } from './transport.ts';
 
 /** What this file needs of a client: the Neon driver's `Client` and `pg`'s both have it. */
@@ -52,7 +52,7 @@ export function openConnection(
     if (flights[0]) client.query(flights[0]);
   };
 
-  const fail = (reason: unknown = new Error('the connection was closed')) => {
+  const fail = (reason: unknown = {}) => {
     clearTimeout(timer);
     failure ??= reason;
     for (const flight of flights.splice(0)) flight.settle(failure, refused);
@@ -60,8 +60,7 @@ export function openConnection(
 
   // Unlike the clients' own timer, this one covers authentication, too.
   const timer = setTimeout(() => {
-    const message = `no connection to the database within ${connectMs} ms`;
-    fail(new DatabaseError(message, { kind: 'timeout', transport, retryable: true }));
+    fail(new DatabaseError(`no connection within ${connectMs} ms`, { kind: 'timeout', transport, retryable: true }));
     protocol.stream.destroy();
   }, connectMs);
 
@@ -183,8 +182,7 @@ function createFlight(statements: readonly Statement[], transport: TransportName
 
     // A COPY inside the extended protocol swallows the Sync: the connection cannot be used after it.
     handleCopyInResponse(protocol: Protocol) {
-      const message = 'COPY is not supported here: use INSERT, or a tool such as psql';
-      error = new DatabaseError(message, { kind: 'query', transport });
+      error = misuse('COPY is not supported: use INSERT');
       protocol.stream.destroy();
     },
     handleCopyData: () => {},

@@ -1,7 +1,6 @@
 import { Client } from '@neondatabase/serverless';
 import { DatabaseError } from '../error.ts';
 import { answerChallenge, failure, rememberSaltedPassword, verifyServerFinal } from './scram.ts';
-import { GatheringWebSocket } from './websocket.ts';
 
 /** The version of `@neondatabase/serverless` whose private parts this folder builds on. */
 export const DRIVER_VERSION = '1.2.0';
@@ -27,9 +26,9 @@ const DriverClient = Client as unknown as Opened<unknown>;
 export type FastClient = Opened<{ refuse(error: unknown): void }>;
 
 /**
- * The driver's `Client` with a SCRAM log-in that costs a few milliseconds of CPU instead of 60, and statements that leave
- * without waiting for a timer. Whatever is wrong with the server's messages is a `DatabaseError` of `connect()` and closes
- * the socket; the driver's own SCRAM throws where nobody can catch it, and hangs.
+ * The driver's `Client` with a SCRAM log-in that costs a few milliseconds of CPU instead of 60. Whatever is wrong with the
+ * server's messages is a `DatabaseError` of `connect()` and closes the socket; the driver's own SCRAM throws where nobody
+ * can catch it, and hangs.
  * @throws {DatabaseError} of kind `query` when the installed driver lacks what this builds on. To go on in the driver's own
  *   way would bring back what this is here to avoid, and nobody would know
  */
@@ -39,10 +38,9 @@ export function fastClient(): typeof Client {
   class FastClient extends DriverClient {
     constructor(config?: ConstructorParameters<typeof Client>[0]) {
       super(config);
-      this.neonConfig.webSocketConstructor = GatheringWebSocket;
-      this.neonConfig.coalesceWrites = false;
       this.connection.on('authenticationOk', () => {
-        if (this.saslSession) this.refuse(failure('auth', 'the server left out the signature that proves who it is'));
+        if (this.saslSession)
+          this.refuse(failure('auth', 'the SCRAM signature is missing: the server may be an impostor'));
       });
     }
 
@@ -56,7 +54,7 @@ export function fastClient(): typeof Client {
         const { saslSession: session, password } = this;
         if (session?.message !== 'SASLInitialResponse') throw outOfTurn();
         session.message = 'SASLResponse';
-        if (!password) throw failure('auth', 'the server asks for a password, and there is none');
+        if (!password) throw failure('auth', 'the server asks for a password: there is none');
         const challenge = { password, clientFirst: session.response, serverFirst: data };
         const { clientFinal, serverSignature } = await answerChallenge(challenge, saltPassword);
         session.serverSignature = serverSignature;
@@ -102,5 +100,5 @@ export function assertOverrides({ prototype }: { prototype: object }): void {
 }
 
 function outOfTurn(): DatabaseError {
-  return failure('connection', 'the server sent a SCRAM message out of turn');
+  return failure('connection', 'the SCRAM message is out of turn');
 }

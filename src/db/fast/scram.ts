@@ -65,7 +65,7 @@ export function verifyServerFinal(serverFinal: string, serverSignature: string):
   throwServerError(serverFinal);
   if (!serverFinal.startsWith('v=')) throw malformed();
   if (serverFinal.split(',', 1)[0] === `v=${serverSignature}`) return;
-  throw failure('auth', 'the server does not know the password: its SCRAM signature is wrong, it may be an impostor');
+  throw failure('auth', 'the SCRAM signature is wrong: the server may be an impostor');
 }
 
 /**
@@ -87,7 +87,7 @@ function parseServerFirst(serverFirst: string, clientNonce: string) {
   const [, nonce, salt, count] = SERVER_FIRST.exec(serverFirst) ?? [];
   if (nonce === undefined || salt === undefined) throw malformed();
   if (!nonce.startsWith(clientNonce) || nonce.length === clientNonce.length) {
-    throw failure('auth', "the server's SCRAM nonce does not extend the client's: it may be an impostor");
+    throw failure('auth', 'the SCRAM nonce is not the client’s: the server may be an impostor');
   }
   const iterations = Number(count);
   if (iterations > MAX_ITERATIONS) {
@@ -104,7 +104,7 @@ function throwServerError(message: string): void {
 }
 
 function malformed(): DatabaseError {
-  return failure('connection', "the server's SCRAM message is malformed");
+  return failure('connection', 'the SCRAM message is malformed');
 }
 
 /** `auth`: the log-in is refused, by the server or by the client; `connection`: no log-in, what was said is not SCRAM. */
