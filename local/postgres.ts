@@ -69,6 +69,7 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
   const flags = Object.entries({
     listen_addresses: HOST,
     port: String(port),
+    max_connections: '600',
     unix_socket_directories: socketDirectory === undefined ? '' : '.', // the data directory
     ...settings,
   }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
