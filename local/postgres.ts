@@ -69,7 +69,7 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
   const flags = Object.entries({
     listen_addresses: HOST,
     port: String(port),
-    max_connections: '600',
+    max_connections: '600', // 500 WebSockets, and what else there is
     unix_socket_directories: socketDirectory === undefined ? '' : '.', // the data directory
     ...settings,
   }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
