@@ -44,8 +44,12 @@ const SILENCE = 60_000;
 export async function listen(options: ListenerOptions): Promise<Listener> {
   const { host, simulator, onRequest, refuseUpgrade, onWebSocket, onPostgres } = options;
   const server = createServer(
-    // Anything else that a client offers to upgrade to is answered as if it had not.
-    { shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket' },
+    {
+      // Never: a client must not find its connection closed just as it sends. Nor is there a timer for each answer.
+      keepAliveTimeout: 0,
+      // Anything else that a client offers to upgrade to is answered as if it had not.
+      shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
+    },
     onRequest,
   );
   const sockets = new Set<Socket>();

@@ -1,20 +1,23 @@
 import type { IncomingMessage } from 'node:http';
 
+/** The Host header of a request to this machine. A URL parsed for each would show in requests a second. */
+const LOOPBACK_HOST = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/i;
+
 /**
  * Why a request is not answered, if it is not: any page in a browser can send requests to localhost.
  * @param anyHost when not only this machine is listened to, and so is known under other names too
  */
 export function refuseForeign({ headers: { host, origin } }: IncomingMessage, anyHost: boolean): string | undefined {
   // A page of another site reaches this port with its own Origin, or, by rebinding its DNS name, with its own Host.
-  if (!anyHost && !isLoopbackUrl(host && `http://${host}`))
+  if (!anyHost && !LOOPBACK_HOST.test(host ?? ''))
     return 'The Host header names another machine: use 127.0.0.1 or localhost.\n';
   if (origin !== undefined && !isLoopbackUrl(origin))
     return 'Only pages served from this machine may use this gateway.\n';
   return undefined;
 }
 
-function isLoopbackUrl(url: string | undefined): boolean {
-  return url !== undefined && URL.canParse(url) && isLoopback(new URL(url).hostname);
+function isLoopbackUrl(url: string): boolean {
+  return URL.canParse(url) && isLoopback(new URL(url).hostname);
 }
 
 /** Whether a host name or address is this machine's alone. */

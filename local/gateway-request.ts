@@ -22,10 +22,15 @@ export interface BatchOptions {
   modes: string[];
 }
 
+/** One request after another brings the same: to parse it each time would show in requests a second. */
+let lastRead: { text: string; parts: ConnectionString } | undefined;
+
 /** @throws {RequestError} in the words of Neon's proxy; never with the connection string, which holds the password */
-export function readConnectionString({ authorization, ...headers }: IncomingHttpHeaders): ConnectionString {
+export function readConnectionString(headers: IncomingHttpHeaders): ConnectionString {
+  const { authorization } = headers;
   const connectionString = headers['neon-connection-string'];
   if (typeof connectionString !== 'string') throw new RequestError(400, 'invalid header: neon-connection-string');
+  if (connectionString === lastRead?.text && authorization === undefined) return lastRead.parts;
   if (!URL.canParse(connectionString)) throw new RequestError(400, 'invalid connection string: it is not a valid URL');
   const url = new URL(connectionString);
   if (!/^postgres(ql)?:$/.test(url.protocol)) throw new RequestError(400, 'incorrect scheme');
@@ -39,7 +44,9 @@ export function readConnectionString({ authorization, ...headers }: IncomingHttp
     throw new RequestError(400, 'missing authentication credentials: required password');
   }
   if (url.hostname === '') throw new RequestError(400, 'missing hostname');
-  return { user, password, database, port: Number(url.port || 5432) };
+  const parts = { user, password, database, port: Number(url.port || 5432) };
+  lastRead = { text: connectionString, parts };
+  return parts;
 }
 
 function decode(text: string, part: string): string {

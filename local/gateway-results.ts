@@ -30,7 +30,11 @@ interface Column {
 
 /** Turns what the server answers into the body of an answer, as it comes. */
 export function createResults({ rawText, arrayModes, batch, maxBytes }: ResultsOptions): Results {
-  const writer = createJsonWriter();
+  // A value may become six times as long: that is not to be found out behind its row.
+  const limit = (size: number) => {
+    if (size > maxBytes) throw tooLarge(maxBytes);
+  };
+  const writer = createJsonWriter(limit);
   let failure: StatementError | undefined;
   let committed = false;
   /** Described statements so far; the columns of the one that runs. */
@@ -66,7 +70,7 @@ export function createResults({ rawText, arrayModes, batch, maxBytes }: ResultsO
       }
     }
     writer.text(asArrays ? ']' : '}');
-    if (writer.size() > maxBytes) throw tooLarge(maxBytes);
+    limit(writer.size());
   };
 
   const endStatement = (tag: string) => {

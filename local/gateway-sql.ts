@@ -77,7 +77,11 @@ export function createSqlHandler({ counts, simulator, limits, pool: poolOptions 
     const drop = simulator.nextDrop();
     if (drop === 'before') return void request.socket.destroy();
     const release = await simulator.use();
-    await run({ upstream, user: role, password, database }, response, flight, results).finally(release);
+    try {
+      await run({ upstream, user: role, password, database }, response, flight, results);
+    } finally {
+      release();
+    }
     if (response.destroyed) return;
     if (drop === 'after' || (drop === 'commit' && results.committed())) return void request.socket.destroy();
     const error = results.error();
@@ -91,7 +95,11 @@ export function createSqlHandler({ counts, simulator, limits, pool: poolOptions 
     if (response.destroyed) return session.close();
     const onGone = () => session.cancel();
     response.once('close', onGone);
-    await session.run(flight, results).finally(() => response.off('close', onGone));
+    try {
+      await session.run(flight, results);
+    } finally {
+      response.off('close', onGone);
+    }
   };
 
   return {
@@ -136,6 +144,9 @@ function send(response: ServerResponse, status: number, body: Buffer[], headers:
     'content-length': length,
     ...headers,
   });
-  for (const block of body.slice(0, -1)) response.write(block);
-  response.end(body.at(-1));
+  const last = body.pop();
+  for (const block of body) response.write(block);
+  // A string leaves with the head in one write. As Latin-1 its bytes stay what they are.
+  if (body.length === 0) response.end(last?.toString('latin1'), 'latin1');
+  else response.end(last);
 }

@@ -3,10 +3,11 @@ import { readFileSync } from 'node:fs';
 import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import { isLoopback } from './gateway-origin.ts';
-import { cancelRequest, int32, readBytes, SSL_REQUEST } from './postgres-messages.ts';
+import { cancelRequest, int32, readBytes, socketPath, SSL_REQUEST } from './postgres-messages.ts';
 
 /** Where the gateway sends everything: never to a host that a request names. */
 export interface Upstream {
+  /** A name or an address; or, beginning with a slash, the directory of a Unix socket, as for libpq. */
   host: string;
   port: number;
   /** Encrypts with these options; without it the connection is plain. */
@@ -49,7 +50,8 @@ export const CONNECT_DEADLINE = 10_000;
 /** A connection to the server on which nothing has been said but about encryption. */
 export async function connectUpstream({ host, port, tls }: Upstream): Promise<Socket> {
   const signal = AbortSignal.timeout(CONNECT_DEADLINE);
-  const socket = ignoringErrors(connect({ host, port, noDelay: true }));
+  const address = host.startsWith('/') ? { path: socketPath(host, port) } : { host, port, noDelay: true };
+  const socket = ignoringErrors(connect(address));
   try {
     await once(socket, 'connect', { signal });
     if (!tls) return socket;

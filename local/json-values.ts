@@ -42,7 +42,7 @@ export function jsonOf(type: number, rawText: boolean): WriteValue {
   if (type === FLOAT4 || type === FLOAT8) return (writer, text) => writer.text(jsonElement(type, text.toString()));
   const element = TYPED_ARRAYS.get(type) ?? (TEXT_ARRAYS.has(type) ? 0 : undefined);
   if (element === undefined) return asString;
-  return (writer, text) => writer.text(jsonArray(text.toString(), (item) => jsonElement(element, item)));
+  return (writer, text) => writeArray(writer, text.toString(), (item) => jsonElement(element, item));
 }
 
 function jsonElement(type: number, text: string): string {
@@ -66,14 +66,12 @@ function jsonElement(type: number, text: string): string {
 const ARRAY_TOKEN = /"((?:[^"\\]|\\.)*)"|([{},])|([^{},"]+)/gs;
 
 /** https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */
-function jsonArray(literal: string, element: (text: string) => string): string {
-  const json: string[] = [];
+function writeArray(writer: JsonWriter, literal: string, element: (text: string) => string): void {
   for (const [, quoted, mark, bare] of literal.slice(literal.indexOf('{')).matchAll(ARRAY_TOKEN)) {
-    if (mark) json.push(mark === '{' ? '[' : mark === '}' ? ']' : ',');
-    else if (quoted !== undefined) json.push(element(quoted.replace(/\\(.)/gs, '$1')));
-    else if (bare !== undefined) json.push(bare === 'NULL' ? 'null' : element(bare));
+    if (mark) writer.text(mark === '{' ? '[' : mark === '}' ? ']' : ',');
+    else if (quoted !== undefined) writer.text(element(quoted.replace(/\\(.)/gs, '$1')));
+    else if (bare !== undefined) writer.text(bare === 'NULL' ? 'null' : element(bare));
   }
-  return json.join('');
 }
 
 /** A parameter of a request as the text that PostgreSQL reads. */

@@ -29,8 +29,11 @@ export interface JsonWriter {
   blocks(): Buffer[];
 }
 
-/** Gathers JSON as bytes, without a string in between: what PostgreSQL sends is UTF-8, and so is what goes out. */
-export function createJsonWriter(): JsonWriter {
+/**
+ * Gathers JSON as bytes, without a string in between: what PostgreSQL sends is UTF-8, and so is what goes out.
+ * @param onFull hears of each block that is full, with the bytes so far; what it throws ends the writing
+ */
+export function createJsonWriter(onFull: (size: number) => void): JsonWriter {
   const full: Buffer[] = [];
   let fullSize = 0;
   let block = Buffer.allocUnsafe(FIRST_BLOCK);
@@ -40,6 +43,7 @@ export function createJsonWriter(): JsonWriter {
     if (block.length - at >= bytes) return;
     full.push(block.subarray(0, at));
     fullSize += at;
+    onFull(fullSize);
     block = Buffer.allocUnsafe(Math.max(bytes, Math.min(block.length * 4, LARGEST_BLOCK)));
     at = 0;
   };

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
 
 /** How many ports behind a default are tried. */
@@ -11,16 +12,16 @@ export async function isFree(port: number): Promise<boolean> {
   });
 }
 
+/** Below what Linux gives to connections that go out (32768 to 60999), any of which may take the port in the meantime. */
+const FIRST_PORT = 16_384;
+const LAST_PORT = 32_767;
+
 /** A port that nobody listens on at the moment. */
 export async function anyFreePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
-  });
+  for (;;) {
+    const port = randomInt(FIRST_PORT, LAST_PORT + 1);
+    if (await isFree(port)) return port;
+  }
 }
 
 /**

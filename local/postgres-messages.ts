@@ -14,6 +14,11 @@ const MAX_HANDSHAKE_BYTES = 64 * 1024;
 
 export type Parameters = Record<string, string>;
 
+/** Where a server's Unix socket is in its directory. */
+export function socketPath(directory: string, port: number): string {
+  return `${directory}/.s.PGSQL.${port}`;
+}
+
 /** The other end went away, or sent what is no message. */
 export class ProtocolError extends Error {}
 

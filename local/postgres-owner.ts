@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { LOCAL_CLIENT } from './pg-client.ts';
-import { findPostmaster, hasEnded, removeStaleLock } from './postgres-process.ts';
+import { findPostmaster, hasEnded, removeStaleLocks } from './postgres-process.ts';
 
 export const SUPERUSER = 'postgres';
 export const HOST = '127.0.0.1';
@@ -28,7 +28,7 @@ export async function takeOver(dataDirectory: string, password: string): Promise
     if (!(await hasEnded(postmaster.pid, 5_000))) process.kill(postmaster.pid, 'SIGQUIT');
     await hasEnded(postmaster.pid, 5_000);
   }
-  await removeStaleLock(dataDirectory);
+  await removeStaleLocks(dataDirectory);
 }
 
 /** Milliseconds that a server may take to recover from a crash, or to stop, before it is called somebody's. */

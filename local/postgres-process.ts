@@ -1,6 +1,9 @@
-import { readFile, readlink, realpath, rm } from 'node:fs/promises';
+import { readdir, readFile, readlink, realpath, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+
+const LOCK = 'postmaster.pid';
+const SOCKET_LOCK = /^\.s\.PGSQL\.\d+\.lock$/;
 
 /** What `postmaster.pid` says: https://www.postgresql.org/docs/current/storage-file-layout.html */
 export interface Postmaster {
@@ -11,14 +14,14 @@ export interface Postmaster {
 
 /** The server that `postmaster.pid` names, if it still runs. */
 export async function findPostmaster(dataDirectory: string): Promise<Postmaster | undefined> {
-  const lines = await readLockFile(dataDirectory);
+  const lines = await readLines(path.join(dataDirectory, LOCK));
   const pid = pidOf(lines);
   if (pid === undefined || !(await isPostgres(pid, dataDirectory))) return undefined;
   return { pid, port: Number(lines[3]), ready: lines[7]?.trim() === 'ready' };
 }
 
-async function readLockFile(dataDirectory: string): Promise<string[]> {
-  const text = await readFile(path.join(dataDirectory, 'postmaster.pid'), 'utf8').catch(() => '');
+async function readLines(file: string): Promise<string[]> {
+  const text = await readFile(file, 'utf8').catch(() => '');
   return text.split('\n');
 }
 
@@ -50,13 +53,15 @@ export async function hasEnded(pid: number, deadlineMs: number): Promise<boolean
 }
 
 /**
- * Removes a `postmaster.pid` that PostgreSQL itself would take for a living server's: its process is dead but not yet reaped, or
- * its number belongs to another program by now. A lock of a process that is gone PostgreSQL removes itself.
+ * Removes locks, on the data or a socket, that PostgreSQL itself would take for a living server's: its process is dead but not yet
+ * reaped, or its number belongs to another program by now. A lock of a process that is gone PostgreSQL removes itself.
  */
-export async function removeStaleLock(dataDirectory: string): Promise<void> {
-  const pid = pidOf(await readLockFile(dataDirectory));
-  if (pid !== undefined && isRunning(pid) && !(await isPostgres(pid, dataDirectory))) {
-    await rm(path.join(dataDirectory, 'postmaster.pid'), { force: true });
+export async function removeStaleLocks(dataDirectory: string): Promise<void> {
+  for (const name of await readdir(dataDirectory)) {
+    if (name !== LOCK && !SOCKET_LOCK.test(name)) continue;
+    const file = path.join(dataDirectory, name);
+    const pid = pidOf(await readLines(file));
+    if (pid !== undefined && isRunning(pid) && !(await isPostgres(pid, dataDirectory))) await rm(file, { force: true });
   }
 }
 

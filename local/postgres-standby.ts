@@ -57,7 +57,7 @@ async function copyData(primary: Postgres, target: string): Promise<void> {
     await client.query(`select pg_backup_start('standby', fast => true)`);
     await cp(source, target, {
       recursive: true,
-      filter: (file) => !/^(pg_wal[/\\].+|postmaster\..+)$/.test(path.relative(source, file)),
+      filter: (file) => !/^(pg_wal[/\\].+|postmaster\..+|\.s\.PGSQL\..+)$/.test(path.relative(source, file)),
     });
     const { rows } = await client.query<{ labelfile: string }>('select labelfile from pg_backup_stop(false)');
     await writeFile(path.join(target, 'backup_label'), rows[0]?.labelfile ?? '');

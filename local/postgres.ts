@@ -17,6 +17,7 @@ import {
   superuserPassword,
 } from './postgres-data.ts';
 import { assertNotOwned, HOST, holdLock, SUPERUSER, takeOver } from './postgres-owner.ts';
+import { socketPath } from './postgres-messages.ts';
 import { findPostmaster } from './postgres-process.ts';
 
 /** What the server says, below the directory it was started with. */
@@ -34,6 +35,8 @@ export interface Postgres {
   port: number;
   /** Where the server keeps its files. Not below `directory` when this process is root. */
   dataDirectory: string;
+  /** Where its Unix socket is, if it has one: cheaper than TCP at both ends. Only this account can reach it. */
+  socketDirectory: string | undefined;
   /** For this stack's own use: the gateway lets no superuser in. */
   superuserUrl: string;
   /** Connects as the superuser. */
@@ -56,6 +59,7 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
   const account = await serverAccount();
   const binaries = account ? await copyBinariesForRoot(await findBinaries()) : await findBinaries();
   const dataDirectory = account ? await dataDirectoryForRoot(directory) : path.join(directory, DATA);
+  const socketDirectory = canHoldSocket(dataDirectory, port) ? dataDirectory : undefined;
   const password = await superuserPassword(directory);
   const run = { ...account, cwd: account ? '/' : directory, env: serverEnvironment() };
 
@@ -65,7 +69,8 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
   const flags = Object.entries({
     listen_addresses: HOST,
     port: String(port),
-    unix_socket_directories: '', // a socket's path is limited to about 107 bytes
+    max_connections: '600', // 500 WebSockets, and what else there is
+    unix_socket_directories: socketDirectory === undefined ? '' : '.', // the data directory
     ...settings,
   }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const log = await open(path.join(directory, LOG), 'w', 0o600);
@@ -104,7 +109,7 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
     await stop();
     throw error;
   }
-  return { port, dataDirectory, superuserUrl, connect, close: () => (closing ??= stop()) };
+  return { port, dataDirectory, socketDirectory, superuserUrl, connect, close: () => (closing ??= stop()) };
 }
 
 /** @throws {AlreadyRunningError} when a process runs on this directory */
@@ -123,6 +128,11 @@ export async function deletePostgres(directory: string): Promise<void> {
   if (await isInitialised(dataDirectory)) await takeOver(dataDirectory, await superuserPassword(directory));
   await removeData(directory);
   await rm(path.join(directory, LOG), { force: true });
+}
+
+/** A socket's path is limited: 104 bytes on macOS, 108 on Linux, its end included. Node cannot use one on Windows. */
+function canHoldSocket(directory: string, port: number): boolean {
+  return process.platform !== 'win32' && Buffer.byteLength(socketPath(directory, port)) < 104;
 }
 
 /** The account to run the server as, when this process is root, which PostgreSQL refuses to be. */

@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import pg from 'pg';
 import { createOnce } from './create-once.ts';
-import { type Gateway, type GatewayOptions, startGateway } from './gateway.ts';
+import { type Gateway, type GatewayOptions, startGateway, type Upstream } from './gateway.ts';
 import { type Postgres, startPostgres } from './postgres.ts';
 import { type Standby, startStandby } from './postgres-standby.ts';
 
@@ -71,9 +71,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     if (replica) started.push(replica);
     const gateway = await startGateway({
       ...options.gateway,
-      upstream: { host: HOST, port: postgres.port },
+      upstream: upstreamOf(postgres),
       port: gatewayPort,
-      ...(replica && { replica: { host: HOST, port: replica.port } }),
+      ...(replica && { replica: upstreamOf(replica) }),
     });
     started.push(gateway);
     const planetscale = options.gateway?.provider === 'planetscale';
@@ -93,6 +93,10 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     await close();
     throw error;
   }
+}
+
+function upstreamOf({ socketDirectory = HOST, port }: Postgres): Upstream {
+  return { host: socketDirectory, port };
 }
 
 /** @param suffix what PlanetScale's user names have behind the role */

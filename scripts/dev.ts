@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { parseArgs, styleText } from 'node:util';
 import { printLog } from './print-log.ts';
+import type { Provider } from '../local/gateway-routes.ts';
 import type { Simulation } from '../local/gateway-simulation.ts';
 import type { Stack } from '../local/stack.ts';
 import { forkWorkerHost } from './fork-worker-host.ts';
@@ -17,6 +18,7 @@ Usage: npm run dev -- [options]
   --gateway-port N    where the gateway listens     (default ${DEFAULTS['gateway-port']}, or the next free one)
   --postgres-port N   where PostgreSQL listens      (default ${DEFAULTS['postgres-port']}, or the next free one)
   --data DIR          where the database is kept    (default ${DEFAULTS.data})
+  --provider NAME     what the gateway stands in for: neon or planetscale (default neon)
   --reset             delete the database first
   --control-port N    GET /stats, GET and POST /simulate of the gateway (default the next free one)
   --remote            use DATABASE_URL of the environment or .env instead; never migrates, seeds or resets it
@@ -66,6 +68,7 @@ interface Options {
   gatewayPort: number | undefined;
   postgresPort: number | undefined;
   data: string;
+  provider: Provider;
   controlPort: number | undefined;
   simulation: Partial<Simulation>;
   reset: boolean;
@@ -81,8 +84,11 @@ function readOptions(): Options {
     if (/^\d+$/.test(value) && Number(value) >= 1 && Number(value) <= 65_535) return Number(value);
     throw new Error(`--${name} must be a port from 1 to 65535, not "${value}".`);
   };
-  const { data = DEFAULTS.data, reset = false, remote = false, help = false } = values;
+  const { data = DEFAULTS.data, provider = 'neon', reset = false, remote = false, help = false } = values;
   if (data === '') throw new Error('--data must name a directory.');
+  if (provider !== 'neon' && provider !== 'planetscale') {
+    throw new Error(`--provider must be neon or planetscale, not "${provider}".`);
+  }
   if (reset && remote) throw new Error('--reset deletes the local database: it cannot go with --remote.');
   return {
     port: port('port'),
@@ -91,6 +97,7 @@ function readOptions(): Options {
     controlPort: port('control-port'),
     simulation: readSimulation(values),
     data,
+    provider,
     reset,
     remote,
     help,
@@ -107,6 +114,7 @@ function parse() {
         'control-port': { type: 'string' },
         ...SIMULATION_OPTIONS,
         data: { type: 'string' },
+        provider: { type: 'string' },
         reset: { type: 'boolean' },
         remote: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },

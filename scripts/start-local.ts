@@ -1,6 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import type { Provider } from '../local/gateway-routes.ts';
 import type { Simulation } from '../local/gateway-simulation.ts';
 import { choosePort } from '../local/ports.ts';
 import { assertNotRunning, deletePostgres } from '../local/postgres.ts';
@@ -21,6 +22,7 @@ export interface LocalOptions {
   gatewayPort: number | undefined;
   postgresPort: number | undefined;
   controlPort: number | undefined;
+  provider: Provider;
   simulation: Partial<Simulation>;
   defaults: { 'gateway-port': number; 'postgres-port': number };
   /** Deletes the database first. */
@@ -44,7 +46,7 @@ export async function assertStartable(directory: string): Promise<void> {
 
 /** Starts the local stack with the migrations applied and the demo data in it. */
 export async function startLocal(options: LocalOptions): Promise<Local> {
-  const { directory, postgresPort, controlPort, simulation, defaults, reset, step, warn } = options;
+  const { directory, postgresPort, controlPort, provider, simulation, defaults, reset, step, warn } = options;
   if (reset) {
     step(`Deleting the database in ${directory}`);
     await deletePostgres(directory);
@@ -57,6 +59,7 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
     postgresPort: await choosePort('postgres-port', postgresPort, defaults['postgres-port'], warn),
     gatewayPort,
     gateway: {
+      provider,
       poolerPort,
       controlPort: await choosePort('control-port', controlPort, poolerPort + 1, () => {}),
     },

@@ -29,7 +29,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     directory,
     postgresPort: await anyFreePort(),
     gatewayPort: 0,
-    settings: { fsync: 'off', max_connections: '200' },
+    settings: { fsync: 'off' },
   });
   const teardown = async () => {
     await stack.close();

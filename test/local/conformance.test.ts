@@ -668,6 +668,42 @@ describe('a WebSocket', () => {
     await vi.waitFor(async () => expect(await running()).toHaveLength(0), PATIENCE);
   });
 
+  it('has its client wait for a server that does not read', async () => {
+    await test.query('create table filled (t text); grant all on filled to app');
+    const wire = await overWebSocket(url('/v2'));
+    const { startup, password } = logInMessages(test.url);
+    wire.send(startup, password);
+    await wire.until('Z');
+    const row = message('d', `${'x'.repeat(999_999)}\n`);
+    const rows = 50;
+    let sent = 0;
+    let sending: Promise<void> | undefined;
+    const sendRows = async () => {
+      while (sent < rows) {
+        await new Promise((resolve) => wire.stream.write(row, resolve)); // each in a frame of its own
+        sent++;
+      }
+      wire.send(message('c', ''));
+    };
+    await test.whileLocked('not reading', async () => {
+      wire.send(query(`select pg_advisory_lock(hashtextextended('not reading', 0))`), query('copy filled from stdin'));
+      sending = sendRows();
+      let last = 0;
+      const standsStill = () => {
+        const earlier = last;
+        last = sent;
+        return sent > 0 && sent === earlier;
+      };
+      await vi.waitFor(() => expect(standsStill()).toBe(true), { timeout: PATIENCE, interval: 500 });
+      expect(sent).toBeLessThan(rows / 2); // what is held between here and there
+    });
+    await sending;
+    await wire.until('Z');
+    await wire.until('Z');
+    expect(await test.query('select from filled')).toHaveLength(rows);
+    wire.close();
+  });
+
   it('waits for a client that does not read', async () => {
     const wire = await overWebSocket(url('/v2'));
     const { startup, password } = logInMessages(test.url);

@@ -98,6 +98,19 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     await untilGone(port);
   });
 
+  it('serves the app from what stands in for PlanetScale', async () => {
+    const port = await anyFreePort();
+    const dev = startDev('--port', String(port), '--provider', 'planetscale');
+    await ready(dev);
+    for (const curl of dev.output().match(/curl .*/g) ?? []) {
+      const answer = execFileSync('sh', ['-c', `${curl} -s -o /dev/null -w '%{http_code}'`], { encoding: 'utf8' });
+      expect(answer).toMatch(/^20[01]$/);
+    }
+    dev.child.kill('SIGTERM');
+    expect(await dev.exited).toBe(0);
+    await untilGone(port);
+  });
+
   it('stops once and in order at Ctrl-C, which reaches npm and the script alike', async () => {
     const port = await anyFreePort();
     const dev = startDev('--port', String(port));
@@ -127,6 +140,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
   it.concurrent.each([
     [['--port', '0'], /--port must be a port/],
     [['--port', 'http'], /--port must be a port/],
+    [['--provider', 'oracle'], /--provider must be neon or planetscale/],
     [['--nonsense'], /Unknown option '--nonsense'[\s\S]*--help/],
     [['--remote', '--reset'], /--reset .* cannot go with --remote/],
   ])('refuses %j in one line', async (options, message) => {

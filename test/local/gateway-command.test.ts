@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -51,6 +51,12 @@ function processes(): string[] {
     .filter((line) => !line.startsWith('Z') && line.includes(data));
 }
 
+/** Resident now, or at most so far. Bytes. */
+async function memory({ pid }: ChildProcess, what: 'VmRSS' | 'VmHWM'): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(new RegExp(`${what}:\\s+(\\d+) kB`).exec(status)?.[1]) * 1024;
+}
+
 const urlOf = (name: string, output: string) =>
   new RegExp(`^ +${name} +(postgresql:\\S+)$`, 'm').exec(output)?.[1] ?? '';
 
@@ -94,6 +100,30 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
     const url = urlOf('Direct', gateway.output()).replace('postgres.main:<password>', `app.main:${given.password}`);
     expect(await neon(url.replace('/postgres', '/app'))`select 1 as one`).toEqual([{ one: 1 }]);
     expect(gateway.output()).not.toContain(new URL(inject('stack').superuser).password);
+    gateway.child.kill('SIGINT');
+    expect(await gateway.exited).toBe(0);
+  });
+
+  it.skipIf(process.platform !== 'linux')('takes no more than three times the limit for an answer', async () => {
+    const gateway = await start('--upstream', inject('stack').superuser);
+    await ready(gateway);
+    const url = new URL(inject('stack').app);
+    url.port = new URL(urlOf('Direct', gateway.output())).port;
+    const sql = neon(url.href);
+    const ask = (query: string) => sql.query(query).then(String, ({ message }: Error) => message);
+    for (let i = 0; i < 50; i++) await ask('select 1');
+    const limit = 10 * 1024 * 1024;
+    for (const [query, tooLarge] of [
+      [`select repeat('x', 9900000)`, false],
+      [`select repeat(E'\\x01', 9000000)`, true], // each is \u0001 in JSON
+      [`select array_agg(i::text) from generate_series(1, 900000) i`, false],
+      [`select repeat('x', 1000) from generate_series(1, 100000)`, true],
+    ] as const) {
+      const before = await memory(gateway.child, 'VmRSS');
+      const answer = await ask(query);
+      expect(answer.includes('response is too large')).toBe(tooLarge);
+      expect((await memory(gateway.child, 'VmHWM')) - before).toBeLessThan(3 * limit);
+    }
     gateway.child.kill('SIGINT');
     expect(await gateway.exited).toBe(0);
   });

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { neon, neonConfig, Pool } from '@neondatabase/serverless';
 import { drizzle as drizzleHttp } from 'drizzle-orm/neon-http';
@@ -206,7 +207,7 @@ describe('safety', () => {
   it('connects to its own server whatever host a request names', async () => {
     const elsewhere = test.url.replace(/@[^/]+/, '@db.example.com:5432');
     const response = await post(
-      { query: 'select inet_server_port() as port', params: [] },
+      { query: `select current_setting('port')::int as port`, params: [] },
       { 'Neon-Connection-String': elsewhere },
     );
     expect(await response.json()).toMatchObject({ rows: [{ port: inject('stack').postgresPort }] });
@@ -223,6 +224,14 @@ describe('safety', () => {
     expect(await raw(preflight)).toMatch(/^HTTP\/1\.1 403 /);
     const upgrade = `GET /v2 HTTP/1.1\r\n${headers}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==`;
     expect(await raw(upgrade)).toMatch(/^HTTP\/1\.1 403 /);
+  });
+
+  it('says so when other machines can reach it', async () => {
+    const warned = once(process, 'warning');
+    const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };
+    const open = await startGateway({ upstream, port: 0, host: '0.0.0.0' });
+    expect(await warned).toMatchObject([{ message: expect.stringContaining('other machines can reach it') }]);
+    await open.close();
   });
 
   it('lets a page of this machine in', async () => {

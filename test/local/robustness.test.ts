@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { Agent, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
@@ -29,6 +30,9 @@ const ask = () =>
 
 const http = (head: string, body = '') => Buffer.from(`${head.replaceAll('\n', '\r\n')}\r\n\r\n${body}`);
 const POST = 'POST /sql HTTP/1.1\nHost: 127.0.0.1';
+
+const backends = () =>
+  test.query(`select from pg_stat_activity where usename = 'app' and datname = current_database()`);
 
 const GARBAGE: [string, Buffer[]][] = [
   ['random bytes', [randomBytes(1000)]],
@@ -119,11 +123,9 @@ it('an address that is none is refused', async () => {
   await planetscale.close();
 });
 
-it('many clients at once leave nothing behind', async () => {
-  const backends = () =>
-    test.query(`select from pg_stat_activity where usename = 'app' and datname = current_database()`);
+it('500 sockets at once leave nothing behind', async () => {
   const wires = await Promise.all(
-    Array.from({ length: 20 }, async () => {
+    Array.from({ length: 500 }, async () => {
       const wire = await overWebSocket(`ws://127.0.0.1:${gateway.port}/v2`);
       const { startup, password } = logInMessages(test.url);
       wire.send(startup, password, query('select 1'));
@@ -132,9 +134,32 @@ it('many clients at once leave nothing behind', async () => {
       return wire;
     }),
   );
-  await Promise.all(Array.from({ length: 300 }, async () => expect(await ask()).toBe(200)));
-  expect((await backends()).length).toBeLessThanOrEqual(20 + 20);
+  expect(gateway.stats().openSockets).toBe(500);
+  expect((await backends()).length).toBeGreaterThanOrEqual(500);
   for (const wire of wires) wire.close();
   await vi.waitFor(async () => expect((await backends()).length).toBeLessThanOrEqual(20), PATIENCE);
   await vi.waitFor(() => expect(gateway.stats().openSockets).toBe(0), PATIENCE);
+});
+
+it('10,000 one-shots leave nothing behind', async () => {
+  const agent = new Agent({ keepAlive: true, maxSockets: 16 });
+  const options = { agent, port: gateway.port, path: '/sql', method: 'POST' };
+  const headers = { 'Neon-Connection-String': test.url };
+  const post = () =>
+    new Promise((resolve, reject) => {
+      const sent = request({ ...options, headers }, (response) => {
+        response.resume().once('end', () => resolve(response.statusCode));
+      });
+      sent.once('error', reject).end('{"query":"select 1"}');
+    });
+  const before = gateway.stats();
+  for (let i = 0; i < 10_000; i += 50) {
+    expect(new Set(await Promise.all(Array.from({ length: 50 }, post)))).toEqual(new Set([200]));
+  }
+  const after = gateway.stats();
+  expect(after.requests - before.requests).toBe(10_000);
+  expect(after.connections - before.connections).toBe(16);
+  expect((await backends()).length).toBeLessThanOrEqual(20);
+  agent.destroy();
+  await vi.waitFor(() => expect(gateway.stats().openConnections).toBe(before.openConnections), PATIENCE);
 });
