@@ -35,7 +35,7 @@ export type AppConfig = Pick<Config, 'apiToken'> & { database: DatabaseUrls };
 
 /** What only the platform knows. */
 export type Platform = Pick<DatabaseOptions<typeof schema>, 'transports' | 'sockets'> &
-  Pick<DatabaseMiddlewareOptions, 'waitUntil'>;
+  Pick<DatabaseMiddlewareOptions, 'waitUntil' | 'onQuery'>;
 
 /** Bytes; the largest valid request is far smaller. */
 const MAX_BODY_BYTES = 64 * 1024;
@@ -47,7 +47,7 @@ const CALLER = 'api-token';
  * The API, on any platform. Reads no environment and opens nothing.
  * @returns the app, and its database, for whoever ends the instance
  */
-export function createApp({ apiToken, database: urls }: AppConfig, { waitUntil, ...platform }: Platform) {
+export function createApp({ apiToken, database: urls }: AppConfig, { waitUntil, onQuery, ...platform }: Platform) {
   const database = createDatabase({ ...urls, ...platform, schema });
   const base = new Hono<AppEnv>();
   const app = base
@@ -62,7 +62,7 @@ export function createApp({ apiToken, database: urls }: AppConfig, { waitUntil, 
           answerProblem(new Problem('method-not-allowed', { headers: { Allow: methods.join(', ') } }), c),
       }),
     )
-    .use(requestDatabase({ database, waitUntil }))
+    .use(requestDatabase({ database, waitUntil, onQuery }))
     .route('/health', healthRoutes)
     .use(bearerAuth({ token: apiToken }))
     .use((c, next) => {
