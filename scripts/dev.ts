@@ -56,7 +56,7 @@ async function main({ started, stop, isStopping }: Lifetime): Promise<void> {
   const variables = local?.variables ?? (await remoteVariables(directory));
 
   step(`Starting the API in ${RUNTIMES[options.runtime][2]}`);
-  await host.serve({ port, variables });
+  await host.serve({ port, variables, tcpUrl: local?.tcpUrl.app ?? variables['DATABASE_URL'] ?? '' });
   void host.ended.then(() => {
     if (isStopping()) return undefined;
     console.error(styleText('red', 'The API has ended unexpectedly.'));

@@ -17,6 +17,8 @@ export interface HostOptions {
   port: number;
   /** The app's environment. */
   variables: Record<string, string>;
+  /** Leads the app's role to PostgreSQL itself. */
+  tcpUrl: string;
 }
 
 export type HostMessage =

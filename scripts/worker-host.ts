@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { unstable_startWorker } from 'wrangler';
+import { unstable_readConfig, unstable_startWorker } from 'wrangler';
 import type { HostMessage, HostOptions } from './fork-host.ts';
 import { killGroup } from './kill-group.ts';
 
@@ -37,9 +37,14 @@ process.once('disconnect', () => {
     .finally(() => killGroup(process.pid));
 });
 
-async function run({ port, variables }: HostOptions): Promise<void> {
+async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
+  const config = fileURLToPath(new URL('../wrangler.toml', import.meta.url));
+  for (const { binding } of unstable_readConfig({ config }).hyperdrive) {
+    process.env[`CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_${binding}`] = tcpUrl;
+    variables['DATABASE_URL'] = tcpUrl; // where sessions go
+  }
   worker = await unstable_startWorker({
-    config: fileURLToPath(new URL('../wrangler.toml', import.meta.url)),
+    config,
     // They take precedence over those of a .dev.vars file.
     bindings: Object.fromEntries(
       Object.entries(variables).map(([name, value]) => [name, { type: 'plain_text', value }]),
