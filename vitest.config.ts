@@ -24,7 +24,7 @@ export default defineConfig({
       },
       // What runs on a laptop alone: npm run dev, and the gateway.
       { extends: true, test: { name: 'local', include: ['test/local/**/*.test.ts'] } },
-      // What needs the platforms' own tools: npm run test:platforms installs them.
+      // What needs the platforms' own tools, which npm run test:platforms installs, or takes long.
       {
         extends: true,
         test: {

@@ -37,6 +37,11 @@ export async function buildHyperdriveWorker(outdir: string): Promise<string> {
   return buildWorker(path.join(outdir, 'bundle'), ['--config', configurationFile]);
 }
 
+/** In workerd `pg` reaches the network through this module; nothing else here does. */
+export async function carriesPg(bundle: string): Promise<boolean> {
+  return (await readFile(bundle, 'utf8')).includes('cloudflare:sockets');
+}
+
 function replaceOnce(text: string, part: string, by: string): string {
   if (text.split(part).length !== 2) throw new Error(`${part} is to be there once`);
   return text.replace(part, by);
