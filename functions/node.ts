@@ -9,7 +9,9 @@ const { app, database } = createApp(config, {
   sockets: 'instance',
 });
 
-const server = serve({ fetch: app.fetch, port: Number(process.env['PORT'] ?? 8787) }, ({ port }) => {
+// HOST: the address to listen on; all of the machine's without it.
+const { HOST: hostname, PORT: port = '8787' } = process.env;
+const server = serve({ fetch: app.fetch, port: Number(port), ...(hostname && { hostname }) }, ({ port }) => {
   console.log(`listening on port ${port}`);
 });
 

@@ -1,13 +1,28 @@
-// Vercel takes this file for the app because it imports from 'hono'.
+// Vercel takes this file for the app: package.json names it as `main`, and it imports from 'hono'.
+import { EventEmitter } from 'node:events';
+import { attachDatabasePool } from '@vercel/functions/db-connections';
 import type { Hono } from 'hono';
 import { parseConfig } from '../src/config.ts';
 import { createApp } from '../src/create-app.ts';
 import { CARRIED, serverTransports } from '../src/server-transports.ts';
 
+/** Milliseconds that src/db/pool.ts keeps an unused connection. */
+const IDLE_MS = 60_000;
+
+/**
+ * What `attachDatabasePool` looks for in a pool. After each `release` it has the request's `waitUntil` keep the instance awake
+ * until an idle connection is closed: in a suspended instance no timer would close it.
+ */
+const sockets = Object.assign(new EventEmitter(), { options: { idleTimeoutMillis: IDLE_MS } });
+attachDatabasePool(sockets);
+
 const config = parseConfig(process.env, CARRIED);
 const { app } = createApp(config, {
   transports: serverTransports(config.transport),
-  sockets: 'instance',
+  sockets: 'instance', // the requests that an instance serves at once share them
+  onQuery: ({ transport }) => {
+    if (transport !== 'http') sockets.emit('release');
+  },
 });
 
 export default app satisfies Pick<Hono, 'fetch'>;

@@ -1,14 +1,16 @@
 import { env } from 'cloudflare:workers';
-import { parseConfig } from '../src/config.ts';
 import { createApp } from '../src/create-app.ts';
-import { fastClient } from '../src/db/fast/client.ts';
-import { neonHttp } from '../src/db/http.ts';
-import { neonWebSocket } from '../src/db/websocket.ts';
+// Through Hyperdrive (see wrangler.toml): './worker-hyperdrive.ts'.
+import { connect } from './worker-neon.ts';
 
-const { app } = createApp(parseConfig(env), {
-  transports: { http: neonHttp(), websocket: neonWebSocket({ Client: fastClient() }) },
+const { RATE_LIMITER: limiter } = env;
+const { config, transports } = connect(env);
+const { app } = createApp(config, {
+  transports,
   sockets: 'request', // a Worker's socket belongs to the request that opened it
   waitUntil: (c, promise) => c.executionCtx.waitUntil(promise),
+  // By address: who calls is not known before the token is checked, and guessing tokens is to be slow, too.
+  rateLimit: limiter && { limiter, key: (c) => c.req.header('CF-Connecting-IP') ?? '', period: 60 },
 });
 
 export default app;

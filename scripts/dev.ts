@@ -4,16 +4,23 @@ import { printLog } from './print-log.ts';
 import type { Provider } from '../local/gateway-routes.ts';
 import type { Simulation } from '../local/gateway-simulation.ts';
 import type { Stack } from '../local/stack.ts';
-import { forkWorkerHost } from './fork-worker-host.ts';
+import { forkHost, type Runtime, RUNTIMES } from './fork-host.ts';
 import { type Lifetime, untilTheEnd } from './lifetime.ts';
 import { readSimulation, SIMULATION_HELP, SIMULATION_OPTIONS } from './simulation-options.ts';
 
-const DEFAULTS = { port: 8787, 'gateway-port': 4444, 'postgres-port': 15432, data: '.local' } as const;
+const DEFAULTS = {
+  runtime: 'workers',
+  port: 8787,
+  'gateway-port': 4444,
+  'postgres-port': 15432,
+  data: '.local',
+} as const;
 
-const HELP = `Starts the API in workerd, on an embedded PostgreSQL behind a local Neon-compatible gateway.
+const HELP = `Starts the API on an embedded PostgreSQL behind a local Neon-compatible gateway.
 
 Usage: npm run dev -- [options]
 
+  --runtime NAME      what runs the API: ${Object.keys(RUNTIMES).join(', ')} (default ${DEFAULTS.runtime})
   --port N            where the API listens         (default ${DEFAULTS.port}, or the next free one)
   --gateway-port N    where the gateway listens     (default ${DEFAULTS['gateway-port']}, or the next free one)
   --postgres-port N   where PostgreSQL listens      (default ${DEFAULTS['postgres-port']}, or the next free one)
@@ -37,10 +44,10 @@ async function main({ started, stop, isStopping }: Lifetime): Promise<void> {
     return;
   }
   const directory = path.resolve(options.data);
-  const worker = forkWorkerHost(printLog);
-  started(() => worker.close());
+  const host = forkHost(options.runtime, printLog);
+  started(() => host.close());
 
-  // Loaded while the worker's host loads its own tools.
+  // Loaded while the host loads its own tools.
   const { assertStartable, choosePort, DEMO_ACCOUNTS, remoteVariables, startLocal } = await import('./start-local.ts');
   if (!options.remote) await assertStartable(directory);
   const port = await choosePort('port', options.port, DEFAULTS.port, warn);
@@ -50,11 +57,11 @@ async function main({ started, stop, isStopping }: Lifetime): Promise<void> {
   if (local) started(() => local.close());
   const variables = local?.variables ?? (await remoteVariables(directory));
 
-  step('Starting the API in workerd');
-  await worker.serve({ port, variables });
-  void worker.ended.then(() => {
+  step(`Starting the API in ${RUNTIMES[options.runtime][2]}`);
+  await host.serve({ port, variables, tcpUrl: local?.tcpUrl.app ?? variables['DATABASE_URL'] ?? '' });
+  void host.ended.then(() => {
     if (isStopping()) return undefined;
-    console.error(styleText('red', 'workerd has ended unexpectedly.'));
+    console.error(styleText('red', 'The API has ended unexpectedly.'));
     return stop(1);
   });
 
@@ -64,6 +71,7 @@ async function main({ started, stop, isStopping }: Lifetime): Promise<void> {
 }
 
 interface Options {
+  runtime: Runtime;
   port: number | undefined;
   gatewayPort: number | undefined;
   postgresPort: number | undefined;
@@ -84,13 +92,18 @@ function readOptions(): Options {
     if (/^\d+$/.test(value) && Number(value) >= 1 && Number(value) <= 65_535) return Number(value);
     throw new Error(`--${name} must be a port from 1 to 65535, not "${value}".`);
   };
-  const { data = DEFAULTS.data, provider = 'neon', reset = false, remote = false, help = false } = values;
+  const { runtime = DEFAULTS.runtime, data = DEFAULTS.data, provider = 'neon' } = values;
+  const { reset = false, remote = false, help = false } = values;
+  if (!isRuntime(runtime)) {
+    throw new Error(`--runtime must be one of ${Object.keys(RUNTIMES).join(', ')}, not "${runtime}".`);
+  }
   if (data === '') throw new Error('--data must name a directory.');
   if (provider !== 'neon' && provider !== 'planetscale') {
     throw new Error(`--provider must be neon or planetscale, not "${provider}".`);
   }
   if (reset && remote) throw new Error('--reset deletes the local database: it cannot go with --remote.');
   return {
+    runtime,
     port: port('port'),
     gatewayPort: port('gateway-port'),
     postgresPort: port('postgres-port'),
@@ -104,10 +117,15 @@ function readOptions(): Options {
   };
 }
 
+function isRuntime(name: string): name is Runtime {
+  return Object.hasOwn(RUNTIMES, name);
+}
+
 function parse() {
   try {
     return parseArgs({
       options: {
+        runtime: { type: 'string' },
         port: { type: 'string' },
         'gateway-port': { type: 'string' },
         'postgres-port': { type: 'string' },

@@ -1,5 +1,5 @@
 import { styleText } from 'node:util';
-import type { WorkerLog } from './fork-worker-host.ts';
+import type { HostLog } from './fork-host.ts';
 
 interface RequestLine {
   method: string;
@@ -10,8 +10,8 @@ interface RequestLine {
   roundTrips: number;
 }
 
-/** Prints what the Worker logs: its JSON lines for a person to read, anything else as it is. */
-export function printLog(log: WorkerLog): void {
+/** Prints what the API logs: its JSON lines for a person to read, anything else as it is. */
+export function printLog(log: HostLog): void {
   if (log.type === 'reloaded') {
     console.log(styleText('dim', 'reloaded'));
     return;

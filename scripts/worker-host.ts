@@ -4,20 +4,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { unstable_startWorker } from 'wrangler';
+import { unstable_readConfig, unstable_startWorker } from 'wrangler';
+import type { HostMessage, HostOptions } from './fork-host.ts';
 import { killGroup } from './kill-group.ts';
-
-export interface WorkerHostOptions {
-  port: number;
-  /** The Worker's variables; they take precedence over those of a .dev.vars file. */
-  variables: Record<string, string>;
-}
-
-export type WorkerHostMessage =
-  | { type: 'ready' }
-  | { type: 'reloaded' }
-  | { type: 'failed'; message: string }
-  | { type: 'log'; level: string; message: string };
 
 /** Milliseconds; workerd stops in about a tenth of a second, but not while it starts. */
 const DISPOSE_DEADLINE = 500;
@@ -35,7 +24,7 @@ Object.assign(process.env, {
 
 let worker: Awaited<ReturnType<typeof unstable_startWorker>> | undefined;
 
-process.once('message', (options: WorkerHostOptions) => {
+process.once('message', (options: HostOptions) => {
   run(options).catch((error: unknown) => {
     tell({ type: 'failed', message: error instanceof Error ? error.message : String(error) });
     process.disconnect?.();
@@ -48,9 +37,15 @@ process.once('disconnect', () => {
     .finally(() => killGroup(process.pid));
 });
 
-async function run({ port, variables }: WorkerHostOptions): Promise<void> {
+async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
+  const config = fileURLToPath(new URL('../wrangler.toml', import.meta.url));
+  for (const { binding } of unstable_readConfig({ config }).hyperdrive) {
+    process.env[`CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_${binding}`] = tcpUrl;
+    variables['DATABASE_URL'] = tcpUrl; // where sessions go
+  }
   worker = await unstable_startWorker({
-    config: fileURLToPath(new URL('../wrangler.toml', import.meta.url)),
+    config,
+    // They take precedence over those of a .dev.vars file.
     bindings: Object.fromEntries(
       Object.entries(variables).map(([name, value]) => [name, { type: 'plain_text', value }]),
     ),
@@ -72,6 +67,6 @@ async function run({ port, variables }: WorkerHostOptions): Promise<void> {
   worker.raw.on('reloadComplete', () => tell({ type: 'reloaded' }));
 }
 
-function tell(message: WorkerHostMessage): void {
+function tell(message: HostMessage): void {
   if (process.connected) process.send?.(message);
 }

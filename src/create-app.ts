@@ -9,6 +9,7 @@ import type { DatabaseUrls } from './db/targets.ts';
 import type { QueryEvent } from './db/executor.ts';
 import * as schema from './ledger/schema.ts';
 import { type DatabaseMiddlewareOptions, requestDatabase } from './middleware/database.ts';
+import { rateLimit, type RateLimitOptions } from './middleware/rate-limit.ts';
 import { requestLog } from './middleware/request-log.ts';
 import { answerProblem, Problem } from './problem.ts';
 import { accountRoutes } from './routes/accounts.ts';
@@ -35,7 +36,10 @@ export type AppConfig = Pick<Config, 'apiToken'> & { database: DatabaseUrls };
 
 /** What only the platform knows. */
 export type Platform = Pick<DatabaseOptions<typeof schema>, 'transports' | 'sockets'> &
-  Pick<DatabaseMiddlewareOptions, 'waitUntil'>;
+  Pick<DatabaseMiddlewareOptions, 'waitUntil' | 'onQuery'> & {
+    /** Default: no limit. */
+    rateLimit?: RateLimitOptions | undefined;
+  };
 
 /** Bytes; the largest valid request is far smaller. */
 const MAX_BODY_BYTES = 64 * 1024;
@@ -47,7 +51,10 @@ const CALLER = 'api-token';
  * The API, on any platform. Reads no environment and opens nothing.
  * @returns the app, and its database, for whoever ends the instance
  */
-export function createApp({ apiToken, database: urls }: AppConfig, { waitUntil, ...platform }: Platform) {
+export function createApp(
+  { apiToken, database: urls }: AppConfig,
+  { waitUntil, onQuery, rateLimit: limits, ...platform }: Platform,
+) {
   const database = createDatabase({ ...urls, ...platform, schema });
   const base = new Hono<AppEnv>();
   const app = base
@@ -62,7 +69,8 @@ export function createApp({ apiToken, database: urls }: AppConfig, { waitUntil, 
           answerProblem(new Problem('method-not-allowed', { headers: { Allow: methods.join(', ') } }), c),
       }),
     )
-    .use(requestDatabase({ database, waitUntil }))
+    .use(limits ? rateLimit(limits) : (_, next) => next())
+    .use(requestDatabase({ database, waitUntil, onQuery }))
     .route('/health', healthRoutes)
     .use(bearerAuth({ token: apiToken }))
     .use((c, next) => {

@@ -19,6 +19,7 @@ const PROBLEMS = {
   'currency-mismatch': [422, 'The currencies differ'],
   'insufficient-funds': [422, 'The account does not hold enough'],
   'balance-out-of-range': [422, 'A balance would be out of range'],
+  'too-many-requests': [429, 'Too many requests'],
   'internal-error': [500, 'Something went wrong'],
   'database-unavailable': [503, 'The database is not available'],
 } as const satisfies Record<string, readonly [ContentfulStatusCode, string]>;

@@ -1,10 +1,13 @@
 import type { Context, MiddlewareHandler } from 'hono';
 import type { AppEnv, AppDatabase } from '../create-app.ts';
+import type { QueryEvent } from '../db/database.ts';
 
 export interface DatabaseMiddlewareOptions {
   database: AppDatabase;
   /** The platform's way to keep an instance alive after the response. */
   waitUntil?: ((c: Context, promise: Promise<unknown>) => void) | undefined;
+  /** Told of every exchange with the database, of any request. */
+  onQuery?: ((event: QueryEvent) => void) | undefined;
 }
 
 /**
@@ -14,13 +17,20 @@ export interface DatabaseMiddlewareOptions {
  * app.use(requestDatabase({ database }))
  * app.get('/things', async (c) => c.json(await c.var.db.select().from(things)))
  */
-export const requestDatabase = ({ database, waitUntil }: DatabaseMiddlewareOptions): MiddlewareHandler<AppEnv> => {
+export const requestDatabase = ({
+  database,
+  waitUntil,
+  onQuery,
+}: DatabaseMiddlewareOptions): MiddlewareHandler<AppEnv> => {
   return async function requestDatabase(c, next) {
     const queries: AppEnv['Variables']['queries'] = [];
     c.set('queries', queries);
     const db = database.forRequest({
       waitUntil: waitUntil && ((promise) => waitUntil(c, promise)),
-      onQuery: (event) => queries.push(event),
+      onQuery: (event) => {
+        queries.push(event);
+        onQuery?.(event);
+      },
     });
     c.set('db', db);
     await next();

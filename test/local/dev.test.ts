@@ -1,12 +1,13 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
 import { deletePostgres } from '../../local/postgres.ts';
+import { PATIENCE } from '../database.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -57,11 +58,12 @@ async function ready(dev: Dev): Promise<string> {
   throw new Error(`not ready:\n${dev.output()}`);
 }
 
-/** Processes of the stack on this file's data, or that serve its port. */
+/** Processes of the stack on this file's data, that serve its port, or that run the API in Node. */
 function processes(port: number): string[] {
+  const ours = [data, `127.0.0.1:${port}`, `${ROOT}scripts/node-host.ts`, `${ROOT}scripts/serve-`];
   return execFileSync('ps', ['axww', '-o', 'stat,command'], { encoding: 'utf8' })
     .split('\n')
-    .filter((line) => !line.startsWith('Z') && (line.includes(data) || line.includes(`127.0.0.1:${port}`)));
+    .filter((line) => !line.startsWith('Z') && ours.some((part) => line.includes(part)));
 }
 
 async function untilGone(port: number): Promise<void> {
@@ -70,29 +72,55 @@ async function untilGone(port: number): Promise<void> {
 }
 
 describe.skipIf(process.platform === 'win32')('npm run dev', () => {
-  it('serves the app, says how to use it, logs each request, and stops cleanly', async () => {
+  const RUNTIMES = ['workers', 'vercel', 'lambda', 'node'];
+
+  it.each(RUNTIMES)(
+    'on %s serves the app, says how to use it, logs each request, and stops cleanly',
+    async (runtime) => {
+      const port = await anyFreePort();
+      const dev = startDev('--port', String(port), ...(runtime === 'workers' ? [] : ['--runtime', runtime]));
+      const url = await ready(dev);
+      expect(url).toBe(`http://127.0.0.1:${port}`);
+
+      const curls = dev.output().match(/curl .*/g) ?? [];
+      expect(curls).toHaveLength(4);
+      for (const curl of curls) {
+        const answer = execFileSync('sh', ['-c', `${curl} -s -o /dev/null -w '%{http_code}'`], { encoding: 'utf8' });
+        expect(answer).toMatch(/^20[01]$/);
+      }
+      await sleep(0);
+      for (let i = 0; i < 500 && !dev.output().includes('POST   /reconciliations 200'); i++) await sleep(20);
+      expect(dev.output()).toMatch(/GET {4}\/accounts 200 +\d+ ms {2}http 1 round trip\n/);
+      expect(dev.output()).toMatch(/GET {4}\/accounts\/\S+\/statement 200 +\d+ ms {2}http 1 round trip\n/);
+      expect(dev.output()).toMatch(/POST {3}\/transfers 201 +\d+ ms {2}websocket 4 round trips\n/);
+      expect(dev.output()).toMatch(/POST {3}\/reconciliations 200 +\d+ ms {2}websocket 3 round trips\n/);
+
+      dev.child.kill('SIGTERM');
+      expect(await dev.exited).toBe(0);
+      await untilGone(port);
+      await expect(fetch(url)).rejects.toThrow('fetch failed');
+    },
+  );
+
+  it('starts the API again when a file of it changes', async () => {
+    const port = await anyFreePort();
+    const dev = startDev('--port', String(port), '--runtime', 'node');
+    const url = await ready(dev);
+    await utimes(path.join(ROOT, 'functions/node.ts'), new Date(), new Date());
+    await vi.waitFor(() => expect(dev.output()).toMatch(/^reloaded$/m), PATIENCE);
+    expect((await fetch(`${url}/health/ready`)).status).toBe(200);
+    dev.child.kill('SIGTERM');
+    expect(await dev.exited).toBe(0);
+    await untilGone(port);
+  });
+
+  it('starts once on the same data', async () => {
     const port = await anyFreePort();
     const dev = startDev('--port', String(port));
-    const url = await ready(dev);
-    expect(url).toBe(`http://127.0.0.1:${port}`);
-
-    const curls = dev.output().match(/curl .*/g) ?? [];
-    expect(curls).toHaveLength(4);
-    for (const curl of curls) {
-      const answer = execFileSync('sh', ['-c', `${curl} -s -o /dev/null -w '%{http_code}'`], { encoding: 'utf8' });
-      expect(answer).toMatch(/^20[01]$/);
-    }
-    await sleep(0);
-    for (let i = 0; i < 500 && !dev.output().includes('POST   /reconciliations 200'); i++) await sleep(20);
-    expect(dev.output()).toMatch(/GET {4}\/accounts 200 +\d+ ms {2}http 1 round trip\n/);
-    expect(dev.output()).toMatch(/GET {4}\/accounts\/\S+\/statement 200 +\d+ ms {2}http 1 round trip\n/);
-    expect(dev.output()).toMatch(/POST {3}\/transfers 201 +\d+ ms {2}websocket 4 round trips\n/);
-    expect(dev.output()).toMatch(/POST {3}\/reconciliations 200 +\d+ ms {2}websocket 3 round trips\n/);
-
+    await ready(dev);
     const second = startDev();
     expect(await second.exited).toBe(1);
     expect(second.output()).toMatch(/^Already running on this data: .*\n$/);
-
     dev.child.kill('SIGTERM');
     expect(await dev.exited).toBe(0);
     await untilGone(port);
@@ -122,9 +150,9 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     await untilGone(port);
   });
 
-  it('leaves nothing behind when it is killed, and recovers', async () => {
+  it.each(['workers', 'node'])('on %s leaves nothing behind when it is killed, and recovers', async (runtime) => {
     const port = await anyFreePort();
-    const dev = startDev('--port', String(port));
+    const dev = startDev('--port', String(port), '--runtime', runtime);
     await ready(dev);
     dev.child.kill('SIGKILL');
     await untilGone(port);
@@ -141,6 +169,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     [['--port', '0'], /--port must be a port/],
     [['--port', 'http'], /--port must be a port/],
     [['--provider', 'oracle'], /--provider must be neon or planetscale/],
+    [['--runtime', 'deno'], /--runtime must be one of workers, vercel, lambda, node/],
     [['--nonsense'], /Unknown option '--nonsense'[\s\S]*--help/],
     [['--remote', '--reset'], /--reset .* cannot go with --remote/],
   ])('refuses %j in one line', async (options, message) => {
@@ -153,7 +182,16 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
   it('shows its options', async () => {
     const dev = startDev('--help');
     expect(await dev.exited).toBe(0);
-    for (const option of ['--port', '--gateway-port', '--postgres-port', '--data', '--reset', '--remote', '--help']) {
+    for (const option of [
+      '--runtime',
+      '--port',
+      '--gateway-port',
+      '--postgres-port',
+      '--data',
+      '--reset',
+      '--remote',
+      '--help',
+    ]) {
       expect(dev.output()).toContain(option);
     }
   });

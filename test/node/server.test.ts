@@ -6,7 +6,7 @@ import { describeContract } from '../contract.ts';
 import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { startServer } from './start-server.ts';
 
-describeContract('the Node server', startServer);
+describeContract('the Node server', (options) => startServer(options));
 
 describe('the Node server', () => {
   const apiToken = 'test-token-0123456789';

@@ -8,11 +8,21 @@ export interface Server extends Target {
   process: ChildProcess;
 }
 
-/** Runs functions/node.ts as `node functions/node.ts` does, on a free port. */
-export async function startServer({ databaseUrl, apiToken }: TargetOptions): Promise<Server> {
-  const child = spawn(process.execPath, [fileURLToPath(new URL('../../functions/node.ts', import.meta.url))], {
+const NODE = fileURLToPath(new URL('../../functions/node.ts', import.meta.url));
+
+/**
+ * Runs a server in a process of its own, on a free port.
+ * @param args of node: a script that listens on PORT and says so. Default: functions/node.ts
+ */
+export async function startServer(
+  { databaseUrl, apiToken }: TargetOptions,
+  args = [NODE],
+  cwd?: string,
+): Promise<Server> {
+  const child = spawn(process.execPath, args, {
     env: { DATABASE_URL: databaseUrl, API_TOKEN: apiToken, PORT: '0' },
     stdio: ['ignore', 'pipe', 'pipe'],
+    ...(cwd !== undefined && { cwd }),
   });
   let log = '';
   child.stderr.on('data', (chunk) => (log += String(chunk)));

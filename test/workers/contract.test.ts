@@ -1,9 +1,16 @@
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, inject, it } from 'vitest';
 import { describeContract } from '../contract.ts';
+import { carriesPg } from './build-worker.ts';
 import { startWorker, workerOptions } from './start-worker.ts';
 
 describeContract('Workers', startWorker);
+
+describe('the bundle that is deployed', () => {
+  it('carries no pg', async () => {
+    expect(await carriesPg(inject('workerBundle'))).toBe(false);
+  });
+});
 
 describe('a Worker with an incomplete environment', () => {
   it('does not start, and lists every problem without showing a value', async () => {

@@ -75,13 +75,13 @@ describe('the deployed bundle', () => {
     await untilClosed();
   });
 
-  it('keeps every acknowledged transfer of 200, sent 20 at a time between 5 accounts, exactly once', async () => {
+  it('keeps every acknowledged transfer of 300, sent 30 at a time between 5 accounts, exactly once', async () => {
     const accounts = await Promise.all(Array.from({ length: 5 }, () => openAccount('external')));
     const statuses: number[] = [];
     const acknowledged: string[] = [];
     let next = 0;
     const client = async () => {
-      while (next < 200) {
+      while (next < 300) {
         const i = next++;
         const response = await post(
           '/transfers',
@@ -97,10 +97,10 @@ describe('the deployed bundle', () => {
         if (response.status === 201) acknowledged.push(((await response.json()) as { id: string }).id);
       }
     };
-    await Promise.all(Array.from({ length: 20 }, client));
+    await Promise.all(Array.from({ length: 30 }, client));
 
     expect(statuses.filter((status) => status !== 201)).toEqual([]);
-    expect(new Set(acknowledged).size).toBe(200);
+    expect(new Set(acknowledged).size).toBe(300);
     const [books] = await database.query<Record<string, number>>(
       `with ours as (select * from entries where account_id = any($1::uuid[]))
        select
@@ -114,7 +114,7 @@ describe('the deployed bundle', () => {
               or sequence <> (select coalesce(max(ours.sequence), 0) from ours where account_id = a.id))) as gaps`,
       [accounts, acknowledged],
     );
-    expect(books).toEqual({ acknowledged: 200, transfers: 200, sum: 0, wrong_balances: 0, gaps: 0 });
+    expect(books).toEqual({ acknowledged: 300, transfers: 300, sum: 0, wrong_balances: 0, gaps: 0 });
   });
 
   it('leaves no connection behind', async () => {

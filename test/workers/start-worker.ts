@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
+import { convertV4MiniflareOptions, type LegacyWorkerOptions, Miniflare } from 'miniflare';
 import { inject } from 'vitest';
 import { unstable_readConfig } from 'wrangler';
 import type { Target, TargetOptions } from '../contract.ts';
@@ -20,11 +20,19 @@ export function workerOptions(scriptPath = inject('workerBundle')) {
   } as const;
 }
 
-/** Runs a bundle in workerd, behind a real socket. */
-export async function startWorker({ databaseUrl, apiToken }: TargetOptions, scriptPath?: string): Promise<Target> {
+/**
+ * Runs a bundle in workerd, behind a real socket.
+ * @param bindings more than variables, as Miniflare takes them
+ */
+export async function startWorker(
+  { databaseUrl, apiToken }: TargetOptions,
+  scriptPath?: string,
+  bindings: Partial<Pick<LegacyWorkerOptions, 'hyperdrives' | 'ratelimits'>> = {},
+): Promise<Target> {
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       ...workerOptions(scriptPath),
+      ...bindings,
       bindings: { DATABASE_URL: databaseUrl, API_TOKEN: apiToken },
       handleStructuredLogs() {}, // what the Worker logs is not what is looked at here
     }),

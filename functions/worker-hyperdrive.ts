@@ -1,0 +1,46 @@
+import type { env } from 'cloudflare:workers';
+import pg from 'pg';
+import { parseConfig } from '../src/config.ts';
+import { parseConnectionString } from '../src/db/connection-string.ts';
+import { tcp } from '../src/db/tcp.ts';
+import type { SocketTransport } from '../src/db/transport.ts';
+import { openConnection } from '../src/db/wire.ts';
+
+type Hyperdrive = NonNullable<(typeof env)['HYPERDRIVE']>;
+
+/** Stands for the binding, which says to requests where it leads, but not to the start of the Worker. */
+const BINDING = 'hyperdrive.invalid';
+
+/**
+ * The database over TCP through Hyperdrive, which pools connections near the database and keeps no session state. Sessions go
+ * to the host of DATABASE_URL_UNPOOLED or DATABASE_URL itself.
+ */
+export function connect(variables: typeof env) {
+  const { HYPERDRIVE: binding } = variables;
+  if (!binding) throw new Error('There is no Hyperdrive: wrangler.toml must bind one as HYPERDRIVE.');
+  const config = parseConfig(variables, ['tcp']);
+  const { url, unpooledUrl = url, replicaUrl } = config.database;
+  return {
+    config: {
+      ...config,
+      database: { url: `postgresql://hyperdrive:hyperdrive@${BINDING}/hyperdrive`, unpooledUrl, replicaUrl },
+    },
+    transports: { tcp: hyperdrive(binding) },
+  };
+}
+
+function hyperdrive(binding: Hyperdrive): SocketTransport {
+  const direct = tcp();
+  return {
+    name: 'tcp',
+    open(target, connectMs) {
+      if (target.host !== BINDING) return direct.open(target, connectMs);
+      const [url = ''] = binding.connectionString.split('?'); // sslmode=disable, which is refused elsewhere
+      const pooled = parseConnectionString(url);
+      const { user, password, host, port, database } = pooled;
+      // Without TLS: what leads to Hyperdrive does not leave the machine.
+      const createClient = () => new pg.Client({ user, password, host, port, database, ssl: false });
+      return openConnection('tcp', createClient, pooled, connectMs);
+    },
+  };
+}

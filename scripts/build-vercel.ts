@@ -1,0 +1,42 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { installLocked, run } from './install-locked.ts';
+import { runCommand } from './run-command.ts';
+
+const ROOT = fileURLToPath(new URL('../', import.meta.url));
+const TOOLS = path.join(ROOT, 'test/platforms');
+const LINK = path.join(ROOT, '.vercel/project.json');
+
+/** Stands in for the link to a project of an account. What is installed here is not installed again. */
+const NO_PROJECT = { projectId: 'prj_local', orgId: 'team_local', settings: { installCommand: '' } };
+
+/**
+ * Builds what Vercel would deploy, with its own command, offline and without an account.
+ * @param output receives the Build Output (https://vercel.com/docs/build-output-api)
+ */
+export async function buildVercel(output: string): Promise<void> {
+  installLocked(TOOLS);
+  const configuration = await mkdtemp(path.join(tmpdir(), 'vercel-'));
+  const link = await readFile(LINK).catch(() => undefined);
+  await mkdir(path.dirname(LINK), { recursive: true });
+  await writeFile(LINK, JSON.stringify(NO_PROJECT));
+  try {
+    const vercel = path.join(TOOLS, 'node_modules/vercel/dist/vc.js');
+    run(process.execPath, [vercel, 'build', '--yes', '--output', output, '--global-config', configuration], {
+      cwd: ROOT,
+      env: { VERCEL_TELEMETRY_DISABLED: '1' },
+    });
+  } finally {
+    await (link ? writeFile(LINK, link) : rm(LINK));
+    await rm(configuration, { recursive: true });
+  }
+}
+
+if (import.meta.main) {
+  await runCommand(async () => {
+    await buildVercel(path.join(ROOT, '.vercel/output'));
+    return 'Built in .vercel/output, as "npx vercel deploy --prebuilt" takes it.';
+  });
+}

@@ -1,0 +1,63 @@
+/**
+ * Runs the API in Node for `npm run dev`, in a process group of its own, and again when a file has changed: forked by dev.ts,
+ * driven over IPC, and ended with it, however it ends. Usage: node-host.ts ENTRY
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { watch } from 'node:fs';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { HostMessage, HostOptions } from './fork-host.ts';
+import { killGroup } from './kill-group.ts';
+
+const ROOT = fileURLToPath(new URL('../', import.meta.url));
+
+/** Milliseconds in which an editor has written all that it saves. */
+const SETTLE = 50;
+
+const [entry = ''] = process.argv.slice(2);
+
+process.once('disconnect', () => killGroup(process.pid));
+
+process.once('message', ({ port, variables }: HostOptions) => {
+  // No other variable of this shell: its DATABASE_URL is not meant.
+  const { PATH, SystemRoot } = process.env;
+  const env = { PATH, SystemRoot, ...variables, HOST: '127.0.0.1', PORT: String(port) };
+  let ready: 'ready' | 'reloaded' = 'ready';
+
+  const start = (): ChildProcess => {
+    const api = spawn(process.execPath, [path.join(ROOT, entry)], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    createInterface(api.stdout).on('line', (line) => {
+      if (!line.startsWith('listening on port ')) return tell({ type: 'log', level: 'log', message: line });
+      tell({ type: ready });
+      ready = 'reloaded';
+    });
+    createInterface(api.stderr).on('line', (line) => tell({ type: 'log', level: 'error', message: line }));
+    api.once('exit', (code) => {
+      if (code === null || code === 0) return; // it was told to
+      tell({ type: 'log', level: 'error', message: 'The API has ended. It starts again when a file changes.' });
+      if (ready === 'ready') tell({ type: 'failed', message: 'The API did not start.' });
+    });
+    return api;
+  };
+
+  let api = start();
+  const restart = async () => {
+    if (api.kill()) await once(api, 'exit');
+    api = start();
+  };
+  let restarted = Promise.resolve();
+  let timer: NodeJS.Timeout | undefined;
+  const changed = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      restarted = restarted.then(restart);
+    }, SETTLE);
+  };
+  for (const folder of ['src', 'functions']) watch(path.join(ROOT, folder), { recursive: true }, changed);
+});
+
+function tell(message: HostMessage): void {
+  if (process.connected) process.send?.(message);
+}

@@ -1,0 +1,19 @@
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { installLocked, run } from './install-locked.ts';
+import { runCommand } from './run-command.ts';
+
+const ROOT = fileURLToPath(new URL('../', import.meta.url));
+const TOOLS = path.join(ROOT, 'test/platforms');
+
+await runCommand(async () => {
+  installLocked(TOOLS);
+  // AWS's runtime interface client brings C++, which needs cmake and a compiler.
+  if (process.platform === 'linux' && !existsSync(path.join(TOOLS, 'node_modules/aws-lambda-ric/rapid-client.node'))) {
+    run('npm', ['rebuild', 'aws-lambda-ric'], { cwd: TOOLS });
+  }
+  const vitest = path.join(ROOT, 'node_modules/vitest/vitest.mjs');
+  run(process.execPath, [vitest, 'run', '--project', 'platforms', ...process.argv.slice(2)], { cwd: ROOT });
+  return 'The app runs as the platforms run it.';
+});
