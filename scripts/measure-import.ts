@@ -39,8 +39,13 @@ export async function measureImport(
   const times: number[] = [];
   for (let i = 0; i < runs; i++) {
     const args = ['--input-type=module', '--eval', CHILD, url.href];
-    const { stdout } = await promisify(execFile)(process.execPath, args, { env });
+    const { stdout } = await promisify(execFile)(process.execPath, args, { env }).catch(refuse);
     times.push(Number(stdout));
   }
   return times.toSorted((a, b) => a - b)[Math.floor(runs / 2)] ?? NaN;
+}
+
+/** The first line that says what went wrong, out of a stack and its source. */
+function refuse({ stderr = '' }: { stderr?: string }): never {
+  throw new Error(/^\w*Error: .*$/m.exec(stderr)?.[0] ?? `the bundle does not start:\n${stderr}`);
 }
