@@ -30,10 +30,7 @@ import { drizzle as http } from 'drizzle-orm/neon-http';
 import { drizzle as webSocket } from 'drizzle-orm/neon-serverless';
 app.get('/', async (c) => c.json([await http(neon('')).execute(''), await webSocket(new Pool()).execute('')]));`,
   database: database('', ''),
-  databaseWithFast: database(
-    `import { fastClient } from './src/db/fast/client.ts';`,
-    '{ Client: fastClient() }',
-  ),
+  databaseWithFast: database(`import { fastClient } from './src/db/fast/client.ts';`, '{ Client: fastClient() }'),
 };
 
 export type Sizes = Record<keyof typeof WORKERS, number>;

@@ -1,15 +1,13 @@
-import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import type { TestProject } from 'vitest/node';
 import { anyFreePort } from '../local/ports.ts';
 import { deletePostgres } from '../local/postgres.ts';
 import { startStack } from '../local/stack.ts';
 import { bundleLambda } from '../scripts/build-lambda.ts';
 import { applyMigrations } from '../scripts/apply-migrations.ts';
+import { buildWorker } from './workers/build-worker.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -37,14 +35,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
     await rm(directory, { recursive: true, force: true });
   };
   try {
-    const lambdaBundle = path.join(directory, 'lambda');
-    const [workerBundle] = await Promise.all([
-      buildWorker(path.join(directory, 'worker')),
-      bundleLambda(lambdaBundle),
+    await Promise.all([
       applyMigrations(stack.url.owner, stack.url.app),
+      buildWorker(path.join(directory, 'worker')).then((file) => project.provide('workerBundle', file)),
+      bundleLambda(path.join(directory, 'lambda')).then(() => project.provide('lambdaBundle', `${directory}/lambda`)),
     ]);
-    project.provide('workerBundle', workerBundle);
-    project.provide('lambdaBundle', lambdaBundle);
     project.provide('stack', {
       ...stack.url,
       superuser: stack.postgres.superuserUrl,
@@ -56,12 +51,4 @@ export default async function setup(project: TestProject): Promise<() => Promise
     await teardown();
     throw error;
   }
-}
-
-/** Runs what `npm run build` runs. */
-async function buildWorker(directory: string): Promise<string> {
-  const wrangler = fileURLToPath(new URL('../node_modules/wrangler/bin/wrangler.js', import.meta.url));
-  const options = ['deploy', '--dry-run', '--outdir', directory];
-  await promisify(execFile)(process.execPath, [wrangler, ...options]);
-  return path.join(directory, 'worker.js');
 }
