@@ -18,9 +18,13 @@ class LongestFirst extends BaseSequencer {
 export default defineConfig({
   test: {
     projects: [
-      { extends: true, test: { name: 'app', include: ['test/**/*.test.ts'], exclude: ['test/local/**'] } },
+      {
+        extends: true,
+        test: { name: 'app', include: ['test/**/*.test.ts'], exclude: ['test/local/**', 'test/platforms/**'] },
+      },
       // What runs on a laptop alone: npm run dev, and the gateway.
       { extends: true, test: { name: 'local', include: ['test/local/**/*.test.ts'] } },
+      { extends: true, test: { name: 'platforms', include: ['test/platforms/**/*.test.ts'] } },
     ],
     globalSetup: ['test/global-setup.ts'],
     reporters: ['default', new SummaryReporter()],

@@ -2,7 +2,18 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { killGroup } from './kill-group.ts';
-import type { WorkerHostMessage, WorkerHostOptions } from './worker-host.ts';
+
+export interface WorkerHostOptions {
+  port: number;
+  /** The Worker's variables; they take precedence over those of a .dev.vars file. */
+  variables: Record<string, string>;
+}
+
+export type WorkerHostMessage =
+  | { type: 'ready' }
+  | { type: 'reloaded' }
+  | { type: 'failed'; message: string }
+  | { type: 'log'; level: string; message: string };
 
 export interface WorkerHost {
   /** Serves the Worker. Rejects when it cannot be started. */

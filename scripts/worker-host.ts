@@ -5,19 +5,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { unstable_startWorker } from 'wrangler';
+import type { WorkerHostMessage, WorkerHostOptions } from './fork-worker-host.ts';
 import { killGroup } from './kill-group.ts';
-
-export interface WorkerHostOptions {
-  port: number;
-  /** The Worker's variables; they take precedence over those of a .dev.vars file. */
-  variables: Record<string, string>;
-}
-
-export type WorkerHostMessage =
-  | { type: 'ready' }
-  | { type: 'reloaded' }
-  | { type: 'failed'; message: string }
-  | { type: 'log'; level: string; message: string };
 
 /** Milliseconds; workerd stops in about a tenth of a second, but not while it starts. */
 const DISPOSE_DEADLINE = 500;

@@ -32,7 +32,7 @@ describe.each(readdirSync(WORKFLOWS))('%s', (file) => {
 
   it('runs npm scripts and files that are there', () => {
     const names = commands.flatMap((run) =>
-      [...run.matchAll(/npm (?:run )?(?!ci\b)([\w:]+)/g)].map(([, name = '']) => name),
+      [...run.matchAll(/npm (?:run )?(?!ci\b)([\w:-]+)/g)].map(([, name = '']) => name),
     );
     expect(names.filter((name) => !(name in scripts))).toEqual([]);
     const called = Object.values(jobs).flatMap(({ uses }) =>
