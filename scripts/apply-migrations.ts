@@ -1,48 +1,90 @@
 import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { sql } from 'drizzle-orm';
+import { readMigrationFiles } from 'drizzle-orm/migrator';
 import { migrate } from 'drizzle-orm/neon-serverless/migrator';
 import { PgDialect } from 'drizzle-orm/pg-core';
-import { parseConnectionString } from '../src/db/connection-string.ts';
+import type { TransportKind } from '../src/config.ts';
+import { directTarget, parseConnectionString } from '../src/db/connection-string.ts';
 import { createDatabase, type PinnedSession } from '../src/db/database.ts';
-import { neonWebSocket } from '../src/db/websocket.ts';
+import { serverTransports } from '../src/server-transports.ts';
 
-const MIGRATIONS = new URL('../migrations/', import.meta.url);
+/** Milliseconds that one statement may take: an index on a large table. */
+const STATEMENT_MS = 60 * 60_000;
+
+/** Milliseconds between two questions for the lock. Waiting inside a statement would hold back CREATE INDEX CONCURRENTLY. */
+const LOCK_POLL_MS = 500;
+
+/**
+ * For how long a migration waits for a table. Whoever comes after it waits behind it, SELECT included: it had better give up
+ * and be run again.
+ */
+const LOCK_TIMEOUT = '10s';
+
+/** How often the server looks whether a command that was killed is still there, so that its lock is free again. */
+const CONNECTION_CHECK = '5s';
+
+export interface MigrationsOptions {
+  /** How to connect. Default: the Neon driver's WebSocket. */
+  transport?: TransportKind;
+  /** The directory of the migrations and grants.sql. */
+  directory?: string;
+  /** Told once when another migration is running. */
+  onWait?: () => void;
+}
 
 export interface MigrationsResult {
   /** How many were new. */
   applied: number;
-  /** The role that was granted what migrations/grants.sql says. */
+  /** The role that was granted what grants.sql says. */
   role: string;
 }
 
 /**
- * Brings a database up to date and grants the application's role. Holds a lock meanwhile: of two at once, one waits.
- * @param ownerUrl the role that owns the tables, on a direct connection
+ * Brings a database up to date and grants the application's role. All new migrations are one transaction. Holds a lock
+ * meanwhile: of two at once, one waits.
+ * @param ownerUrl the role that owns the tables; where it leads through the provider's pooler, the direct address is used
  * @param appUrl names the application's role
  */
-export async function applyMigrations(ownerUrl: string, appUrl: string): Promise<MigrationsResult> {
+export async function applyMigrations(
+  ownerUrl: string,
+  appUrl: string,
+  {
+    transport = 'neon',
+    directory = fileURLToPath(new URL('../migrations/', import.meta.url)),
+    onWait,
+  }: MigrationsOptions = {},
+): Promise<MigrationsResult> {
+  const owner = parseConnectionString(ownerUrl);
   const { role } = parseConnectionString(appUrl);
-  if (role === parseConnectionString(ownerUrl).role) {
+  if (role === owner.role) {
     throw new Error(
       `DATABASE_URL and DATABASE_OWNER_URL name the same role, "${role}". Make a second one for the application, which may change rows but not tables.`,
     );
   }
+  if (!directTarget(owner)) {
+    throw new Error('DATABASE_OWNER_URL leads through a PgBouncer of its own: use port 5432, without |name.');
+  }
   const database = createDatabase({
     url: ownerUrl,
     schema: {},
-    transports: { websocket: neonWebSocket() },
+    transports: serverTransports(transport),
     sockets: 'instance',
+    timeouts: { statementMs: STATEMENT_MS },
     onWarning() {}, // it speaks of the application's role; this is the owner's
   });
   try {
     return await database.session(async (session) => {
-      await session.execute(sql`select pg_advisory_lock(hashtextextended('migrations', 0))`);
-      const before = await countApplied(session);
-      // drizzle's migrator takes any of its databases; its type names one of them.
-      await migrate(session as never, { migrationsFolder: fileURLToPath(MIGRATIONS) });
-      const applied = (await countApplied(session)) - before;
-      await grant(session, role);
+      // PostgreSQL on Windows cannot, and says so.
+      await session
+        .execute(sql`select set_config('client_connection_check_interval', ${CONNECTION_CHECK}, false)`)
+        .catch(() => {});
+      await lock(session, onWait);
+      await session.execute(sql`select set_config('lock_timeout', ${LOCK_TIMEOUT}, false)`);
+      const applied = await applyNew(session, directory);
+      await grant(session, role, directory);
       return { applied, role };
     });
   } finally {
@@ -50,16 +92,45 @@ export async function applyMigrations(ownerUrl: string, appUrl: string): Promise
   }
 }
 
-async function countApplied(session: PinnedSession): Promise<number> {
-  const { rows } = await session.execute<{ exists: boolean }>(
-    sql`select to_regclass('drizzle.__drizzle_migrations') is not null as exists`,
-  );
-  if (!rows[0]?.exists) return 0;
-  return session.$count(sql`drizzle.__drizzle_migrations`);
+/** Of the session: it ends with the connection, however that ends. */
+async function lock(session: PinnedSession, onWait?: () => void): Promise<void> {
+  const attempt = sql`select pg_try_advisory_lock(hashtextextended('migrations', 0)) as locked`;
+  const isLocked = async () => (await session.execute<{ locked: boolean }>(attempt)).rows[0]?.locked === true;
+  if (await isLocked()) return;
+  onWait?.();
+  do await sleep(LOCK_POLL_MS);
+  while (!(await isLocked()));
 }
 
-async function grant(session: PinnedSession, role: string): Promise<void> {
-  const text = await readFile(new URL('grants.sql', MIGRATIONS), 'utf8');
+/** @returns how many there were */
+async function applyNew(session: PinnedSession, directory: string): Promise<number> {
+  const options = { migrationsFolder: directory };
+  const applied = await appliedTimes(session);
+  const last = Math.max(0, ...applied);
+  const missing = readMigrationFiles(options).filter(({ folderMillis }) => !applied.includes(folderMillis));
+  // drizzle looks at the time of the last one alone, and would pass over what a merge has put before it.
+  if (missing.some(({ folderMillis }) => folderMillis < last)) {
+    throw new Error('A migration is older than the last that was applied, and would never be: generate it again.');
+  }
+  // drizzle's migrator takes any of its databases; its type names one of them.
+  if (missing.length > 0) await migrate(session as never, options);
+  return missing.length;
+}
+
+/** The times of the migrations that the database has, by which drizzle knows them. */
+async function appliedTimes(session: PinnedSession): Promise<number[]> {
+  const { rows: found } = await session.execute<{ exists: boolean }>(
+    sql`select to_regclass('drizzle.__drizzle_migrations') is not null as exists`,
+  );
+  if (!found[0]?.exists) return [];
+  const { rows } = await session.execute<{ time: string }>(
+    sql`select created_at as time from drizzle.__drizzle_migrations`,
+  );
+  return rows.map(({ time }) => Number(time));
+}
+
+async function grant(session: PinnedSession, role: string, directory: string): Promise<void> {
+  const text = await readFile(path.join(directory, 'grants.sql'), 'utf8');
   const statements = text
     .replaceAll(/--.*$/gm, '')
     .replaceAll(':"app"', new PgDialect().escapeName(role))

@@ -1,7 +1,7 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { build, type Metafile } from 'esbuild';
 import { zipSync } from 'fflate';
 import { runCommand } from './run-command.ts';
 
@@ -12,9 +12,9 @@ const MODIFIED = '2026-01-01';
 
 /**
  * Bundles the Lambda entries into a directory, with what they share in a file of its own.
- * @returns the files' paths
+ * @returns what is in each file, by its path
  */
-export async function bundleLambda(outdir: string): Promise<string[]> {
+export async function bundleLambda(outdir: string): Promise<Metafile['outputs']> {
   await rm(outdir, { recursive: true, force: true });
   const { metafile } = await build({
     absWorkingDir: ROOT,
@@ -32,15 +32,26 @@ export async function bundleLambda(outdir: string): Promise<string[]> {
     banner: { js: "import{createRequire}from'node:module';const require=createRequire(import.meta.url);" },
     metafile: true,
   });
-  return Object.keys(metafile.outputs).map((file) => path.resolve(ROOT, file));
+  return Object.fromEntries(
+    Object.entries(metafile.outputs).map(([file, output]) => [path.resolve(ROOT, file), output]),
+  );
 }
 
-if (import.meta.main) {
-  await runCommand(async () => {
-    const files = await bundleLambda(path.join(ROOT, 'dist/lambda'));
-    const contents = await Promise.all(files.map(async (file) => [path.basename(file), await readFile(file)] as const));
-    const zip = zipSync(Object.fromEntries(contents), { level: 9, mtime: MODIFIED });
-    await writeFile(path.join(ROOT, 'dist/lambda.zip'), zip);
-    return `dist/lambda.zip: ${(zip.byteLength / 1000).toFixed(1)} kB, ${files.length} files`;
-  });
+/**
+ * Makes `dist/lambda.zip`.
+ * @returns what it has made, for a person
+ */
+export async function buildLambda(): Promise<string> {
+  const files = Object.keys(await bundleLambda(path.join(ROOT, 'dist/lambda')));
+  const zip = await zipFiles(files);
+  await writeFile(path.join(ROOT, 'dist/lambda.zip'), zip);
+  return `dist/lambda.zip: ${(zip.byteLength / 1000).toFixed(1)} kB, ${files.length} files`;
 }
+
+/** The files as Lambda takes them, without their directory. */
+export async function zipFiles(files: string[]): Promise<Uint8Array> {
+  const contents = await Promise.all(files.map(async (file) => [path.basename(file), await readFile(file)] as const));
+  return zipSync(Object.fromEntries(contents), { level: 9, mtime: MODIFIED });
+}
+
+if (import.meta.main) await runCommand(buildLambda);

@@ -48,7 +48,7 @@ async function main({ started, stop, isStopping }: Lifetime): Promise<void> {
   started(() => host.close());
 
   // Loaded while the host loads its own tools.
-  const { assertStartable, choosePort, DEMO_ACCOUNTS, remoteVariables, startLocal } = await import('./start-local.ts');
+  const { assertStartable, choosePort, examples, remoteVariables, startLocal } = await import('./start-local.ts');
   if (!options.remote) await assertStartable(directory);
   const port = await choosePort('port', options.port, DEFAULTS.port, warn);
   const local = options.remote
@@ -66,7 +66,7 @@ async function main({ started, stop, isStopping }: Lifetime): Promise<void> {
   });
 
   const api = `http://127.0.0.1:${port}`;
-  printTable(api, variables['API_TOKEN'] ?? '', DEMO_ACCOUNTS, local, directory);
+  printTable(api, variables['API_TOKEN'] ?? '', examples(api), local, directory);
   console.log(`ready ${api}`);
 }
 
@@ -146,12 +146,11 @@ function parse() {
 function printTable(
   api: string,
   token: string,
-  { bank, alice }: { bank: string; alice: string },
+  examples: [kind: string, curl: string][],
   local: Stack | undefined,
   directory: string,
 ): void {
   const curl = `curl -H 'Authorization: Bearer ${token}'`;
-  const transfer = JSON.stringify({ fromAccountId: bank, toAccountId: alice, amount: 100, currency: 'EUR' });
   const rows = [
     ['API', api],
     ['Token', token],
@@ -170,13 +169,7 @@ function printTable(
         ]
       : [['Database', 'DATABASE_URL of the environment']]),
     [],
-    ['One-shot', `${curl} ${api}/accounts`],
-    ['Batch', `${curl} ${api}/accounts/${alice}/statement`],
-    [
-      'Transaction',
-      `${curl} -H "Idempotency-Key: $(date +%s)" -H 'Content-Type: application/json' -d '${transfer}' ${api}/transfers`,
-    ],
-    ['Session', `${curl} -X POST ${api}/reconciliations`],
+    ...examples.map(([kind, options]) => [kind, `${curl} ${options}`]),
   ];
   console.log();
   for (const [name = '', value = ''] of rows) console.log(`  ${styleText('bold', name.padEnd(13))}${value}`.trimEnd());

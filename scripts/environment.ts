@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import type { TransportKind } from '../src/config.ts';
 import { parseConnectionString } from '../src/db/connection-string.ts';
 
 /** Below the data directory, while `npm run dev` runs: how to reach its database. */
@@ -27,6 +28,8 @@ export interface DatabaseUrls {
   owner: string;
   /** To PostgreSQL itself, as the owner, for tools that do not speak to the gateway. */
   tool: string;
+  /** How the first two are reached. */
+  transport: TransportKind;
   /** For a person: which database this is. */
   name: string;
 }
@@ -37,13 +40,17 @@ export interface DatabaseUrls {
  * @throws {Error} that says what to set when there is neither
  */
 export function databaseUrls(data = '.local'): DatabaseUrls {
-  const { DATABASE_URL: app, DATABASE_OWNER_URL: owner } = loadEnvironment();
+  const { DATABASE_URL: app, DATABASE_OWNER_URL: owner, DATABASE_TRANSPORT: transport = 'neon' } = loadEnvironment();
   if (app && owner) {
+    if (transport !== 'neon' && transport !== 'tcp') throw new Error('DATABASE_TRANSPORT must be neon or tcp.');
     const { host, database } = parseConnectionString(owner);
-    return { app, owner, tool: owner, name: `${database} on ${host} (DATABASE_OWNER_URL)` };
+    return { app, owner, tool: owner, transport, name: `${database} on ${host} (DATABASE_OWNER_URL)` };
   }
   const running = app || owner ? undefined : findRunning(data);
-  if (running) return { ...running.url, tool: running.tcpUrl.owner, name: 'the local database of npm run dev' };
+  if (running) {
+    const { url, tcpUrl } = running;
+    return { ...url, tool: tcpUrl.owner, transport: 'neon', name: 'the local database of npm run dev' };
+  }
   const missing = [!app && 'DATABASE_URL', !owner && 'DATABASE_OWNER_URL'].filter(Boolean).join(' and ');
   throw new Error(
     `${missing} not set: set it in .env (see .env.example), or start "npm run dev" for the local database.`,

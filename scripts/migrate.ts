@@ -8,7 +8,8 @@ const HELP = `Applies the migrations as the owner role and grants the applicatio
 Usage: npm run db:migrate [-- --data DIR]
 
 Uses DATABASE_OWNER_URL (and DATABASE_URL, for the name of the application's role) from the environment or .env, or else
-the database of a running "npm run dev" (--data, if it was started with one). Does nothing when there is nothing to do; of two at once, one waits.
+the database of a running "npm run dev" (--data, if it was started with one). DATABASE_TRANSPORT=tcp goes over TCP.
+All new migrations are one transaction. Of two at once, one waits; when there is nothing to do, nothing changes.
 `;
 
 await runCommand(async () => {
@@ -16,6 +17,9 @@ await runCommand(async () => {
   if (values.help) return HELP;
   const urls = databaseUrls(values.data);
   console.log(`Migrating ${urls.name} …`);
-  const { applied, role } = await applyMigrations(urls.owner, urls.app);
+  const { applied, role } = await applyMigrations(urls.owner, urls.app, {
+    transport: urls.transport,
+    onWait: () => console.log('Another one is at work: waiting for it …'),
+  });
   return `${applied === 0 ? 'Nothing new' : `Applied ${applied}`}; granted "${role}" what migrations/grants.sql says.`;
 });

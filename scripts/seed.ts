@@ -2,12 +2,11 @@ import { parseArgs } from 'node:util';
 import { createDatabase } from '../src/db/database.ts';
 import { neonHttp } from '../src/db/http.ts';
 import { neonWebSocket } from '../src/db/websocket.ts';
-import { seedDemoData } from '../src/ledger/demo-data.ts';
-import * as schema from '../src/ledger/schema.ts';
+import { seedDemoData } from './demo.ts';
 import { databaseUrls } from './environment.ts';
 import { runCommand } from './run-command.ts';
 
-const HELP = `Puts in demo data, once: three accounts and three transfers.
+const HELP = `Puts in demo data, once.
 
 Usage: npm run db:seed [-- --data DIR]
 
@@ -21,7 +20,7 @@ await runCommand(async () => {
   console.log(`Seeding ${urls.name} …`);
   const database = createDatabase({
     url: urls.app,
-    schema,
+    schema: {},
     transports: { http: neonHttp(), websocket: neonWebSocket() },
     sockets: 'instance',
   });

@@ -10,12 +10,11 @@ import { parseConfig } from '../src/config.ts';
 import { createDatabase } from '../src/db/database.ts';
 import { neonHttp } from '../src/db/http.ts';
 import { neonWebSocket } from '../src/db/websocket.ts';
-import { DEMO_ACCOUNTS, seedDemoData } from '../src/ledger/demo-data.ts';
-import * as schema from '../src/ledger/schema.ts';
 import { applyMigrations } from './apply-migrations.ts';
+import { examples, seedDemoData } from './demo.ts';
 import { loadEnvironment, type Running, RUNNING_FILE } from './environment.ts';
 
-export { choosePort, DEMO_ACCOUNTS };
+export { choosePort, examples };
 
 export interface LocalOptions {
   directory: string;
@@ -69,7 +68,7 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
     if (applied > 0) step(`Applied ${applied} migrations`);
     const database = createDatabase({
       url: stack.url.app,
-      schema,
+      schema: {},
       transports: { http: neonHttp(), websocket: neonWebSocket() },
       sockets: 'instance',
     });

@@ -20,8 +20,12 @@ export interface TestDatabase {
 /**
  * A migrated database for one test file alone, behind the shared gateway or one of the test's own.
  * @param gatewayPort of the gateway that the URLs lead to
+ * @param template what the database begins with; `template0` has nothing in it
  */
-export async function createTestDatabase(gatewayPort = inject('stack').gatewayPort): Promise<TestDatabase> {
+export async function createTestDatabase(
+  gatewayPort = inject('stack').gatewayPort,
+  template = 'app',
+): Promise<TestDatabase> {
   const stack = inject('stack');
   const name = `test_${randomBytes(6).toString('hex')}`;
   const withDatabase = (url: string, port?: number) => {
@@ -33,7 +37,7 @@ export async function createTestDatabase(gatewayPort = inject('stack').gatewayPo
 
   const admin = new pg.Client({ connectionString: stack.superuser });
   await admin.connect();
-  await admin.query(`create database ${name} template app owner app_owner`);
+  await admin.query(`create database ${name} template ${template} owner app_owner`);
   await admin.query(`revoke all on database ${name} from public`);
   await admin.query(`grant connect on database ${name} to app`);
 

@@ -35,14 +35,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
     await rm(directory, { recursive: true, force: true });
   };
   try {
-    const lambdaBundle = path.join(directory, 'lambda');
-    const [workerBundle] = await Promise.all([
-      buildWorker(path.join(directory, 'worker')),
-      bundleLambda(lambdaBundle),
+    await Promise.all([
       applyMigrations(stack.url.owner, stack.url.app),
+      buildWorker(path.join(directory, 'worker')).then((file) => project.provide('workerBundle', file)),
+      bundleLambda(path.join(directory, 'lambda')).then(() => project.provide('lambdaBundle', `${directory}/lambda`)),
     ]);
-    project.provide('workerBundle', workerBundle);
-    project.provide('lambdaBundle', lambdaBundle);
     project.provide('stack', {
       ...stack.url,
       superuser: stack.postgres.superuserUrl,

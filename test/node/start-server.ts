@@ -6,6 +6,7 @@ import type { Target, TargetOptions } from '../contract.ts';
 
 export interface Server extends Target {
   process: ChildProcess;
+  url: string;
 }
 
 const NODE = fileURLToPath(new URL('../../functions/node.ts', import.meta.url));
@@ -31,10 +32,11 @@ export async function startServer(
   });
   ended.catch(() => {}); // as it should, later
   const [line] = (await Promise.race([once(createInterface(child.stdout), 'line'), ended])) as [string];
-  const port = /^listening on port (\d+)$/.exec(line)?.[1];
+  const url = `http://127.0.0.1:${/^listening on port (\d+)$/.exec(line)?.[1]}`;
   return {
     process: child,
-    fetch: (path, init) => fetch(`http://127.0.0.1:${port}${path}`, init),
+    url,
+    fetch: (path, init) => fetch(`${url}${path}`, init),
     async close() {
       if (child.kill('SIGTERM')) await once(child, 'exit');
     },

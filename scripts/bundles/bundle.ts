@@ -1,0 +1,24 @@
+import type { Metafile } from 'esbuild';
+
+/** What is deployed to a platform. */
+export interface Bundle {
+  name: string;
+  outputs: Metafile['outputs'];
+  /** Modules that the platform has no use for. One counts as in the bundle when anything of it is left. */
+  unused: readonly RegExp[];
+  /** What is uploaded, and what it may be, in kB. */
+  size: { measured: number; budget: number; unit: 'kB gzip' | 'kB zip' };
+  /** Modules that the platform loads, by a name for a person. */
+  entries: Record<string, URL>;
+}
+
+/** What no bundle has to do with: this repository's tools, and what stands in for a platform's runtime in Node. */
+export const NEVER = [/^(local|scripts|test|bench)\//, /^node_modules\/(ws|miniflare|@hono\/node-server)\//];
+
+/** @returns the modules in a bundle that its platform does not use */
+export function unusedModules({ outputs, unused }: Pick<Bundle, 'outputs' | 'unused'>): string[] {
+  const modules = Object.values(outputs).flatMap(({ inputs }) => Object.entries(inputs));
+  return modules
+    .filter(([name, { bytesInOutput }]) => bytesInOutput > 0 && unused.some((pattern) => pattern.test(name)))
+    .map(([name]) => name);
+}

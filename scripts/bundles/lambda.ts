@@ -1,0 +1,25 @@
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { bundleLambda, zipFiles } from '../build-lambda.ts';
+import { type Bundle, NEVER } from './bundle.ts';
+
+export const UNUSED_BY_LAMBDA = [
+  ...NEVER,
+  /^node_modules\/(pg-cloudflare\/(?!dist\/empty\.js)|pg-native\/|unenv\/)/,
+  /^node_modules\/hono\/dist\/adapter\/(?!aws-lambda)/,
+  /^functions\/(?!lambda|aws-secret)/,
+];
+
+/** Builds what `npm run build:lambda` zips. */
+export async function lambdaBundle(outdir: string): Promise<Bundle> {
+  const outputs = await bundleLambda(outdir);
+  const measured = (await zipFiles(Object.keys(outputs))).byteLength / 1000;
+  const entry = (name: string) => pathToFileURL(path.join(outdir, `${name}.mjs`));
+  return {
+    name: 'Lambda',
+    outputs,
+    unused: UNUSED_BY_LAMBDA,
+    size: { measured, budget: 150, unit: 'kB zip' },
+    entries: { Lambda: entry('lambda'), 'Lambda, streaming': entry('lambda-stream') },
+  };
+}

@@ -1,0 +1,94 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { parseArgs } from 'node:util';
+import { initialise } from './init/init.ts';
+import { PLATFORM_NAMES, type PlatformName } from './init/platforms.ts';
+import { openTree } from './init/tree.ts';
+import { runCommand } from './run-command.ts';
+
+const HELP = `Makes an application of this template, in place. Commit first: git can then show and undo it.
+
+Usage: npm run init -- --name my-app [options]
+
+  --name NAME         of the package, the Worker, the stack and the secret on AWS, and in the README
+  --platforms LIST    keep only these of ${PLATFORM_NAMES.join(',')} (default all)
+  --bare              take the example domain out, and leave one table and one route
+  --repository URL    of the new repository, for the buttons in the README (default: that of the remote "origin")
+  --dry-run           say what would be done, and do nothing
+  --force             go on although there are changes that are not committed
+`;
+
+/** What npm, Cloudflare, CloudFormation and Secrets Manager allow, with room for the "-pr-1234" of a preview. */
+const NAME = /^[a-z](?:[a-z0-9]|-(?=[a-z0-9])){0,49}$/;
+
+await runCommand(async () => {
+  const { values } = parseArgs({
+    options: {
+      name: { type: 'string' },
+      platforms: { type: 'string' },
+      bare: { type: 'boolean', default: false },
+      repository: { type: 'string' },
+      'dry-run': { type: 'boolean', default: false },
+      force: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
+  if (values.help) return HELP;
+  const { name = '', bare } = values;
+  if (!NAME.test(name)) {
+    throw new Error(`--name must be 1 to 50 small letters, digits and single hyphens, a letter first, not "${name}".`);
+  }
+  const platforms = parsePlatforms(values.platforms);
+  const root = process.cwd();
+  if (git('status', '--porcelain') !== '' && !values.force && !values['dry-run']) {
+    throw new Error('There are changes that are not committed: commit them first, or add --force.');
+  }
+
+  const tree = openTree(root);
+  initialise(tree, { name, platforms, bare, repository: values.repository ?? origin() });
+  const { removed, changed } = tree.changes();
+  for (const file of removed) console.log(`removed  ${file}`);
+  for (const file of changed) console.log(`changed  ${file}`);
+  const summary = `${removed.length} files removed, ${changed.length} changed.`;
+  if (values['dry-run']) return `${summary} Nothing was done: --dry-run.`;
+  tree.save();
+  // The installed packages are as they were: only the lockfile has to follow, and the format of what became shorter.
+  npm('install', '--package-lock-only', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline');
+  npm('exec', '--offline', '--', 'oxfmt');
+  return `${summary} This is ${name} now. Next: npm ci && npm test, then commit.`;
+
+  function npm(...args: string[]): void {
+    const { status, stderr } = spawnSync('npm', args, {
+      cwd: root,
+      encoding: 'utf8',
+      shell: process.platform === 'win32',
+    });
+    if (status !== 0) throw new Error(`npm ${args[0]} has failed:\n${stderr}`);
+  }
+});
+
+function parsePlatforms(list: string | undefined): PlatformName[] {
+  if (list === undefined) return PLATFORM_NAMES;
+  const names = list.split(',').map((name) => name.trim());
+  const unknown = names.filter((name) => !(PLATFORM_NAMES as string[]).includes(name));
+  if (unknown.length > 0)
+    throw new Error(`--platforms: there is ${PLATFORM_NAMES.join(', ')}, but no "${unknown.join(', ')}".`);
+  return PLATFORM_NAMES.filter((name) => names.includes(name));
+}
+
+/** @throws {Error} outside a repository, with what to do */
+function git(...args: string[]): string {
+  try {
+    return execFileSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  } catch {
+    throw new Error(
+      'This is no git repository: run "git init && git add --all && git commit" first, so that this can be undone.',
+    );
+  }
+}
+
+/** The remote on GitHub, as a browser opens it; undefined where there is none. */
+function origin(): string | undefined {
+  const { stdout } = spawnSync('git', ['remote', 'get-url', 'origin'], { encoding: 'utf8' });
+  const [, repository] = /github\.com[:/]([\w.-]+\/[\w.-]+?)(?:\.git)?\s*$/.exec(stdout ?? '') ?? [];
+  return repository && `https://github.com/${repository}`;
+}

@@ -1,0 +1,133 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import type { Tree } from './tree.ts';
+import { withoutBlock, withoutLines } from './text.ts';
+
+/** What takes the place of the ledger: one table and one route, as in docs/first-table.md. */
+const BARE = new URL('bare/', import.meta.url);
+
+/** Problems that only a ledger has. */
+const LEDGER_PROBLEMS =
+  /^ {2}'(request-in-progress|reconciliation-in-progress|idempotency-key-reused|same-account|unknown-account|currency-mismatch|insufficient-funds|balance-out-of-range)':/;
+
+const MESSAGES_CONTRACT = `    describe('messages', () => {
+      it('are kept, the latest first', async () => {
+        expect((await post('/messages', { text: 'hello' })).status).toBe(201);
+        expect(await json(await call('/messages'))).toMatchObject({ items: [{ text: 'hello' }] });
+      });
+
+      it.each([
+        ['malformed JSON', '{"text":'],
+        ['no text', {}],
+        ['a text with a NUL', { text: 'a\\0b' }],
+      ])('refuse %s', async (_, body) => {
+        await expectProblem(await post('/messages', body), 400, 'invalid-request');
+      });
+
+      it('refuse a body that is too large', async () => {
+        await expectProblem(await post('/messages', { text: 'x'.repeat(70_000) }), 413, 'payload-too-large');
+      });
+    });
+
+`;
+
+const MESSAGES_CHECKS = `/** The part of test/contract.ts that only reads. */
+const MESSAGES: Record<string, Check> = {
+  async 'refuses who has no token, or a wrong one'(ask) {
+    for (const token of [undefined, 'wrong-token-0123456789']) {
+      expectProblem(await ask('/messages', { token }), 401, 'unauthorized');
+    }
+  },
+  async 'lists messages'(ask) {
+    const { status, body } = await ask('/messages');
+    equal(status, 200);
+    ok(Array.isArray(body['items']));
+  },
+};
+
+`;
+
+/** Takes the example domain out, and leaves one table and one route. */
+export function makeBare(tree: Tree): void {
+  tree.remove('src/ledger', 'src/routes/accounts.ts', 'src/routes/transfers.ts', 'src/routes/statements.ts');
+  tree.remove('src/routes/reconciliations.ts', 'migrations', 'docs/first-table.md');
+  const grants = readFileSync(new URL('../../migrations/grants.sql', import.meta.url), 'utf8');
+  tree.write('migrations/grants.sql', grants.slice(0, grants.indexOf('\n-- The ledger')));
+  for (const file of readdirSync(BARE, { recursive: true, withFileTypes: true })) {
+    if (!file.isFile()) continue;
+    const source = path.join(file.parentPath, file.name);
+    tree.write(path.relative(BARE.pathname, source).replaceAll('\\', '/'), readFileSync(source, 'utf8'));
+  }
+  tree.edit('src/problem.ts', withoutLines(LEDGER_PROBLEMS));
+  tree.edit('src/create-app.ts', (text) =>
+    withoutLines(/^import \{ (reconciliation|statement|transfer)Routes|\.route\('\/(accounts', statement|transfers)/)(
+      text,
+    )
+      .replace("'./ledger/schema.ts'", "'./messages/schema.ts'")
+      .replace(
+        "import { accountRoutes } from './routes/accounts.ts'",
+        "import { messageRoutes } from './routes/messages.ts'",
+      )
+      .replace(".route('/accounts', accountRoutes)", ".route('/messages', messageRoutes);")
+      .replace(/\n *\.route\('\/reconciliations', reconciliationRoutes\);/, ''),
+  );
+  tree.edit('scripts/smoke-checks.ts', (text) =>
+    withoutBlock(text, 'const LEDGER')
+      .replace('/** What a deployment', `${MESSAGES_CHECKS}/** What a deployment`)
+      .replace('...LEDGER', '...MESSAGES')
+      .replace("import { randomUUID } from 'node:crypto';\n", ''),
+  );
+  bareTests(tree);
+  bareDocuments(tree);
+}
+
+function bareTests(tree: Tree): void {
+  tree.edit('test/contract.ts', (text) => {
+    let kept = [
+      "describe('accounts'",
+      "describe('transfers'",
+      "describe('statements'",
+      "describe('reconciliations'",
+    ].reduce(withoutBlock, text);
+    kept = ['const openAccount', 'const transfer =', 'const balanceOf', 'interface Account', 'interface Page<'].reduce(
+      withoutBlock,
+      kept,
+    );
+    return withoutLines(/call\('\/transfers'\)|'GET', `\/|'POST', '\/reconciliations'/)(kept)
+      .replace(/\n *const body = \{ fromAccountId[\s\S]*?await expectProblem\(response[^\n]*\n/, '\n')
+      .replace("const account = { name: 'Ada', currency: 'EUR' };", "const message = { text: 'hello' };")
+      .replace("post('/accounts', account,", "post('/messages', message,")
+      .replaceAll('/accounts', '/messages')
+      .replaceAll(/accounts(?=_away| rename|\|relation)|(?<=to )accounts/g, 'messages')
+      .replace("import { randomUUID } from 'node:crypto';\n", '')
+      .replace(/ {4}describe\('failures'/, `${MESSAGES_CONTRACT}$&`);
+  });
+  tree.edit('test/db/database.test.ts', (text) => withoutBlock(text, "it('report a constraint that fails at COMMIT'"));
+  if (tree.has('test/lambda/secret.test.ts'))
+    tree.edit('test/lambda/secret.test.ts', (text) => text.replaceAll('/accounts', '/messages'));
+  if (tree.has('test/workers/two-transactions.ts')) {
+    tree.edit('test/workers/two-transactions.ts', (text) => text.replace('/ledger/schema', '/messages/schema'));
+  }
+  // What is tested through the ledger's tables and routes, the files that test nothing else.
+  const isOfLedger = (file: string) =>
+    /^test\/.*\.test\.ts$/.test(file) && /\b(accounts|transfers)\b|src\/ledger\//.test(tree.read(file));
+  tree.remove(...tree.files().filter(isOfLedger));
+}
+
+function bareDocuments(tree: Tree): void {
+  tree.edit('README.md', (text) =>
+    text
+      .replace(/Each kind has a route to learn from[\s\S]*?\n\n(?=Your own table)/, '')
+      .replace(
+        /Your own table and route, end to end: .*\n/,
+        'Your own table and route: as `src/messages/` and `src/routes/messages.ts`.\n',
+      ),
+  );
+  tree.edit('AGENTS.md', (text) =>
+    text
+      .replace('(validate, call the ledger, answer; one file a lesson)', '(validate, query, answer)')
+      .replace('`src/ledger/*.ts` (rules and queries; no HTTP)', '`src/messages/*.ts` (rules and queries; no HTTP)')
+      .replace('routes → ledger → db', 'routes → messages → db'),
+  );
+  tree.remove('docs/driver-selection.md'); // its numbers are of the ledger's operations
+}

@@ -1,0 +1,122 @@
+import path from 'node:path';
+import { makeBare } from './bare.ts';
+import { keepPlatforms, type PlatformName } from './platforms.ts';
+import { withoutSection } from './text.ts';
+import type { Tree } from './tree.ts';
+
+const TEMPLATE = 'edge-postgres-starter';
+
+/** What is only about the template: how it was measured and tested, other people's clients, and this. */
+const ONLY_TEMPLATE = [
+  'bench',
+  'scripts/init',
+  'scripts/init.ts',
+  'scripts/test-clients.ts',
+  'scripts/test-platforms.ts',
+  'test/conformance',
+  'test/platforms',
+];
+
+export interface InitOptions {
+  name: string;
+  platforms: readonly PlatformName[];
+  bare: boolean;
+  /** Of the new repository, for the buttons in the README. */
+  repository: string | undefined;
+}
+
+interface Package {
+  name: string;
+  description?: string;
+  main?: string;
+  scripts: Record<string, string>;
+  dependencies: Record<string, string>;
+  devDependencies: Record<string, string>;
+}
+
+/** Makes an application of the template. package-lock.json and the format of the files are the caller's to renew. */
+export function initialise(tree: Tree, { name, platforms, bare, repository }: InitOptions): void {
+  tree.remove(...ONLY_TEMPLATE);
+  const gone = keepPlatforms(tree, platforms);
+  if (bare) makeBare(tree);
+
+  const manifest = JSON.parse(tree.read('package.json')) as Package;
+  delete manifest.description;
+  if (!tree.has('functions/vercel.ts')) delete manifest.main;
+  const scripts = [...gone.scripts, 'init', 'bench', 'test:clients', 'test:platforms'];
+  for (const script of scripts) delete manifest.scripts[script];
+  if (!platforms.includes('workers')) {
+    manifest.scripts['dev'] = `exec node scripts/dev.ts --runtime ${platforms[0]}`;
+  }
+  for (const dependency of gone.dependencies) {
+    if (isImported(tree, dependency)) continue;
+    delete manifest.dependencies[dependency];
+    delete manifest.devDependencies[dependency];
+  }
+  tree.write('package.json', `${JSON.stringify(manifest, null, 2)}\n`);
+
+  for (const file of ['tsconfig.json', '.oxlintrc.json', '.oxfmtrc.json', 'vitest.config.ts'])
+    editConfiguration(tree, file);
+  for (const file of [
+    'README.md',
+    'AGENTS.md',
+    '.ci/run',
+    ...tree.files().filter((file) => file.startsWith('docs/')),
+  ]) {
+    tree.write(file, withoutMissing(tree, file, manifest.scripts));
+  }
+  tree.edit('README.md', (text) => withoutSection(text, '## Make it yours'));
+  // What these say in passing of the template's own measurements and tests.
+  if (tree.has('docs/driver-selection.md')) {
+    tree.edit('docs/driver-selection.md', (text) =>
+      text
+        .replace(/From `npm run bench` \([^)]*\)/, 'By the benchmark of the template')
+        .replace(/ ?\n?\(bench\/[^)]*\)/, ''),
+    );
+  }
+  tree.edit('docs/gateway.md', (text) =>
+    text.replace(/`npm run test:clients` installs[^]*?`npm run bench -- gateway` measures it\./, ''),
+  );
+  rename(tree, name, repository);
+}
+
+/** Names and URLs; the licence keeps who wrote what. */
+function rename(tree: Tree, name: string, repository: string | undefined): void {
+  for (const file of tree.files().filter((file) => !['LICENSE', 'package-lock.json'].includes(file))) {
+    const text = tree.read(file);
+    const renamed = text
+      .replaceAll(`https://github.com/your-name/${TEMPLATE}`, repository ?? `https://github.com/your-name/${name}`)
+      .replaceAll(TEMPLATE, name);
+    if (renamed !== text) tree.write(file, renamed);
+  }
+}
+
+function isImported(tree: Tree, dependency: string): boolean {
+  const specifier = new RegExp(`['"]${dependency}(/[^'"]*)?['"]`);
+  return tree.files().some((file) => /\.(ts|mjs)$/.test(file) && specifier.test(tree.read(file)));
+}
+
+/** What names a folder that is gone. */
+function editConfiguration(tree: Tree, file: string): void {
+  const text = tree.read(file);
+  const edited = text
+    .replace(/,\n.*\n {2}"exclude": \["scripts\/init[^\n]*/, '')
+    .replaceAll(/, ["'](scripts\/init[^"']*|bench|test\/platforms[^"']*)["']/g, '')
+    .replace(/.*include: \['test\/platforms.*\n/, '');
+  if (edited !== text) tree.write(file, edited);
+}
+
+/** Without the lines that are about a script that is gone, and without links to files that are. */
+function withoutMissing(tree: Tree, file: string, scripts: Record<string, string>): string {
+  const names = (line: string) => [...line.matchAll(/npm run ([\w:-]+)/g)].map(([, name = '']) => name);
+  const isMissing = (line: string) => names(line).some((name) => !(name in scripts));
+  const isEntry = (line: string) => /^(\| | {4}|npm )/.test(line);
+  const kept = tree
+    .read(file)
+    .split('\n')
+    .filter((line) => !(isEntry(line) && isMissing(line)))
+    .join('\n');
+  return kept.replaceAll(/(?<!!)\[([^\]]+)\]\(([^):#]+)\)/g, (link, text: string, to: string) =>
+    tree.has(path.posix.join(path.posix.dirname(file), to)) ? link : text,
+  );
+}

@@ -1,0 +1,150 @@
+import { parseDocument, YAMLMap, YAMLSeq } from 'yaml';
+import type { Tree } from './tree.ts';
+import { withoutBlock, withoutLines, withoutSection } from './text.ts';
+
+interface Platform {
+  /** Files and folders that are about this platform alone. */
+  paths: string[];
+  scripts: string[];
+  /** Of package.json; they stay where another file imports them. */
+  dependencies: string[];
+  /** Lines of shared files, each of which stands for itself. */
+  lines: Record<string, RegExp>;
+  /** In docs/deploy.md. */
+  heading: string;
+  /** How the paragraph in the README begins. */
+  paragraph: string;
+  /** What it takes besides. */
+  edit?: (tree: Tree) => void;
+}
+
+export const PLATFORMS = {
+  workers: {
+    paths: [
+      'functions/worker.ts',
+      'functions/cloudflare.d.ts',
+      'wrangler.toml',
+      'scripts/bundles/worker.ts',
+      'scripts/worker-host.ts',
+      'test/fast/worker.ts',
+      'test/workers',
+    ],
+    scripts: ['build', 'deploy:workers'],
+    dependencies: ['wrangler', 'miniflare'],
+    lines: {
+      'test/global-setup.ts': /worker/i,
+      'scripts/bundle-budgets.ts': /worker/i,
+      'README.md': /button\)\].*cloudflare/,
+    },
+    heading: '### Cloudflare Workers',
+    paragraph: '**Cloudflare Workers**',
+    edit: (tree) => {
+      const imports = /^import (path|\{ (fileURLToPath|build|startWorker) \}|type \{ Target \})/;
+      tree.edit('test/fast/client.test.ts', (text) =>
+        withoutLines(imports)(withoutBlock(text, "describe('in workerd'")),
+      );
+    },
+  },
+  vercel: {
+    paths: ['functions/vercel.ts', 'vercel.json', 'test/vercel'],
+    scripts: ['build:vercel'],
+    dependencies: ['@vercel/functions'],
+    lines: { 'README.md': /vercel\.com\/button/ },
+    heading: '### Vercel',
+    paragraph: '**Vercel**',
+  },
+  lambda: {
+    paths: [
+      'functions/lambda.ts',
+      'functions/lambda-stream.ts',
+      'functions/lambda-app.ts',
+      'functions/aws-secret.ts',
+      'functions/template.yaml',
+      'functions/samconfig.toml',
+      'scripts/build-lambda.ts',
+      'scripts/deploy-lambda.ts',
+      'scripts/bundles/lambda.ts',
+      'scripts/cold-start.ts',
+      'scripts/function-url.ts',
+      'test/lambda',
+    ],
+    scripts: ['build:lambda', 'deploy:lambda', 'bench:cold-start'],
+    dependencies: ['aws4fetch', '@types/aws-lambda', 'fflate'],
+    lines: { 'test/global-setup.ts': /lambda/i, 'scripts/bundle-budgets.ts': /lambda/i },
+    heading: '### AWS Lambda',
+    paragraph: '**AWS Lambda**',
+  },
+  node: {
+    paths: [
+      'functions/node.ts',
+      'Dockerfile',
+      '.dockerignore',
+      'test/node/server.test.ts',
+      'test/node/start-server.ts',
+      'test/scripts/smoke.test.ts', // smokes that server
+    ],
+    scripts: [],
+    dependencies: ['@hono/node-server'],
+    lines: {},
+    heading: '### Node',
+    paragraph: '**Node**',
+  },
+} satisfies Record<string, Platform>;
+
+export type PlatformName = keyof typeof PLATFORMS;
+
+export const PLATFORM_NAMES = Object.keys(PLATFORMS) as PlatformName[];
+
+/** Keeps the platforms that are named: entries, tests, configuration, scripts, workflows, documentation. */
+export function keepPlatforms(
+  tree: Tree,
+  kept: readonly PlatformName[],
+): { scripts: string[]; dependencies: string[] } {
+  const gone = PLATFORM_NAMES.filter((name) => !kept.includes(name));
+  for (const name of gone) {
+    const { paths, lines, heading, paragraph, edit }: Platform = PLATFORMS[name];
+    tree.remove(...paths);
+    edit?.(tree);
+    for (const [file, pattern] of Object.entries(lines)) tree.edit(file, withoutLines(pattern));
+    tree.edit('docs/deploy.md', (text) => withoutSection(text, heading));
+    tree.edit('README.md', (text) => withoutParagraph(text, paragraph));
+    for (const file of tree.files().filter((file) => /^\.github\/workflows\/(deploy|preview)\.yml$/.test(file))) {
+      tree.write(file, withoutPlatform(tree.read(file), name));
+    }
+  }
+  if (!kept.includes('workers') && !kept.includes('lambda')) {
+    tree.edit('test/global-setup.ts', (text) => text.replace(/Promise\.all\(\[\s*(.*),\s*\]\)/, '$1'));
+    tree.remove(
+      'scripts/bundles',
+      'scripts/bundle-budgets.ts',
+      'scripts/measure-import.ts',
+      'test/scripts/describe-bundle.ts',
+    );
+  }
+  return {
+    scripts: gone.flatMap((name) => PLATFORMS[name].scripts),
+    dependencies: gone.flatMap((name) => PLATFORMS[name].dependencies),
+  };
+}
+
+function withoutParagraph(text: string, start: string): string {
+  return text
+    .split('\n\n')
+    .filter((paragraph) => !paragraph.startsWith(start))
+    .join('\n\n');
+}
+
+/** A workflow without the job that has the platform's name, and the steps whose condition names it. */
+function withoutPlatform(source: string, platform: string): string {
+  const document = parseDocument(source);
+  const jobs = document.get('jobs');
+  if (!(jobs instanceof YAMLMap)) throw new Error('a workflow without jobs');
+  jobs.delete(platform);
+  for (const { value: job } of jobs.items) {
+    const steps: unknown = job instanceof YAMLMap ? job.get('steps') : undefined;
+    if (!(steps instanceof YAMLSeq)) continue;
+    const isOthers = (step: unknown) => !(step instanceof YAMLMap && String(step.get('if')).includes(`'${platform}'`));
+    steps.items = steps.items.filter(isOthers);
+  }
+  return document.toString({ lineWidth: 0, flowCollectionPadding: true });
+}

@@ -1,0 +1,37 @@
+/** Without the lines that match. */
+export const withoutLines = (pattern: RegExp) => (text: string) =>
+  text
+    .split('\n')
+    .filter((line) => !pattern.test(line))
+    .join('\n');
+
+const indentOf = (line: string) => /^ */.exec(line)?.[0].length ?? 0;
+
+/**
+ * Without what begins on the first line that starts with `start`: the lines that are indented further, the one that closes
+ * it, and the comment above. The formatter's indentation is what makes this right.
+ * @throws {Error} when there is no such line
+ */
+export function withoutBlock(text: string, start: string): string {
+  const lines = text.split('\n');
+  let first = lines.findIndex((line) => line.trimStart().startsWith(start));
+  const opening = lines[first];
+  if (opening === undefined) throw new Error(`no line starts with ${start}`);
+  const indent = indentOf(opening);
+  let end = first + 1;
+  while (end < lines.length && (lines[end] === '' || indentOf(lines[end] ?? '') > indent)) end++;
+  if (/^ *[}\])]/.test(lines[end] ?? '') && indentOf(lines[end] ?? '') === indent) end++;
+  else while (lines[end - 1] === '') end--;
+  while (/^ *(\/\*\*|\*|\/\/)/.test(lines[first - 1] ?? '')) first--;
+  if (lines[end] === '' && (lines[first - 1] ?? '') === '') end++;
+  return [...lines.slice(0, first), ...lines.slice(end)].join('\n');
+}
+
+/** Without a section of Markdown, down to the next heading of its level or above. */
+export function withoutSection(text: string, heading: string): string {
+  const level = heading.indexOf(' ');
+  const at = text.indexOf(`\n${heading}\n`);
+  if (at === -1) throw new Error(`no heading ${heading}`);
+  const next = new RegExp(`\n#{1,${level}} `).exec(text.slice(at + 1 + heading.length));
+  return text.slice(0, at) + (next ? text.slice(at + 1 + heading.length + next.index) : '\n');
+}

@@ -1,0 +1,51 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+
+/**
+ * Stands in for what the platforms' runtimes provide. Node's own fetch is loaded before the clock starts: Node loads it when it
+ * is first named, which takes longer than the bundle, and serving a request needs it with any bundle.
+ */
+const CHILD = `
+import { registerHooks } from 'node:module';
+const ENVIRONMENT = 'data:text/javascript,export const env = process.env';
+registerHooks({
+  resolve: (specifier, context, next) =>
+    specifier === 'cloudflare:workers' ? { url: ENVIRONMENT, shortCircuit: true } : next(specifier, context),
+});
+void [fetch, Response, WebSocket];
+globalThis.awslambda = { streamifyResponse: (handler) => handler };
+const start = performance.now();
+await import(process.argv[1]);
+process.stdout.write(String(performance.now() - start), () => process.exit());
+`;
+
+/** An environment with which the app starts; nothing connects at the start. */
+export const ENVIRONMENT = {
+  DATABASE_URL: 'postgresql://app:nobody@127.0.0.1:1/app',
+  API_TOKEN: 'measure-import-0123456789',
+};
+
+/**
+ * How long a bundle takes to load and to start its app, in a Node process of its own each time.
+ * @param url of the bundle, `file:`
+ * @param runs how often
+ * @returns milliseconds, the median
+ */
+export async function measureImport(
+  url: URL,
+  runs: number,
+  env: Record<string, string> = ENVIRONMENT,
+): Promise<number> {
+  const times: number[] = [];
+  for (let i = 0; i < runs; i++) {
+    const args = ['--input-type=module', '--eval', CHILD, url.href];
+    const { stdout } = await promisify(execFile)(process.execPath, args, { env }).catch(refuse);
+    times.push(Number(stdout));
+  }
+  return times.toSorted((a, b) => a - b)[Math.floor(runs / 2)] ?? NaN;
+}
+
+/** The first line that says what went wrong, out of a stack and its source. */
+function refuse({ stderr = '' }: { stderr?: string }): never {
+  throw new Error(/^\w*Error: .*$/m.exec(stderr)?.[0] ?? `the bundle does not start:\n${stderr}`);
+}

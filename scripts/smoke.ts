@@ -1,0 +1,89 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs, styleText } from 'node:util';
+import { loadEnvironment } from './environment.ts';
+import { runCommand } from './run-command.ts';
+import { type Ask, CHECKS } from './smoke-checks.ts';
+
+const HELP = `Checks a deployed API from outside: scripts/smoke-checks.ts, which only read.
+
+Usage: npm run smoke -- URL [--wait SECONDS]
+
+  --wait SECONDS   how long the API may take to be live at first (default 60)
+
+Sends API_TOKEN of the environment or .env. Behind Vercel's deployment protection, set VERCEL_AUTOMATION_BYPASS_SECRET, too.
+Wakes a database that is suspended. Exits with 1 when a check fails.
+`;
+
+/** Milliseconds for one answer: a cold start, and a database that wakes. */
+const ANSWER_MS = 30_000;
+
+await runCommand(async () => {
+  const { values, positionals } = parseArgs({
+    options: { wait: { type: 'string', default: '60' }, help: { type: 'boolean', short: 'h' } },
+    allowPositionals: true,
+  });
+  if (values.help) return HELP;
+  if (positionals.length !== 1) throw new Error('Name one URL: npm run smoke -- https://… (see --help).');
+  const waitMs = Number(values.wait) * 1000;
+  if (!(waitMs >= 0)) throw new Error(`--wait must be a number of seconds, not "${values.wait}".`);
+  const { API_TOKEN: token, VERCEL_AUTOMATION_BYPASS_SECRET: bypass } = loadEnvironment();
+  if (!token) throw new Error('API_TOKEN is not set: the token of the API that is checked.');
+  const ask = createAsk(parseUrl(positionals[0] ?? ''), token, bypass);
+
+  await untilLive(ask, waitMs);
+  let failed = 0;
+  for (const [name, check] of Object.entries(CHECKS)) {
+    const start = performance.now();
+    const failure = await check(ask).then(
+      () => undefined,
+      (error: unknown) => (error instanceof Error ? error.message : String(error)),
+    );
+    if (failure === undefined) {
+      console.log(`${styleText('green', 'ok')}    ${name}, ${Math.round(performance.now() - start)} ms`);
+    } else {
+      failed++;
+      console.log(`${styleText('red', 'FAIL')}  ${name}\n${failure.replaceAll(/^/gm, '      ')}`);
+    }
+  }
+  const summary = `${Object.keys(CHECKS).length - failed} passed, ${failed} failed`;
+  if (failed > 0) throw new Error(summary);
+  return summary;
+});
+
+/** @throws {Error} for what is no URL, and where the token would travel in the clear */
+function parseUrl(text: string): URL {
+  const url = URL.parse(text);
+  if (url?.protocol !== 'https:' && url?.protocol !== 'http:') throw new Error(`"${text}" is not an https:// URL.`);
+  const isLocal = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
+  if (url.protocol === 'http:' && !isLocal)
+    throw new Error(`${url.origin} is not encrypted: the token would be read on its way.`);
+  return url;
+}
+
+function createAsk({ origin }: URL, apiToken: string, bypass: string | undefined): Ask {
+  return async (path, { token } = { token: apiToken }) => {
+    const response = await fetch(new URL(path, origin), {
+      redirect: 'manual', // whoever is there has no claim to the token
+      headers: {
+        ...(token !== undefined && { Authorization: `Bearer ${token}` }),
+        ...(bypass && { 'x-vercel-protection-bypass': bypass }),
+      },
+      signal: AbortSignal.timeout(ANSWER_MS),
+    });
+    const { status, headers } = response;
+    const isJson = /^application\/(problem\+)?json/.test(headers.get('Content-Type') ?? '');
+    const body = isJson ? ((await response.json()) as Record<string, unknown>) : {};
+    return { status, headers, body };
+  };
+}
+
+/** A deployment takes a moment to be everywhere. What is wrong after that is for the checks to say. */
+async function untilLive(ask: Ask, waitMs: number): Promise<void> {
+  const end = performance.now() + waitMs;
+  const isLive = () =>
+    ask('/health/live', { token: undefined }).then(
+      ({ status }) => status === 200,
+      () => false,
+    );
+  while (!(await isLive()) && performance.now() < end) await sleep(1_000);
+}

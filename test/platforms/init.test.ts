@@ -1,0 +1,170 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, it } from 'vitest';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+/** Milliseconds: it installs and tests a whole application. */
+const TIMEOUT = 900_000;
+
+const directories: string[] = [];
+afterAll(() => {
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
+});
+
+function newDirectory(): string {
+  const directory = mkdtempSync(path.join(tmpdir(), 'init-test-'));
+  directories.push(directory);
+  return directory;
+}
+
+/** This shell's environment without what npm and vitest have put into it. */
+const env = Object.fromEntries(
+  Object.entries(process.env).filter(
+    ([name]) => !/^(npm_|VITEST|NODE_ENV|DATABASE_|API_TOKEN|TEST$|DEV$|PROD$|MODE$)/.test(name),
+  ),
+);
+
+function run(cwd: string, command: string, ...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd, env, encoding: 'utf8', maxBuffer: 2 ** 26 });
+  return { status, output: stdout + stderr };
+}
+
+function expectSuccess(cwd: string, command: string, ...args: string[]): string {
+  const { status, output } = run(cwd, command, ...args);
+  expect(status, `${command} ${args.join(' ')}\n${output.slice(-20_000)}`).toBe(0);
+  return output;
+}
+
+const git = (cwd: string, ...args: string[]) =>
+  execFileSync('git', ['-c', 'user.name=test', '-c', 'user.email=test@example.com', ...args], {
+    cwd,
+    env,
+    encoding: 'utf8',
+  });
+
+const filesOf = (cwd: string) => git(cwd, 'ls-files').trim().split('\n');
+
+function commit(cwd: string): void {
+  git(cwd, 'add', '--all');
+  git(cwd, 'commit', '--quiet', '--message', 'commit');
+}
+
+/** The template as it is here, changes that are not committed included, in a repository of its own. */
+function cloneTemplate(): string {
+  const clone = newDirectory();
+  const known = git(ROOT, 'ls-files', '--cached', '--others', '--exclude-standard').trim().split('\n');
+  for (const file of known.filter((file) => existsSync(path.join(ROOT, file)))) {
+    cpSync(path.join(ROOT, file), path.join(clone, file));
+  }
+  git(clone, 'init', '--quiet', '--initial-branch', 'main');
+  commit(clone);
+  return clone;
+}
+
+describe('npm run init', () => {
+  it.each<[string, string[], { gone: RegExp; there: string[]; dependencies: string[] }]>([
+    [
+      'keeps the platforms that are named',
+      ['--platforms', 'workers,lambda'],
+      {
+        gone: /^(functions\/(vercel|node)\.ts|vercel\.json|Dockerfile|bench\/|scripts\/init|test\/(platforms|vercel)\/)/,
+        there: ['functions/worker.ts', 'functions/lambda.ts', 'src/ledger/schema.ts', 'test/local/gateway.test.ts'],
+        dependencies: ['@vercel/functions'],
+      },
+    ],
+    [
+      'leaves one table and one route',
+      ['--bare'],
+      {
+        gone: /ledger|accounts|transfers|^(bench\/|scripts\/init|test\/platforms\/)/,
+        there: ['src/messages/schema.ts', 'migrations/0000_messages.sql', 'functions/worker.ts', 'functions/vercel.ts'],
+        dependencies: [],
+      },
+    ],
+    [
+      'does both, without Workers',
+      ['--bare', '--platforms', 'lambda'],
+      {
+        gone: /ledger|^(functions\/(worker|vercel|node)\.ts|wrangler\.toml|test\/workers\/|bench\/|scripts\/init)/,
+        there: ['src/messages/schema.ts', 'functions/lambda.ts', 'test/lambda/contract.test.ts'],
+        dependencies: ['wrangler', 'miniflare', '@vercel/functions'],
+      },
+    ],
+  ])(
+    '%s, and what is left passes its own tests and checks',
+    (_, options, { gone, there, dependencies }) => {
+      const template = cloneTemplate();
+      expectSuccess(template, 'npm', 'ci', '--prefer-offline', '--no-audit', '--no-fund');
+      const output = expectSuccess(template, 'npm', 'run', 'init', '--', '--name', 'my-app', ...options);
+      expect(output).toContain('This is my-app now.');
+      commit(template);
+
+      const app = newDirectory();
+      git(app, 'clone', '--quiet', template, '.');
+      const files = filesOf(app);
+      expect(files.filter((file) => gone.test(file))).toEqual([]);
+      expect(files).toEqual(expect.arrayContaining(there));
+      const manifest = JSON.parse(readFileSync(path.join(app, 'package.json'), 'utf8')) as Record<string, object>;
+      expect(manifest['name']).toBe('my-app');
+      expect(Object.keys({ ...manifest['dependencies'], ...manifest['devDependencies'] })).not.toEqual(
+        expect.arrayContaining(dependencies.length > 0 ? dependencies : [undefined]),
+      );
+
+      const texts = files
+        .filter((file) => file !== 'LICENSE')
+        .map((file) => [file, readFileSync(path.join(app, file), 'utf8')] as const);
+      expect(texts.filter(([, text]) => text.includes('edge-postgres-starter')).map(([file]) => file)).toEqual([]);
+      const scripts = Object.keys(manifest['scripts'] ?? {});
+      const mentioned = texts
+        .filter(([file]) => /\.(md|yml)$|^\.ci\//.test(file))
+        .flatMap(([file, text]) => [...text.matchAll(/npm run ([\w:-]+)/g)].map(([, name = '']) => [file, name]));
+      expect(mentioned.filter(([, name = '']) => !scripts.includes(name))).toEqual([]);
+
+      expectSuccess(app, 'npm', 'ci', '--prefer-offline', '--no-audit', '--no-fund');
+      expectSuccess(app, 'npm', 'run', 'check');
+      expect(expectSuccess(app, 'npm', 'test')).toMatch(/\d+ passed, 0 failed/);
+      expect(git(app, 'status', '--porcelain')).toBe('');
+      for (const directory of directories.splice(0)) rmSync(directory, { recursive: true, force: true });
+    },
+    TIMEOUT,
+  );
+
+  const init = (cwd: string, ...args: string[]) =>
+    run(cwd, process.execPath, path.join(ROOT, 'scripts/init.ts'), ...args);
+
+  it.each(['', 'My-App', '1app', 'my_app', 'my--app', 'app-', 'a'.repeat(51)])('refuses the name "%s"', (name) => {
+    const { status, output } = init(ROOT, '--name', name, '--dry-run');
+    expect(status).toBe(1);
+    expect(output).toMatch(/--name must be 1 to 50 small letters/);
+  });
+
+  it('refuses an unknown platform', () => {
+    const { status, output } = init(ROOT, '--name', 'my-app', '--platforms', 'workers,deno', '--dry-run');
+    expect(status).toBe(1);
+    expect(output).toContain('no "deno"');
+  });
+
+  it('refuses what git could not undo', () => {
+    const clone = cloneTemplate();
+    writeFileSync(path.join(clone, 'README.md'), 'changed');
+    const { status, output } = init(clone, '--name', 'my-app');
+    expect(status).toBe(1);
+    expect(output).toContain('There are changes that are not committed');
+    const nowhere = init(newDirectory(), '--name', 'my-app');
+    expect(nowhere.status).toBe(1);
+    expect(nowhere.output).toContain('This is no git repository');
+  });
+
+  it('says what it would do, and does nothing, with --dry-run', () => {
+    const clone = cloneTemplate();
+    const { status, output } = init(clone, '--name', 'my-app', '--bare', '--dry-run');
+    expect(status, output).toBe(0);
+    expect(output).toMatch(/^removed {2}src\/ledger\/schema\.ts$/m);
+    expect(output).toMatch(/^changed {2}src\/create-app\.ts$/m);
+    expect(git(clone, 'status', '--porcelain')).toBe('');
+  });
+});

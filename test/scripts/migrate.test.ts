@@ -1,0 +1,175 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { afterEach, beforeEach, describe, expect, inject, it, vi } from 'vitest';
+import { applyMigrations } from '../../scripts/apply-migrations.ts';
+import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+
+let database: TestDatabase;
+let directory: string;
+beforeEach(async () => {
+  database = await createTestDatabase(undefined, 'template0');
+  directory = await mkdtemp(path.join(tmpdir(), 'migrate-test-'));
+});
+afterEach(async () => {
+  await database.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+/** Writes migrations as drizzle-kit does; the time of each is its place in the list, unless it says another. */
+async function writeMigrations(...migrations: (string | { sql: string; when: number })[]): Promise<void> {
+  await mkdir(path.join(directory, 'meta'), { recursive: true });
+  const entries = migrations.map((migration, idx) => ({
+    idx,
+    version: '7',
+    when: typeof migration === 'string' ? idx + 1 : migration.when,
+    tag: `000${idx}`,
+    breakpoints: true,
+  }));
+  for (const [i, migration] of migrations.entries()) {
+    await writeFile(path.join(directory, `000${i}.sql`), typeof migration === 'string' ? migration : migration.sql);
+  }
+  await writeFile(path.join(directory, 'meta/_journal.json'), JSON.stringify({ dialect: 'postgresql', entries }));
+  await writeFile(path.join(directory, 'grants.sql'), 'GRANT SELECT ON ALL TABLES IN SCHEMA public TO :"app";');
+}
+
+const apply = (options: Parameters<typeof applyMigrations>[2] = {}) =>
+  applyMigrations(database.ownerUrl, database.url, { directory, ...options });
+
+const tables = async () =>
+  (
+    await database.query<{
+      name: string;
+    }>(`select relname as name from pg_class c join pg_namespace n on n.oid = relnamespace
+    where relkind = 'r' and nspname = 'public' order by 1`)
+  ).map(({ name }) => name);
+
+/** Everything that a migration or a grant could change, in one value. */
+const catalog = () =>
+  database.query(`select (select jsonb_agg(jsonb_build_array(oid, relname, relacl::text) order by oid) from pg_class where oid > 16383) as relations,
+    (select jsonb_agg(defaclacl::text order by oid) from pg_default_acl) as defaults,
+    (select jsonb_agg(nspacl::text order by oid) from pg_namespace) as schemas,
+    (select count(*) from drizzle.__drizzle_migrations) as migrations`);
+
+/** Runs what `npm run db:migrate` runs. */
+function start(env: Record<string, string> = {}) {
+  const script = fileURLToPath(new URL('../../scripts/migrate.ts', import.meta.url));
+  const child = spawn(process.execPath, [script], {
+    cwd: directory, // where there is no .env
+    env: { DATABASE_URL: database.url, DATABASE_OWNER_URL: database.ownerUrl, NO_COLOR: '1', ...env },
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += String(chunk)));
+  return { child, exited: once(child, 'close'), output: () => output };
+}
+
+describe('npm run db:migrate', () => {
+  it.each(['neon', 'tcp'])('applies everything over %s, and changes nothing the second time', async (transport) => {
+    const overTcp = (url: string) => {
+      const changed = new URL(url);
+      changed.port = String(inject('stack').postgresPort);
+      return changed.href;
+    };
+    const migrate = async () => {
+      const urls = { DATABASE_URL: overTcp(database.url), DATABASE_OWNER_URL: overTcp(database.ownerUrl) };
+      const { exited, output } = start(transport === 'tcp' ? { DATABASE_TRANSPORT: transport, ...urls } : {});
+      expect(await exited, output()).toEqual([0, null]);
+      return output();
+    };
+    expect(await migrate()).toMatch(/Applied \d; granted "app"/);
+    expect(await tables()).not.toEqual([]);
+    const before = await catalog();
+    expect(await migrate()).toMatch(/Nothing new; granted "app"/);
+    expect(await catalog()).toEqual(before);
+  });
+
+  it('lets one of two at once wait for the other: both succeed', async () => {
+    const both: ReturnType<typeof start>[] = [];
+    await database.whileLocked('migrations', async () => {
+      both.push(start(), start());
+      const output = () => both.map((one) => one.output()).join('');
+      await vi.waitFor(() => expect(output().match(/Another one is at work/g)).toHaveLength(2), PATIENCE);
+      expect(await tables()).toEqual([]);
+    });
+    for (const { exited, output } of both) expect(await exited, output()).toEqual([0, null]);
+    const results = both.map(({ output }) => /Applied|Nothing new/.exec(output())?.[0]);
+    expect(new Set(results)).toEqual(new Set(['Applied', 'Nothing new']));
+  });
+
+  it('says in one line what is wrong with the environment, without a password', async () => {
+    const { exited, output } = start({ DATABASE_TRANSPORT: 'carrier-pigeon' });
+    expect(await exited).toEqual([1, null]);
+    expect(output()).toBe('DATABASE_TRANSPORT must be neon or tcp.\n');
+  });
+});
+
+describe('migrations', () => {
+  it('leave nothing behind when the command is killed half way, and the next run succeeds', async () => {
+    await writeMigrations(`create table half (id int); --> statement-breakpoint
+      select pg_advisory_xact_lock(hashtextextended('half way', 0))`);
+    const worker = fileURLToPath(new URL('../../scripts/apply-migrations.ts', import.meta.url));
+    const code = `import { applyMigrations } from ${JSON.stringify(pathToFileURL(worker))};
+      await applyMigrations(...${JSON.stringify([database.ownerUrl, database.url, { directory }])});`;
+    await database.whileLocked('half way', async () => {
+      const child = spawn(process.execPath, ['--input-type=module', '--eval', code]);
+      const waiting = () =>
+        database.query(`select from pg_stat_activity where wait_event = 'advisory' and datname = current_database()`);
+      await vi.waitFor(async () => expect(await waiting()).toHaveLength(1), PATIENCE);
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+      await writeMigrations('create table whole (id int)');
+      expect(await apply()).toEqual({ applied: 1, role: 'app' });
+    });
+    expect(await tables()).toEqual(['whole']);
+  });
+
+  it('leave nothing behind when one of them fails, and the next run succeeds', async () => {
+    await writeMigrations('create table a (id int)', 'create table b (id int); --> statement-breakpoint\nselect 1 / 0');
+    await expect(apply()).rejects.toThrow('division by zero');
+    expect(await tables()).toEqual([]);
+    await writeMigrations('create table a (id int)', 'create table b (id int)');
+    expect(await apply()).toEqual({ applied: 2, role: 'app' });
+    expect(await tables()).toEqual(['a', 'b']);
+  });
+
+  it('apply what is new and grant the tables of it', async () => {
+    await writeMigrations('create table a (id int)');
+    await apply();
+    await writeMigrations('create table a (id int)', 'create table b (id int)');
+    expect(await apply()).toEqual({ applied: 1, role: 'app' });
+    const [granted] = await database.query(`select has_table_privilege('app', 'b', 'select') as yes`);
+    expect(granted).toEqual({ yes: true });
+  });
+
+  it('do not stand in front of everybody else for longer than ten seconds', async () => {
+    await writeMigrations(`create table seen as select current_setting('lock_timeout') as timeout`);
+    await apply();
+    expect(await database.query('select timeout from seen')).toEqual([{ timeout: '10s' }]);
+  });
+
+  it('are refused when one is older than the last that was applied: drizzle would pass over it', async () => {
+    await writeMigrations({ sql: 'create table b (id int)', when: 2 });
+    await apply();
+    await writeMigrations({ sql: 'create table a (id int)', when: 1 }, { sql: 'create table b (id int)', when: 2 });
+    await expect(apply()).rejects.toThrow('A migration is older than the last');
+  });
+
+  it('say which role is missing, and grant it when it is there', async () => {
+    await writeMigrations('create table a (id int)');
+    const stranger = new URL(database.url);
+    stranger.username = 'stranger';
+    const applied = applyMigrations(database.ownerUrl, stranger.href, { directory });
+    await expect(applied).rejects.toThrow('role "stranger" does not exist');
+    expect(await apply()).toEqual({ applied: 0, role: 'app' });
+  });
+
+  it.each([
+    ['the same role', 'postgresql://app:x@127.0.0.1:1/app', /name the same role, "app"/],
+    ['a named PgBouncer', 'postgresql://owner.main%7Cbouncer:x@eu.pg.psdb.cloud:6432/postgres', /use port 5432/],
+  ])('are not begun as %s', async (_, ownerUrl, message) => {
+    await expect(applyMigrations(ownerUrl, 'postgresql://app:x@127.0.0.1:1/app')).rejects.toThrow(message);
+  });
+});

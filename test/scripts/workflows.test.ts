@@ -1,0 +1,67 @@
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const WORKFLOWS = `${ROOT}.github/workflows/`;
+
+interface Step {
+  run?: string;
+  uses?: string;
+  env?: Record<string, string>;
+}
+
+interface Workflow {
+  permissions?: unknown;
+  concurrency?: { group: string };
+  jobs: Record<
+    string,
+    { steps?: Step[]; uses?: string; needs?: string; permissions?: object; 'timeout-minutes'?: number }
+  >;
+}
+
+const { scripts } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8')) as { scripts: Record<string, string> };
+
+describe.each(readdirSync(WORKFLOWS))('%s', (file) => {
+  const source = readFileSync(WORKFLOWS + file, 'utf8');
+  const { jobs, permissions, concurrency } = parse(source) as Workflow;
+  const steps = Object.values(jobs).flatMap((job) => job.steps ?? []);
+  const commands = steps.flatMap(({ run }) => (run === undefined ? [] : [run]));
+
+  it('runs npm scripts and files that are there', () => {
+    const names = commands.flatMap((run) =>
+      [...run.matchAll(/npm (?:run )?(?!ci\b)([\w:-]+)/g)].map(([, name = '']) => name),
+    );
+    expect(names.filter((name) => !(name in scripts))).toEqual([]);
+    const called = Object.values(jobs).flatMap(({ uses }) =>
+      uses === undefined ? [] : [uses.replace('./.github/workflows/', '')],
+    );
+    expect(readdirSync(WORKFLOWS)).toEqual(expect.arrayContaining(called));
+    const needed = Object.values(jobs).flatMap(({ needs = [] }) => needs);
+    expect(Object.keys(jobs)).toEqual(expect.arrayContaining(needed));
+  });
+
+  it('gives its token no more than it needs, and no job more time', () => {
+    expect(permissions).toEqual({ contents: 'read' });
+    for (const [name, job] of Object.entries(jobs)) {
+      expect(Object.entries(job.permissions ?? {}).toString(), name).toMatch(/^(contents,read(,id-token,write)?)?$/);
+      if (job.uses === undefined) expect(job['timeout-minutes'], name).toBeGreaterThan(0);
+    }
+    if (file !== 'ci.yml') expect(concurrency?.group).toBeTruthy();
+  });
+
+  it('writes no expression into a command: values come through its environment', () => {
+    expect(commands.filter((run) => run.includes('${{'))).toEqual([]);
+  });
+
+  it('pins every action, and has commands that a shell can read', () => {
+    const actions = steps.flatMap(({ uses }) => (uses === undefined ? [] : [uses]));
+    expect(actions.filter((action) => !/^[\w-]+\/[\w-]+@v\d+$/.test(action))).toEqual([]);
+    for (const run of commands) {
+      const { status, stderr } = spawnSync('bash', ['-n'], { input: run, encoding: 'utf8' });
+      expect([status, stderr], run).toEqual([0, '']);
+    }
+  });
+});
