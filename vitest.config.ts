@@ -6,6 +6,9 @@ import { SummaryReporter } from './test/summary-reporter.ts';
 /** Tests that start whole processes take longest: they begin first, also where no earlier run has told. */
 const STARTS_PROCESSES = /test\/(local\/(dev|gateway-command)|workers\/lifetime)\./;
 
+/** What runs on a laptop alone: npm run dev, the gateway, the scripts and what they build. */
+const LOCAL = ['test/{local,scripts}/**/*.test.ts', 'test/*/bundle.test.ts'];
+
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const rank = ({ moduleId }: TestSpecification) => (STARTS_PROCESSES.test(moduleId) ? 0 : 1);
@@ -20,10 +23,9 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'app', include: ['test/**/*.test.ts'], exclude: ['test/local/**', 'test/platforms/**'] },
+        test: { name: 'app', include: ['test/**/*.test.ts'], exclude: ['test/platforms/**', ...LOCAL] },
       },
-      // What runs on a laptop alone: npm run dev, and the gateway.
-      { extends: true, test: { name: 'local', include: ['test/local/**/*.test.ts'] } },
+      { extends: true, test: { name: 'local', include: LOCAL } },
       // What needs the platforms' own tools, which npm run test:platforms installs, or takes long.
       {
         extends: true,
@@ -39,7 +41,7 @@ export default defineConfig({
     silent: 'passed-only',
     passWithNoTests: false,
     // The tests of npm run dev mostly wait: others run beside them, on two cores too.
-    maxWorkers: Math.max(3, availableParallelism() - 1),
+    maxWorkers: Math.max(4, availableParallelism() - 1),
     // Files share their worker's modules: importing drizzle, the driver and PostgreSQL's clients anew costs more than most tests.
     isolate: false,
     sequence: { sequencer: LongestFirst },
