@@ -9,7 +9,7 @@ import { type Lifetime, untilTheEnd } from './lifetime.ts';
 import { readSimulation, SIMULATION_HELP, SIMULATION_OPTIONS } from './simulation-options.ts';
 
 const DEFAULTS = {
-  runtime: 'workers',
+  runtime: Object.keys(RUNTIMES)[0] ?? '',
   port: 8787,
   'gateway-port': 4444,
   'postgres-port': 15432,

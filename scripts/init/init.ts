@@ -9,8 +9,10 @@ const TEMPLATE = 'edge-postgres-starter';
 /** What is only about the template: how it was measured and tested, other people's clients, and this. */
 const ONLY_TEMPLATE = [
   'bench',
+  'scripts/build-vercel.ts',
   'scripts/init',
   'scripts/init.ts',
+  'scripts/install-locked.ts',
   'scripts/test-clients.ts',
   'scripts/test-platforms.ts',
   'test/conformance',
@@ -43,11 +45,8 @@ export function initialise(tree: Tree, { name, platforms, bare, repository }: In
   const manifest = JSON.parse(tree.read('package.json')) as Package;
   delete manifest.description;
   if (!tree.has('functions/vercel.ts')) delete manifest.main;
-  const scripts = [...gone.scripts, 'init', 'bench', 'test:clients', 'test:platforms'];
+  const scripts = [...gone.scripts, 'init', 'bench', 'test:clients', 'test:platforms', 'build:vercel'];
   for (const script of scripts) delete manifest.scripts[script];
-  if (!platforms.includes('workers')) {
-    manifest.scripts['dev'] = `exec node scripts/dev.ts --runtime ${platforms[0]}`;
-  }
   for (const dependency of gone.dependencies) {
     if (isImported(tree, dependency)) continue;
     delete manifest.dependencies[dependency];
@@ -75,7 +74,7 @@ export function initialise(tree: Tree, { name, platforms, bare, repository }: In
     );
   }
   tree.edit('docs/gateway.md', (text) =>
-    text.replace(/`npm run test:clients` installs[^]*?`npm run bench -- gateway` measures it\./, ''),
+    text.replace(/ `npm run test:clients` installs[^]*?with nothing in between\./, ''),
   );
   rename(tree, name, repository);
 }
@@ -102,7 +101,8 @@ function editConfiguration(tree: Tree, file: string): void {
   const edited = text
     .replace(/,\n.*\n {2}"exclude": \["scripts\/init[^\n]*/, '')
     .replaceAll(/, ["'](scripts\/init[^"']*|bench|test\/platforms[^"']*)["']/g, '')
-    .replace(/.*include: \['test\/platforms.*\n/, '');
+    .replace(/ *\/\/ What needs the platforms' own tools[^]*?\n {6}\},\n/, '')
+    .replace("'test/platforms/**', ", '');
   if (edited !== text) tree.write(file, edited);
 }
 

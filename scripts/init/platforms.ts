@@ -22,17 +22,23 @@ export const PLATFORMS = {
   workers: {
     paths: [
       'functions/worker.ts',
+      'functions/worker-neon.ts',
+      'functions/worker-hyperdrive.ts',
       'functions/cloudflare.d.ts',
       'wrangler.toml',
       'scripts/bundles/worker.ts',
       'scripts/worker-host.ts',
       'test/fast/worker.ts',
+      'test/local/driver.test.ts',
+      'test/local/driver-worker.ts',
+      'test/local/driver.ts',
       'test/workers',
     ],
-    scripts: ['build', 'deploy:workers'],
+    scripts: ['build', 'deploy:workers', 'deploy:workers:staging'],
     dependencies: ['wrangler', 'miniflare'],
     lines: {
       'test/global-setup.ts': /worker/i,
+      'scripts/fork-host.ts': /^ {2}workers: \[/,
       'scripts/bundle-budgets.ts': /worker/i,
       'README.md': /button\)\].*cloudflare/,
     },
@@ -46,10 +52,10 @@ export const PLATFORMS = {
     },
   },
   vercel: {
-    paths: ['functions/vercel.ts', 'vercel.json', 'test/vercel'],
-    scripts: ['build:vercel'],
+    paths: ['functions/vercel.ts', 'vercel.json', 'scripts/serve-vercel.ts', 'test/vercel'],
+    scripts: [],
     dependencies: ['@vercel/functions'],
-    lines: { 'README.md': /vercel\.com\/button/ },
+    lines: { 'README.md': /vercel\.com\/button/, 'scripts/fork-host.ts': /^ {2}vercel: \[/ },
     heading: '### Vercel',
     paragraph: '**Vercel**',
   },
@@ -66,11 +72,16 @@ export const PLATFORMS = {
       'scripts/bundles/lambda.ts',
       'scripts/cold-start.ts',
       'scripts/function-url.ts',
+      'scripts/serve-lambda.ts',
       'test/lambda',
     ],
     scripts: ['build:lambda', 'deploy:lambda', 'bench:cold-start'],
     dependencies: ['aws4fetch', '@types/aws-lambda', 'fflate'],
-    lines: { 'test/global-setup.ts': /lambda/i, 'scripts/bundle-budgets.ts': /lambda/i },
+    lines: {
+      'test/global-setup.ts': /lambda/i,
+      'scripts/bundle-budgets.ts': /lambda/i,
+      'scripts/fork-host.ts': /^ {2}lambda: \[/,
+    },
     heading: '### AWS Lambda',
     paragraph: '**AWS Lambda**',
   },
@@ -85,7 +96,7 @@ export const PLATFORMS = {
     ],
     scripts: [],
     dependencies: ['@hono/node-server'],
-    lines: {},
+    lines: { 'scripts/fork-host.ts': /^ {2}node: \[/ },
     heading: '### Node',
     paragraph: '**Node**',
   },
@@ -121,6 +132,8 @@ export function keepPlatforms(
       'test/scripts/describe-bundle.ts',
     );
   }
+  if (!kept.includes('vercel') && !kept.includes('lambda')) tree.remove('scripts/serve-locally.ts');
+  if (kept.every((name) => name === 'workers')) tree.remove('scripts/node-host.ts');
   return {
     scripts: gone.flatMap((name) => PLATFORMS[name].scripts),
     dependencies: gone.flatMap((name) => PLATFORMS[name].dependencies),

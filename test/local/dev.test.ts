@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { RUNTIMES } from '../../scripts/fork-host.ts';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
 import { deletePostgres } from '../../local/postgres.ts';
@@ -72,13 +73,15 @@ async function untilGone(port: number): Promise<void> {
 }
 
 describe.skipIf(process.platform === 'win32')('npm run dev', () => {
-  const RUNTIMES = ['workers', 'vercel', 'lambda', 'node'];
+  const runtimes = Object.keys(RUNTIMES);
+  const [first = '', ...others] = runtimes;
+  const last = runtimes.at(-1) ?? '';
 
-  it.each(RUNTIMES)(
+  it.each(runtimes)(
     'on %s serves the app, says how to use it, logs each request, and stops cleanly',
     async (runtime) => {
       const port = await anyFreePort();
-      const dev = startDev('--port', String(port), ...(runtime === 'workers' ? [] : ['--runtime', runtime]));
+      const dev = startDev('--port', String(port), ...(runtime === first ? [] : ['--runtime', runtime]));
       const url = await ready(dev);
       expect(url).toBe(`http://127.0.0.1:${port}`);
 
@@ -102,11 +105,11 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     },
   );
 
-  it('starts the API again when a file of it changes', async () => {
+  it.each(others.slice(-1))('on %s starts the API again when a file of it changes', async (runtime) => {
     const port = await anyFreePort();
-    const dev = startDev('--port', String(port), '--runtime', 'node');
+    const dev = startDev('--port', String(port), '--runtime', runtime);
     const url = await ready(dev);
-    await utimes(path.join(ROOT, 'functions/node.ts'), new Date(), new Date());
+    await utimes(path.join(ROOT, 'src/create-app.ts'), new Date(), new Date());
     await vi.waitFor(() => expect(dev.output()).toMatch(/^reloaded$/m), PATIENCE);
     expect((await fetch(`${url}/health/ready`)).status).toBe(200);
     dev.child.kill('SIGTERM');
@@ -150,26 +153,29 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     await untilGone(port);
   });
 
-  it.each(['workers', 'node'])('on %s leaves nothing behind when it is killed, and recovers', async (runtime) => {
-    const port = await anyFreePort();
-    const dev = startDev('--port', String(port), '--runtime', runtime);
-    await ready(dev);
-    dev.child.kill('SIGKILL');
-    await untilGone(port);
+  it.each([...new Set([first, last])])(
+    'on %s leaves nothing behind when it is killed, and recovers',
+    async (runtime) => {
+      const port = await anyFreePort();
+      const dev = startDev('--port', String(port), '--runtime', runtime);
+      await ready(dev);
+      dev.child.kill('SIGKILL');
+      await untilGone(port);
 
-    const again = startDev('--port', String(port), '--reset');
-    await ready(again);
-    expect(again.output()).toContain(`Deleting the database in ${data}`);
-    again.child.kill('SIGINT');
-    expect(await again.exited).toBe(0);
-    await untilGone(port);
-  });
+      const again = startDev('--port', String(port), '--reset');
+      await ready(again);
+      expect(again.output()).toContain(`Deleting the database in ${data}`);
+      again.child.kill('SIGINT');
+      expect(await again.exited).toBe(0);
+      await untilGone(port);
+    },
+  );
 
   it.concurrent.each([
     [['--port', '0'], /--port must be a port/],
     [['--port', 'http'], /--port must be a port/],
     [['--provider', 'oracle'], /--provider must be neon or planetscale/],
-    [['--runtime', 'deno'], /--runtime must be one of workers, vercel, lambda, node/],
+    [['--runtime', 'deno'], new RegExp(`--runtime must be one of ${runtimes.join(', ')}`)],
     [['--nonsense'], /Unknown option '--nonsense'[\s\S]*--help/],
     [['--remote', '--reset'], /--reset .* cannot go with --remote/],
   ])('refuses %j in one line', async (options, message) => {
