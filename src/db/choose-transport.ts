@@ -15,21 +15,21 @@ export interface TransportChoice {
 const CHOICES: Record<Operation, readonly [TransportName, TransportChoice['address'], reason: string][]> = {
   'one-shot': [
     ['tcp', 'pooled', 'A pooled connection is at hand.'],
-    ['http', 'pooled', 'One statement is one HTTP request.'],
+    ['http', 'pooled', 'One statement is one request.'],
     ['websocket', 'pooled', 'Without HTTP a socket carries it.'],
   ],
   batch: [
-    ['tcp', 'pooled', 'BEGIN, the statements and COMMIT leave together on a pooled connection.'],
-    ['http', 'pooled', 'Statements known beforehand are one HTTP request.'],
+    ['tcp', 'pooled', 'A pooled connection is at hand: all leave together.'],
+    ['http', 'pooled', 'Statements known beforehand are one request.'],
     ['websocket', 'pooled', 'Without HTTP a socket carries it.'],
   ],
   transaction: [
-    ['tcp', 'pooled', 'A transaction needs one connection: a pooled one is at hand.'],
-    ['websocket', 'pooled', 'A transaction needs one connection: a socket.'],
+    ['tcp', 'pooled', 'A pooled connection is at hand.'],
+    ['websocket', 'pooled', 'A transaction needs a connection.'],
   ],
   session: [
-    ['tcp', 'direct', 'A pooler loses session state: a direct connection.'],
-    ['websocket', 'direct', 'A pooler loses session state: a direct socket.'],
+    ['tcp', 'direct', 'A pooler loses session state.'],
+    ['websocket', 'direct', 'A pooler loses session state.'],
   ],
 };
 

@@ -57,8 +57,8 @@ export function parseConnectionString(connectionString: string): ConnectionTarge
       !isPooler && port !== DIRECT_PORT,
       `PlanetScale is not on ${port}, but on ${DIRECT_PORT} and ${POOLER_PORT}`,
     );
-    refuse(isPooler && server === 'replica', `|replica goes with port ${DIRECT_PORT}: PgBouncer leads to the primary`);
-    refuse(!isPooler && server === 'unknown', `|${suffix} names a PgBouncer, which has port ${POOLER_PORT}`);
+    refuse(isPooler && server === 'replica', `|replica goes with port ${DIRECT_PORT}`);
+    refuse(!isPooler && server === 'unknown', `|${suffix} names a PgBouncer, on port ${POOLER_PORT}`);
   }
   const network = host.endsWith('.private-pg.psdb.cloud') ? 'private' : 'public';
   const route = isPooler ? 'pooled' : 'direct';
@@ -83,7 +83,7 @@ export function directTarget(target: ConnectionTarget): ConnectionTarget | undef
 export function endpointsOf({ provider, network, host, port, branch }: ConnectionTarget) {
   if (provider === 'other' || network === 'private') {
     const why = network === 'private' ? 'is in a private network' : 'is neither Neon nor PlanetScale';
-    throw misuse(`${host} ${why}, so it has no HTTP or WebSocket endpoint: use the tcp transport.`);
+    throw misuse(`${host} ${why}: use the tcp transport.`);
   }
   const name = host.includes(':') ? `[${host}]` : host;
   const authority = provider === 'local' ? `${name}:${port}` : name;
@@ -97,8 +97,8 @@ export function endpointsOf({ provider, network, host, port, branch }: Connectio
 /** What is wrong with an application that uses this role, and what to do about it; undefined when nothing is. */
 export function roleWarning({ role, provider }: ConnectionTarget): string | undefined {
   if (role !== 'postgres') return undefined;
-  const remedy = provider === 'planetscale' ? 'pscale role create' : "CREATE ROLE app LOGIN PASSWORD '…', and grant";
-  return `The role "postgres" is not for applications: it may do nearly everything. Make one for this: ${remedy}.`;
+  const remedy = provider === 'planetscale' ? 'pscale role create' : 'CREATE ROLE app LOGIN, and grant';
+  return `The role "postgres" is not for applications: make another (${remedy}).`;
 }
 
 function withPassword(target: Omit<ConnectionTarget, 'password'>, password: string): ConnectionTarget {
@@ -111,7 +111,7 @@ function decode(connectionString: string) {
     const [user, password, database] = [url.username, url.password, url.pathname.slice(1)].map(decodeURIComponent);
     return { url, user, password, database };
   } catch {
-    throw misuse(`${REFUSED}it is not a valid URL: what is special in its parts must be percent-encoded, as @ / # ? %`);
+    throw misuse(`${REFUSED}it is not a valid URL: @ / # ? % must be percent-encoded`);
   }
 }
 
@@ -121,7 +121,7 @@ function providerOf(host: string): ConnectionTarget['provider'] {
   return host.endsWith('.psdb.cloud') ? 'planetscale' : 'other';
 }
 
-const REFUSED = 'The connection string cannot be used: ';
+const REFUSED = 'The connection string is refused: ';
 
 function refuse(isWrong: boolean, problem: string): void {
   if (isWrong) throw misuse(REFUSED + problem);

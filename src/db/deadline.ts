@@ -28,7 +28,7 @@ export function createDeadline(parent?: AbortSignal) {
 
     /** Aborts unless `work` settles within `ms`. */
     limit: async <T>(what: string, ms: number, work: () => Promise<T>): Promise<T> => {
-      const timer = setTimeout(() => abort(`${what} took too long: more than ${Math.ceil(ms)} ms.`), ms);
+      const timer = setTimeout(() => abort(`${what} took more than ${Math.ceil(ms)} ms.`), ms);
       try {
         return await work();
       } finally {

@@ -177,8 +177,7 @@ class PreparedQuery<T extends PreparedQueryConfig> extends PgPreparedQuery<T> {
   }
 
   async all(placeholderValues?: Record<string, unknown>): Promise<T['all']> {
-    const [result] = await this.#run(toStatement(this.query, placeholderValues));
-    return toQueryResult(result as StatementResult).rows;
+    return ((await this.execute(placeholderValues)) as QueryResult).rows;
   }
 
   override mapResult(result: unknown): unknown {

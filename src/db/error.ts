@@ -59,7 +59,7 @@ interface DriverError extends Partial<Record<'message' | 'code' | 'severity', st
 }
 
 /** `fetch` failed before it had a connection: https://github.com/nodejs/undici/blob/main/docs/docs/api/Errors.md */
-const NO_CONNECTION = /\b(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT)\b/;
+const NO_CONNECTION = /\b(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|E(HOST|NET)UNREACH|UND_ERR_CONNECT_TIMEOUT)\b/;
 
 /** Neon's proxy could not reach the database: nothing has run. */
 const NO_COMPUTE = /control plane|connect to compute/i;
@@ -80,15 +80,15 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
     code,
     transport,
     retryable: kind === 'serialization' || (neverRan && (kind === 'connection' || kind === 'unavailable')),
-    constraint: error.constraint ?? undefined,
-    table: error.table ?? undefined,
-    column: error.column ?? undefined,
+    constraint: error.constraint,
+    table: error.table,
+    column: error.column,
     cause: withoutFields(thrown, message),
   });
 }
 
 function messageOf({ message, error, sourceError }: DriverError): string {
-  const said = message || error?.message || 'the connection to the database failed';
+  const said = message || error?.message || 'the connection failed';
   const code = sourceError?.cause?.code;
   return code === undefined ? said : `${said} (${code})`;
 }

@@ -19,7 +19,7 @@ export interface QueryEvent {
   /** Rows returned or affected. */
   rows: number;
   /** Why it failed: the SQLSTATE, or the error's kind where the server gave none. */
-  error?: string;
+  error: string | undefined;
 }
 
 interface ExecutorOptions {
@@ -46,7 +46,7 @@ const REST_MS = 30_000;
 export function createExecutor(options: ExecutorOptions): Executor {
   const { transports, findTargets, pools, timeouts, retries, signal: requestSignal, onQuery } = options;
   const { statementMs, operationMs } = timeouts;
-  const available = (['http', 'websocket', 'tcp'] as const).filter((name) => transports[name] !== undefined);
+  const available = Object.keys(transports) as TransportName[];
   /** Whether something may have been written through this executor that a replica does not have yet. */
   let written = false;
 
@@ -58,7 +58,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
   ): Promise<T> => {
     const choice = chooseTransport(operation, { available });
     const transport = choice && transports[choice.transport];
-    if (!transport) throw misuse(`The entry provides no transport for a ${operation}: add websocket or tcp.`);
+    if (!transport) throw misuse(`A ${operation} needs the websocket or tcp transport.`);
     written ||= writes;
     const started = performance.now();
     const timeLeft = () => started + operationMs - performance.now();
@@ -73,7 +73,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
       if (targets === refusal?.by) throw refusal.error;
       fromReplica = mayLag && !written && targets.replica !== undefined && Date.now() >= targets.replicaRestsUntil;
       const target = fromReplica ? targets.replica : targets[choice.address];
-      if (!target) throw misuse(`A ${operation} goes around the pooler: set unpooledUrl (DATABASE_URL_UNPOOLED).`);
+      if (!target) throw misuse(`A ${operation} needs unpooledUrl (DATABASE_URL_UNPOOLED).`);
       const exchange: Attempt['exchange'] = (flight) =>
         deadline.limit('A statement', statementMs, async () => {
           const start = performance.now();
@@ -88,9 +88,9 @@ export function createExecutor(options: ExecutorOptions): Executor {
             throw (error = toDatabaseError(thrown, transport.name, true));
           } finally {
             const ms = performance.now() - start;
-            const event = { operation, transport: transport.name, roundTrips: 1, ms, rows };
+            const outcome = error?.code ?? error?.kind;
             try {
-              onQuery?.(error ? { ...event, error: error.code ?? error.kind } : event);
+              onQuery?.({ operation, transport: transport.name, roundTrips: 1, ms, rows, error: outcome });
             } catch {
               // Who looks on must not change what happened.
             }
@@ -111,16 +111,11 @@ export function createExecutor(options: ExecutorOptions): Executor {
         if (!(error instanceof DatabaseError) || requestSignal?.aborted || timeLeft() < 0) throw error;
         const { kind, code, retryable } = error;
         const away = kind === 'connection' || kind === 'unavailable';
-        if (
-          targets &&
-          fromReplica &&
-          (away || kind === 'serialization' || (kind === 'timeout' && code === undefined))
-        ) {
-          targets.replicaRestsUntil = Date.now() + REST_MS; // it does not answer, or cancels reads for what it replays
-          continue;
-        }
-        if (operation === 'session' && answered) throw error; // what it has done cannot be done again
-        if (kind === 'auth' && targets && !refusal) refusal = { by: targets, error };
+        // A replica does not answer, or cancels a read for what it replays. What a session has done cannot be done again.
+        const lost = away || kind === 'serialization' || (kind === 'timeout' && !code);
+        if (targets && fromReplica && lost) targets.replicaRestsUntil = Date.now() + REST_MS;
+        else if (operation === 'session' && answered) throw error;
+        else if (targets && !refusal && kind === 'auth') refusal = { by: targets, error };
         else if (!(retryable || (readOnly && away)) || !(await retries.spend(++failed))) throw error;
       } finally {
         deadline.end();

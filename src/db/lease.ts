@@ -22,7 +22,7 @@ export interface Lease extends Omit<Connection, 'close'>, Attempt {}
 
 /** Statements whose effect ends with their transaction. What others leave behind must not meet the next operation. */
 const LEAVES_NOTHING =
-  /^\s*(select|with|insert|update|delete|merge|values|begin|commit|rollback|savepoint|release|fetch|lock|show|explain|set\s+(local|transaction|constraints))\b/i;
+  /^\s*(select|with|insert|update|delete|merge|begin|commit|rollback|savepoint|release|set local)\b/i;
 
 /** Lends `work` a connection. A session's is a new one, and is closed afterwards. */
 export async function lend<T>(pool: Pool, attempt: Attempt, work: (lease: Lease) => Promise<T>): Promise<T> {

@@ -49,8 +49,8 @@ export function createTargets(
     const pooled = parseConnectionString(pooledUrl);
     const direct = directTarget(directUrl === undefined ? pooled : parseConnectionString(directUrl));
     const replica = laggingUrl === undefined ? undefined : parseConnectionString(laggingUrl);
-    const warning = known ? undefined : roleWarning(pooled);
-    if (warning !== undefined) onWarning(warning);
+    const warning = roleWarning(pooled);
+    if (warning && !known) onWarning(warning);
     knownUrls = urls;
     return (known = { pooled, direct, replica, replicaRestsUntil: 0 });
   };
@@ -73,7 +73,7 @@ async function read(source: DatabaseUrl | undefined): Promise<string | undefined
   try {
     return typeof source === 'function' ? await source() : source;
   } catch (cause) {
-    const message = 'The function that gives the database URL failed.';
+    const message = 'Finding the database URL failed.';
     throw new DatabaseError(message, { kind: 'connection', retryable: true, cause });
   }
 }

@@ -41,7 +41,7 @@ export async function runTransaction<T>(
   let tail: Promise<unknown> = Promise.resolve();
 
   const assertInnermost = (level: number) => {
-    if (ended || level > depth) throw misuse('The transaction has ended: await every query inside its callback.');
+    if (ended || level > depth) throw misuse('The transaction has ended: await each query inside its callback.');
     if (level < depth) throw misuse('A nested transaction is open: use its own tx.');
   };
   /** Behind a BEGIN that failed, or a COMMIT sent by hand, a statement would commit by itself. */
@@ -50,7 +50,7 @@ export async function runTransaction<T>(
     throw misuse('The transaction is no longer open: nothing more was sent.', firstError);
   };
   const rolledBack = () => {
-    const message = 'A failed statement was caught and all is rolled back: run what may fail in a nested transaction.';
+    const message = 'A failure was caught: all is rolled back. Use a nested transaction.';
     return misuse(message, firstError);
   };
   /** A statement has failed when the server says so, unless what waits to be sent undoes it. */
@@ -107,7 +107,7 @@ export async function runTransaction<T>(
 
   try {
     const value = await lease.deadline.race(body(scopeAt(0)));
-    if (depth > 0 || pending > 0) throw misuse('The transaction ended with queries unawaited, and was rolled back.');
+    if (depth > 0 || pending > 0) throw misuse('A query was left unawaited: all is rolled back.');
     ended = true;
     if (begun) {
       assertOpen();
@@ -133,15 +133,15 @@ export async function committing<T>({ accessMode }: TransactionOptions, send: ()
     const { code, kind, transport } = error;
     // Not told that the connection or the server goes down (SQLSTATE classes 08 and 57P), but why it did not take effect.
     if (code === undefined ? kind === 'auth' || kind === 'query' : !/^(08|57P)/.test(code)) throw error;
-    const message = 'The answer to COMMIT did not come: whether it took effect is not known.';
+    const message = 'COMMIT was not answered: it may have taken effect.';
     throw new DatabaseError(message, { kind: 'outcome-unknown', transport, cause: error });
   }
 }
 
 /** Leaves the connection outside any transaction, if it can. Never throws: the first error is the one that matters. */
 async function rollBack(lease: Lease): Promise<void> {
-  const open = lease.transactionStatus === 'T' || lease.transactionStatus === 'E';
-  if (lease.usable && open) await lease.send([command('rollback')]).catch(() => {});
+  if (lease.usable && /[TE]/.test(lease.transactionStatus ?? ''))
+    await lease.send([command('rollback')]).catch(() => {});
 }
 
 /** Has a connection forget its state. Closing it would, too, but later than the next one may ask for the same lock. */
@@ -155,10 +155,9 @@ function command(text: string): Statement {
 }
 
 function begin({ isolationLevel, accessMode, deferrable }: TransactionOptions, attempt: Attempt): Statement[] {
-  const words = ['begin'];
-  if (isolationLevel) words.push(`isolation level ${isolationLevel}`);
-  if (accessMode) words.push(accessMode);
-  if (deferrable !== undefined) words.push(deferrable ? 'deferrable' : 'not deferrable');
+  const level = isolationLevel && `isolation level ${isolationLevel}`;
+  const waiting = deferrable === undefined ? undefined : deferrable ? 'deferrable' : 'not deferrable';
+  const words = ['begin', level, accessMode, waiting].filter(Boolean);
   return [command(words.join(' ')), statementLimit(attempt)];
 }
 

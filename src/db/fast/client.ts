@@ -39,8 +39,7 @@ export function fastClient(): typeof Client {
     constructor(config?: ConstructorParameters<typeof Client>[0]) {
       super(config);
       this.connection.on('authenticationOk', () => {
-        if (this.saslSession)
-          this.refuse(failure('auth', 'the SCRAM signature is missing: the server may be an impostor'));
+        if (this.saslSession) this.refuse(failure('auth', 'the SCRAM signature is missing'));
       });
     }
 
@@ -54,7 +53,7 @@ export function fastClient(): typeof Client {
         const { saslSession: session, password } = this;
         if (session?.message !== 'SASLInitialResponse') throw outOfTurn();
         session.message = 'SASLResponse';
-        if (!password) throw failure('auth', 'the server asks for a password: there is none');
+        if (!password) throw failure('auth', 'no password was given');
         const challenge = { password, clientFirst: session.response, serverFirst: data };
         const { clientFinal, serverSignature } = await answerChallenge(challenge, saltPassword);
         session.serverSignature = serverSignature;
