@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { inject } from 'vitest';
+import { PRISTINE } from './pristine.ts';
 
 /** Milliseconds to wait for what happens at once on an idle machine: others may be busy. */
 export const PATIENCE = 15_000;
@@ -24,7 +25,7 @@ export interface TestDatabase {
  */
 export async function createTestDatabase(
   gatewayPort = inject('stack').gatewayPort,
-  template = 'app',
+  template = PRISTINE,
 ): Promise<TestDatabase> {
   const stack = inject('stack');
   const name = `test_${randomBytes(6).toString('hex')}`;

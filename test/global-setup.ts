@@ -1,12 +1,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import pg from 'pg';
 import type { TestProject } from 'vitest/node';
 import { anyFreePort } from '../local/ports.ts';
 import { deletePostgres } from '../local/postgres.ts';
-import { startStack } from '../local/stack.ts';
+import { type Stack, startStack } from '../local/stack.ts';
 import { bundleLambda } from '../scripts/build-lambda.ts';
 import { applyMigrations } from '../scripts/apply-migrations.ts';
+import { PRISTINE } from './pristine.ts';
 import { buildWorker } from './workers/build-worker.ts';
 
 declare module 'vitest' {
@@ -36,7 +38,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   };
   try {
     await Promise.all([
-      applyMigrations(stack.url.owner, stack.url.app),
+      migrate(stack),
       buildWorker(path.join(directory, 'worker')).then((file) => project.provide('workerBundle', file)),
       bundleLambda(path.join(directory, 'lambda')).then(() => project.provide('lambdaBundle', `${directory}/lambda`)),
     ]);
@@ -51,4 +53,13 @@ export default async function setup(project: TestProject): Promise<() => Promise
     await teardown();
     throw error;
   }
+}
+
+/** Applies the migrations, and makes the database that test files copy. */
+async function migrate({ url, postgres }: Stack): Promise<void> {
+  await applyMigrations(url.owner, url.app);
+  const admin = new pg.Client({ connectionString: postgres.superuserUrl });
+  await admin.connect();
+  await admin.query(`create database ${PRISTINE} template app`);
+  await admin.end();
 }

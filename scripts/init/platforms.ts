@@ -30,6 +30,7 @@ export const PLATFORMS = {
       'scripts/worker-host.ts',
       'test/fast/worker.ts',
       'test/local/driver.test.ts',
+      'test/local/driver-node.ts',
       'test/local/driver-worker.ts',
       'test/local/driver.ts',
       'test/workers',

@@ -16,12 +16,12 @@ const CHOICES: Record<Operation, readonly [TransportName, TransportChoice['addre
   'one-shot': [
     ['tcp', 'pooled', 'A pooled connection is at hand.'],
     ['http', 'pooled', 'One statement is one request.'],
-    ['websocket', 'pooled', 'Without HTTP a socket carries it.'],
+    ['websocket', 'pooled', 'A socket carries it.'],
   ],
   batch: [
-    ['tcp', 'pooled', 'A pooled connection is at hand: all leave together.'],
+    ['tcp', 'pooled', 'A pooled connection is at hand.'],
     ['http', 'pooled', 'Statements known beforehand are one request.'],
-    ['websocket', 'pooled', 'Without HTTP a socket carries it.'],
+    ['websocket', 'pooled', 'A socket carries it.'],
   ],
   transaction: [
     ['tcp', 'pooled', 'A pooled connection is at hand.'],

@@ -1,13 +1,15 @@
+import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
-import { useDriver } from './driver.ts';
 
 // The driver as it comes from npm, without a Node API in its reach in workerd: the same must come of it in both.
 
+const nodeScript = fileURLToPath(new URL('driver-node.ts', import.meta.url));
 let script: string;
 
 beforeAll(async () => {
@@ -32,7 +34,8 @@ describe.each([
     const named = new URL(test.url);
     named.username += branch;
     url = named.href;
-    inNode = JSON.parse(JSON.stringify(await useDriver(url, provider))) as typeof inNode;
+    const { stdout } = await promisify(execFile)(process.execPath, [nodeScript, url, provider], { maxBuffer: 2 ** 26 });
+    inNode = JSON.parse(stdout) as typeof inNode;
   });
 
   afterAll(async () => {
