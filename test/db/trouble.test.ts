@@ -14,14 +14,19 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
   let events: QueryEvent[] = [];
   const open: Database[] = [];
 
-  beforeAll(async () => {
+  const start = (port?: number) => {
     const { gatewayPort, postgresPort } = inject('stack');
-    proxy = await startFaultProxy({ port: reaches === 'gateway' ? gatewayPort : postgresPort });
+    return startFaultProxy({ port: reaches === 'gateway' ? gatewayPort : postgresPort }, port);
+  };
+
+  beforeAll(async () => {
+    proxy = await start();
     test = await createTestDatabase(proxy.port);
     await test.query(CREATE_NOTES);
   });
 
   afterEach(async () => {
+    vi.restoreAllMocks();
     proxy.stall(false);
     proxy.loseAnswers(false);
     await Promise.all(open.splice(0).map((database) => database.close()));
@@ -223,16 +228,16 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
     it('is tried again, for writes too: nothing was sent', async () => {
       const { port } = proxy;
       await proxy.close();
-      const { db } = connect({ retry: { baseMs: 500 } });
+      const { db } = connect({ retry: { baseMs: 1_000 } });
+      vi.spyOn(Math, 'random').mockReturnValue(1); // the longest waits: 1 s, then 2 s
       const work = Promise.all([
         db.insert(notes).values({ id: 1, text: 'one' }),
         db.batch([db.insert(notes).values({ id: 2, text: 'two' })]),
         db.transaction((tx) => tx.insert(notes).values({ id: 3, text: 'three' })),
         db.session((session) => session.insert(notes).values({ id: 4, text: 'four' })),
       ]);
-      await vi.waitFor(() => expect(events.length).toBeGreaterThan(3), PATIENCE);
-      const { gatewayPort, postgresPort } = inject('stack');
-      proxy = await startFaultProxy({ port: reaches === 'gateway' ? gatewayPort : postgresPort }, port);
+      await vi.waitFor(() => expect(events.length).toBeGreaterThan(3), { timeout: PATIENCE, interval: 10 });
+      proxy = await start(port);
       await work;
       expect(await count()).toBe(4);
     });
@@ -242,8 +247,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       await proxy.close();
       const { db } = connect({ retry: { baseMs: 1 } });
       for (let i = 0; i < 50; i++) await failure(db.execute(sql`select 1`));
-      const { gatewayPort, postgresPort } = inject('stack');
-      proxy = await startFaultProxy({ port: reaches === 'gateway' ? gatewayPort : postgresPort }, port);
+      proxy = await start(port);
       expect(events.length).toBeGreaterThan(50);
       expect(events.length).toBeLessThanOrEqual(50 + 10 + 5); // what was saved, and a tenth of the traffic
     });
