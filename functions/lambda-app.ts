@@ -14,7 +14,7 @@ export async function createLambdaApp(env: NodeJS.ProcessEnv) {
   const config = await load();
   return createApp(
     { ...config, database: id ? reread(config, load) : config.database },
-    { transports: serverTransports(config.transport), sockets: 'instance' },
+    { transports: await serverTransports(config.transport), sockets: 'instance' },
   );
 }
 

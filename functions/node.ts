@@ -5,7 +5,7 @@ import { CARRIED, serverTransports } from '../src/server-transports.ts';
 
 const config = parseConfig(process.env, CARRIED);
 const { app, database } = createApp(config, {
-  transports: serverTransports(config.transport),
+  transports: await serverTransports(config.transport),
   sockets: 'instance',
 });
 

@@ -18,7 +18,7 @@ attachDatabasePool(sockets);
 
 const config = parseConfig(process.env, CARRIED);
 const { app } = createApp(config, {
-  transports: serverTransports(config.transport),
+  transports: await serverTransports(config.transport),
   sockets: 'instance', // the requests that an instance serves at once share them
   onQuery: ({ transport }) => {
     if (transport !== 'http') sockets.emit('release');

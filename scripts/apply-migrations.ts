@@ -70,7 +70,7 @@ export async function applyMigrations(
   const database = createDatabase({
     url: ownerUrl,
     schema: {},
-    transports: serverTransports(transport),
+    transports: await serverTransports(transport),
     sockets: 'instance',
     timeouts: { statementMs: STATEMENT_MS },
     onWarning() {}, // it speaks of the application's role; this is the owner's

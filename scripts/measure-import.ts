@@ -42,7 +42,11 @@ export async function measureImport(
     const { stdout } = await promisify(execFile)(process.execPath, args, { env }).catch(refuse);
     times.push(Number(stdout));
   }
-  return times.toSorted((a, b) => a - b)[Math.floor(runs / 2)] ?? NaN;
+  return median(times);
+}
+
+export function median(values: number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 }
 
 /** The first line that says what went wrong, out of a stack and its source. */

@@ -5,7 +5,7 @@ import { describeContract } from '../contract.ts';
 
 describeContract('Node', async ({ databaseUrl, apiToken }) => {
   const { app, database } = createApp(parseConfig({ DATABASE_URL: databaseUrl, API_TOKEN: apiToken }), {
-    transports: serverTransports('neon'),
+    transports: await serverTransports('neon'),
     sockets: 'instance',
   });
   return {

@@ -1,0 +1,9 @@
+import { fastClient } from './db/fast/client.ts';
+import { neonHttp } from './db/http.ts';
+import type { Transports } from './db/transport.ts';
+import { neonWebSocket } from './db/websocket.ts';
+
+/** The Neon driver's: HTTP, and WebSocket with a cheap log-in. */
+export function neonTransports(): Transports {
+  return { http: neonHttp(), websocket: neonWebSocket({ Client: fastClient() }) };
+}
