@@ -26,7 +26,8 @@ export interface Lab {
   openWays(client: ClientName, auth: Auth, rtt: number, count: number): Promise<Way[]>;
   /** To the database without anything on the way. */
   directUrl(client: ClientName, auth: Auth): string;
-  ask(client: ClientName, request: ClientRequest): Promise<Measured>;
+  /** @param process the client's whose process is asked: it can open others, too */
+  ask(process: ClientName, request: ClientRequest): Promise<Measured>;
   /** Stops all of it, and deletes the database. */
   close(): Promise<void>;
 }
@@ -89,7 +90,7 @@ export async function openLab(): Promise<Lab> {
       );
     },
     directUrl: (client, auth) => urlFor(client, auth, portFor(client, auth)),
-    ask: (client, request) => ask(childFor(client), request),
+    ask: (process, request) => ask(childFor(process), request),
     close: () => running.disposeAsync(),
   };
 }

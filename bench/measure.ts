@@ -63,6 +63,28 @@ export async function measureCpu(lab: Lab, subject: Subject, times: number): Pro
   return cpuMs / times;
 }
 
+/**
+ * The CPU of two clients for one warm operation, in milliseconds. Both are in one process and take short turns: neither meets a
+ * busier machine, a fuller heap or another's garbage.
+ */
+export async function compareCpu(
+  lab: Lab,
+  clients: readonly [ClientName, ClientName],
+  operation: Operation,
+  { turns, times }: { turns: number; times: number },
+): Promise<[number, number]> {
+  const total: [number, number] = [0, 0];
+  const [process] = clients;
+  for (let turn = 0; turn < 2 * turns; turn++) {
+    const which = turn % 2 === 0 ? 0 : 1;
+    const subject = { client: clients[which], operation, auth: 'neon', connection: 'warm' } as const;
+    await open(lab, subject, [lab.directUrl(subject.client, subject.auth)], WARM_UPS, process);
+    total[which] += (await lab.ask(process, { do: 'run', times })).cpuMs;
+    await lab.ask(process, { do: 'close' });
+  }
+  return [total[0] / turns / times, total[1] / turns / times];
+}
+
 /** Milliseconds for one statement of an open transaction, with nothing on the way. */
 export async function measureStatement(lab: Lab, client: ClientName, auth: Auth, times: number): Promise<number> {
   const subject = { client, auth, operation: 'statements', connection: 'warm' } as const;
@@ -79,8 +101,8 @@ export function median(values: readonly number[]): number {
   return (low + high) / 2;
 }
 
-const open = (lab: Lab, { client, operation, auth }: Subject, urls: string[], warmUps: number) =>
-  lab.ask(client, { do: 'open', client, auth, operation, urls, warmUps });
+const open = (lab: Lab, { client, operation, auth }: Subject, urls: string[], warmUps: number, process = client) =>
+  lab.ask(process, { do: 'open', client, auth, operation, urls, warmUps });
 
 const urlsOf = (ways: readonly Way[]) => ways.map(({ url }) => url);
 
