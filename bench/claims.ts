@@ -1,12 +1,11 @@
-import type { ClientName } from './clients.ts';
 import type { Lab } from './lab.ts';
 import { compareCpu, measureStatement, measureTime, median, type Time } from './measure.ts';
 
 export interface Claims {
   /** Milliseconds for a statement of an open transaction, without distance. */
   statementMs: Record<string, number>;
-  /** CPU of a warm one-shot in milliseconds, and the median of what each round's ratio was. */
-  oneShotCpu: { db: number; drizzle: number; ratio: number };
+  /** CPU of a warm one-shot in milliseconds. */
+  oneShotCpu: { db: number; drizzle: number };
   /** The ledger's transfer, on a warm connection. */
   transfer: { interactive: Time; oneCte: Time };
 }
@@ -16,24 +15,21 @@ const SPEAKERS = { 'drizzle neon-serverless': 'neon', pg: 'planetscale', db: 'ne
 /** What the project says of itself. Compared in turns: while the machine is busy, it is busy for all of them. */
 export async function measureClaims(lab: Lab, rtt: number, rounds: number): Promise<Claims> {
   const statements = new Map<string, number[]>();
-  const oneShots: { db: number; drizzle: number }[] = [];
   for (let round = 0; round < rounds; round++) {
     for (const [client, auth] of Object.entries(SPEAKERS) as [keyof typeof SPEAKERS, 'neon' | 'planetscale'][]) {
       const measured = await measureStatement(lab, client, auth, 3);
       statements.set(client, [...(statements.get(client) ?? []), measured]);
     }
-    const [db, drizzle] = await compareCpu(lab, ['db', 'drizzle neon-http'], 'one-shot', { turns: 8, times: 25 });
-    oneShots.push({ db, drizzle });
   }
+  const [db, drizzle] = await compareCpu(lab, ['db', 'drizzle neon-http'], 'one-shot', {
+    turns: 10 * rounds,
+    times: 25,
+  });
   const transfer = (operation: 'transfer' | 'transfer as one CTE') =>
     measureTime(lab, { client: 'db', operation, auth: 'neon', connection: 'warm' }, rtt, 10);
   return {
     statementMs: Object.fromEntries([...statements].map(([client, values]) => [client, median(values)])),
-    oneShotCpu: {
-      db: median(oneShots.map(({ db }) => db)),
-      drizzle: median(oneShots.map(({ drizzle }) => drizzle)),
-      ratio: median(oneShots.map(({ db, drizzle }) => db / drizzle)),
-    },
+    oneShotCpu: { db, drizzle },
     transfer: { interactive: await transfer('transfer'), oneCte: await transfer('transfer as one CTE') },
   };
 }

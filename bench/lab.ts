@@ -26,8 +26,8 @@ export interface Lab {
   openWays(client: ClientName, auth: Auth, rtt: number, count: number): Promise<Way[]>;
   /** To the database without anything on the way. */
   directUrl(client: ClientName, auth: Auth): string;
-  /** @param process the client's whose process is asked: it can open others, too */
-  ask(process: ClientName, request: ClientRequest): Promise<Measured>;
+  /** @param host the client whose process is asked: it can open others, too */
+  ask(host: ClientName, request: ClientRequest): Promise<Measured>;
   /** Stops all of it, and deletes the database. */
   close(): Promise<void>;
 }
@@ -90,7 +90,7 @@ export async function openLab(): Promise<Lab> {
       );
     },
     directUrl: (client, auth) => urlFor(client, auth, portFor(client, auth)),
-    ask: (process, request) => ask(childFor(process), request),
+    ask: (host, request) => ask(childFor(host), request),
     close: () => running.disposeAsync(),
   };
 }

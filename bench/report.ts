@@ -82,7 +82,7 @@ function describe({ statementMs, oneShotCpu, transfer }: Claims): string {
     align([
       ['drizzle neon-http', `${oneShotCpu.drizzle.toFixed(3)} ms`],
       ['db', `${oneShotCpu.db.toFixed(3)} ms`],
-      ['db / drizzle neon-http', oneShotCpu.ratio.toFixed(2)],
+      ['db / drizzle neon-http', (oneShotCpu.db / oneShotCpu.drizzle).toFixed(2)],
     ]),
     '',
     "The ledger's transfer through db, warm",

@@ -13,7 +13,7 @@ Usage: npm run bench -- [options]
        npm run bench -- gateway    measures the gateway alone; see its --help
 
   --rtt MS           how far away the database is, there and back (default 20)
-  --quick            fewer runs: under half a minute, and noisier
+  --quick            fewer runs: less than a minute, and noisier
   --client NAME      only ${Object.keys(CLIENTS).join(' | ')}
   --operation NAME   only ${OPERATIONS.join(' | ')}
   --auth NAME        only neon | planetscale
