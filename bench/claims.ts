@@ -21,10 +21,8 @@ export async function measureClaims(lab: Lab, rtt: number, rounds: number): Prom
       statements.set(client, [...(statements.get(client) ?? []), measured]);
     }
   }
-  const [db, drizzle] = await compareCpu(lab, ['db', 'drizzle neon-http'], 'one-shot', {
-    turns: 10 * rounds,
-    times: 25,
-  });
+  const turns = { turns: 100 * rounds, times: 3 };
+  const [db, drizzle] = await compareCpu(lab, ['db', 'drizzle neon-http'], 'one-shot', turns);
   const transfer = (operation: 'transfer' | 'transfer as one CTE') =>
     measureTime(lab, { client: 'db', operation, auth: 'neon', connection: 'warm' }, rtt, 10);
   return {

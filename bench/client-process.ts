@@ -2,10 +2,11 @@ import { type Auth, CLIENTS, type ClientName, type OpenClient } from './clients.
 import type { Operation } from './operations.ts';
 
 /** One measurement is these, in this order. */
-export type ClientRequest =
-  | { do: 'open'; client: ClientName; auth: Auth; operation: Operation; urls: string[]; warmUps: number }
+export type ClientRequest = { client: ClientName } & (
+  | { do: 'open'; auth: Auth; operation: Operation; urls: string[]; warmUps: number }
   | { do: 'run'; times: number }
-  | { do: 'close' };
+  | { do: 'close' }
+);
 
 export interface Measured {
   /** How long each run took. */
@@ -16,9 +17,8 @@ export interface Measured {
 
 export type ClientReply = Measured | { error: string };
 
-/** Opened and not yet closed: one for each URL. */
-let open: OpenClient[] = [];
-let runs: (() => Promise<unknown>)[] = [];
+/** Opened and not yet closed: one for each URL, and what it runs. */
+const opened = new Map<ClientName, { client: OpenClient; run: () => Promise<unknown> }[]>();
 
 process.on('message', (request: ClientRequest) => {
   measure(request).then(
@@ -33,16 +33,17 @@ async function measure(request: ClientRequest): Promise<Measured> {
   const ms: number[] = [];
   const before = process.cpuUsage();
   if (request.do === 'open') {
-    const { client, auth, operation, urls, warmUps } = request;
-    open = urls.map((url) => CLIENTS[client].open(url, auth));
-    runs = open.map(({ operations }) => {
-      const run = operations[operation];
-      if (!run) throw new Error(`${client} has no ${operation}`);
-      return run;
+    const { client: name, auth, operation, urls, warmUps } = request;
+    const clients = urls.map((url) => {
+      const client = CLIENTS[name].open(url, auth);
+      const { [operation]: run } = client.operations;
+      if (!run) throw new Error(`${name} has no ${operation}`);
+      return { client, run };
     });
-    for (let i = 0; i < warmUps; i++) for (const run of runs) await run();
+    opened.set(name, clients);
+    for (let i = 0; i < warmUps; i++) for (const { run } of clients) await run();
   } else if (request.do === 'run') {
-    for (const run of runs) {
+    for (const { run } of opened.get(request.client) ?? []) {
       for (let i = 0; i < request.times; i++) {
         const start = performance.now();
         await run();
@@ -50,7 +51,7 @@ async function measure(request: ClientRequest): Promise<Measured> {
       }
     }
   } else {
-    for (const client of open) await client.close();
+    for (const { client } of opened.get(request.client) ?? []) await client.close();
   }
   const { user, system } = process.cpuUsage(before);
   return { ms, cpuMs: (user + system) / 1000 };

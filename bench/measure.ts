@@ -33,11 +33,11 @@ export function measureTime(lab: Lab, subject: Subject, rtt: number, times: numb
     await open(lab, subject, urlsOf(ways), cold ? 0 : WARM_UPS);
     for (let i = 0; i < (cold ? 1 : times); i++) {
       const before = counts();
-      ms.push(...(await lab.ask(client, { do: 'run', times: 1 })).ms);
+      ms.push(...(await lab.ask(client, { do: 'run', client, times: 1 })).ms);
       // In front of closing, which nobody waits for.
       roundTrips.push(...counts().map((count, way) => count - (before[way] ?? 0)));
     }
-    await lab.ask(client, { do: 'close' });
+    await lab.ask(client, { do: 'close', client });
     const spare = cold ? 1 : 0;
     return { ms: median(ms.slice(spare)), roundTrips: median(roundTrips.slice(spare)) };
   });
@@ -52,20 +52,20 @@ export async function measureCpu(lab: Lab, subject: Subject, times: number): Pro
   if (connection === 'cold') {
     return onNewWays(lab, subject, 0, times, async (ways) => {
       await open(lab, subject, urlsOf(ways), 0);
-      const ran = await lab.ask(client, { do: 'run', times: 1 });
-      const closed = await lab.ask(client, { do: 'close' });
+      const ran = await lab.ask(client, { do: 'run', client, times: 1 });
+      const closed = await lab.ask(client, { do: 'close', client });
       return (ran.cpuMs + closed.cpuMs) / times;
     });
   }
   await open(lab, subject, [lab.directUrl(client, auth)], Math.ceil(times / 4));
-  const { cpuMs } = await lab.ask(client, { do: 'run', times });
-  await lab.ask(client, { do: 'close' });
+  const { cpuMs } = await lab.ask(client, { do: 'run', client, times });
+  await lab.ask(client, { do: 'close', client });
   return cpuMs / times;
 }
 
 /**
  * The CPU of two clients for one warm operation, in milliseconds. Both are in one process and take short turns: neither meets a
- * busier machine or a fuller heap. The first quarter does not count: code is still being compiled. Means and not medians, for
+ * busier machine or a fuller heap, and garbage is collected in the turns of both. The first quarter does not count: code is still being compiled. Means and not medians, for
  * collecting garbage is rare, dear and a part of it.
  */
 export async function compareCpu(
@@ -77,16 +77,17 @@ export async function compareCpu(
   const [host] = clients;
   const total: [number, number] = [0, 0];
   const warmUps = Math.ceil(turns / 4);
+  for (const client of clients) {
+    const subject = { client, operation, auth: 'neon', connection: 'warm' } as const;
+    await open(lab, subject, [lab.directUrl(client, 'neon')], WARM_UPS, host);
+  }
   for (let turn = 0; turn < warmUps + turns; turn++) {
     for (const i of [0, 1] as const) {
-      const client = clients[i];
-      const subject = { client, operation, auth: 'neon', connection: 'warm' } as const;
-      await open(lab, subject, [lab.directUrl(client, 'neon')], WARM_UPS, host);
-      const { cpuMs } = await lab.ask(host, { do: 'run', times });
-      await lab.ask(host, { do: 'close' });
+      const { cpuMs } = await lab.ask(host, { do: 'run', client: clients[i], times });
       if (turn >= warmUps) total[i] += cpuMs / turns / times;
     }
   }
+  for (const client of clients) await lab.ask(host, { do: 'close', client });
   return total;
 }
 
@@ -94,8 +95,8 @@ export async function compareCpu(
 export async function measureStatement(lab: Lab, client: ClientName, auth: Auth, times: number): Promise<number> {
   const subject = { client, auth, operation: 'statements', connection: 'warm' } as const;
   await open(lab, subject, [lab.directUrl(client, auth)], WARM_UPS);
-  const { ms } = await lab.ask(client, { do: 'run', times });
-  await lab.ask(client, { do: 'close' });
+  const { ms } = await lab.ask(client, { do: 'run', client, times });
+  await lab.ask(client, { do: 'close', client });
   return median(ms) / STATEMENTS;
 }
 
