@@ -100,7 +100,7 @@ export function createDatabase<TSchema extends Schema>(options: DatabaseOptions<
     const session = <T>(callback: (session: PinnedSession<TSchema>) => Promise<T>) =>
       executor.session((pinned) => callback(openSession(context, pinned)));
     // drizzle keeps its own session under this name, for its query builders: what is here is both.
-    Object.setPrototypeOf(session, database._.session);
+    Object.assign(session, database._.session);
     let replica: Replica<TSchema> | undefined;
     const makeReplica = () => openScope(context, { ...executor, run: executor.read });
     return Object.defineProperty(Object.assign(database, { forRequest, close, session }), 'replica', {

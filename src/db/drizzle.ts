@@ -4,7 +4,6 @@ import {
   type PgDialect,
   PgPreparedQuery,
   type PgQueryResultHKT,
-  PgSession,
   PgTransaction,
   type PreparedQueryConfig,
   type SelectedFieldsOrdered,
@@ -75,7 +74,7 @@ export interface DrizzleContext<TSchema extends Schema = Schema> {
   schema: RelationalSchemaConfig<TablesRelationalConfig> & { fullSchema: TSchema };
 }
 
-type DrizzleClass = new (dialect: PgDialect, session: Session, schema: never) => Drizzle<Schema>;
+type DrizzleClass = new (dialect: PgDialect, session: unknown, schema: unknown) => Drizzle<Schema>;
 
 /** @param Class drizzle's `PgDatabase`, or what extends it */
 export function openScope<TSchema extends Schema>(
@@ -83,7 +82,7 @@ export function openScope<TSchema extends Schema>(
   scope: Scope,
   Class: unknown = PgDatabase,
 ): ScopedDatabase<TSchema> {
-  const database = new (Class as DrizzleClass)(context.dialect, new Session(context, scope), context.schema as never);
+  const database = new (Class as DrizzleClass)(context.dialect, sessionOver(context, scope), context.schema);
   const batch = async (queries: readonly BatchItem<'pg'>[], options: TransactionOptions = {}) => {
     // `_prepare` is what drizzle's own batches call; its types keep it to themselves.
     const prepared = queries.map((query) => (query as unknown as { _prepare(): PgPreparedQuery<never> })._prepare());
@@ -111,35 +110,24 @@ export function openSession<TSchema extends Schema>(
   return Object.assign(openScope(context, scope), { listen });
 }
 
-/** drizzle's session over a scope: it knows neither transports nor connections. */
-class Session extends PgSession<QueryResultHKT, Schema, TablesRelationalConfig> {
-  readonly context: DrizzleContext;
-  readonly scope: Scope;
-
-  constructor(context: DrizzleContext, scope: Scope) {
-    super(context.dialect);
-    this.context = context;
-    this.scope = scope;
-  }
-
-  override prepareQuery<T extends PreparedQueryConfig>(
-    query: Query,
-    fields: SelectedFieldsOrdered | undefined,
-    _name: string | undefined,
-    _isResponseInArrayMode: boolean,
-    mapRows?: (rows: unknown[][]) => unknown,
-  ) {
-    return new PreparedQuery<T>(query, this.scope.run, fields, mapRows);
-  }
-
-  override async count(query: SQL): Promise<number> {
-    const { rows } = await this.execute<QueryResult>(query);
-    return Number(rows[0]?.['count']);
-  }
-
-  override transaction<T>(callback: (tx: never) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
-    return this.scope.transaction(options, (scope) => callback(openScope(this.context, scope, PgTransaction) as never));
-  }
+/** What drizzle's query builders and its migrator ask of a session. It knows neither transports nor connections. */
+function sessionOver<TSchema extends Schema>(context: DrizzleContext<TSchema>, scope: Scope) {
+  const execute = (query: SQL) => new PreparedQuery(context.dialect.sqlToQuery(query), scope.run).execute();
+  const all = async (query: SQL) => ((await execute(query)) as QueryResult).rows;
+  return {
+    execute,
+    all,
+    count: async (query: SQL) => Number((await all(query))[0]?.['count']),
+    prepareQuery: (
+      query: Query,
+      fields: SelectedFieldsOrdered | undefined,
+      _name: string | undefined,
+      _isResponseInArrayMode: boolean,
+      mapRows?: (rows: unknown[][]) => unknown,
+    ) => new PreparedQuery(query, scope.run, fields, mapRows),
+    transaction: <T>(callback: (tx: unknown) => Promise<T>, options: TransactionOptions = {}) =>
+      scope.transaction(options, (inner) => callback(openScope(context, inner, PgTransaction))),
+  };
 }
 
 type Joins = Record<string, boolean> | undefined;
@@ -150,7 +138,7 @@ declare module 'drizzle-orm/utils' {
 }
 
 /** A drizzle query and where it runs. */
-class PreparedQuery<T extends PreparedQueryConfig> extends PgPreparedQuery<T> {
+class PreparedQuery extends PgPreparedQuery<PreparedQueryConfig> {
   readonly #run: Scope['run'];
   readonly #map: (result: StatementResult) => unknown;
   /** Set by drizzle's select on what it prepares. */
@@ -159,7 +147,7 @@ class PreparedQuery<T extends PreparedQueryConfig> extends PgPreparedQuery<T> {
   constructor(
     query: Query,
     run: Scope['run'],
-    fields: SelectedFieldsOrdered | undefined,
+    fields?: SelectedFieldsOrdered,
     mapRows?: (rows: unknown[][]) => unknown,
   ) {
     super(query, undefined, undefined);
@@ -171,13 +159,9 @@ class PreparedQuery<T extends PreparedQueryConfig> extends PgPreparedQuery<T> {
     };
   }
 
-  override async execute(placeholderValues?: Record<string, unknown>): Promise<T['execute']> {
+  override async execute(placeholderValues?: Record<string, unknown>): Promise<unknown> {
     const [result] = await this.#run(toStatement(this.query, placeholderValues));
     return this.mapResult(result);
-  }
-
-  async all(placeholderValues?: Record<string, unknown>): Promise<T['all']> {
-    return ((await this.execute(placeholderValues)) as QueryResult).rows;
   }
 
   override mapResult(result: unknown): unknown {
