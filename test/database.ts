@@ -21,12 +21,17 @@ export interface TestDatabase {
 /**
  * A migrated database for one test file alone, behind the shared gateway or one of the test's own.
  * @param gatewayPort of the gateway that the URLs lead to
- * @param template what the database begins with; `template0` has nothing in it
  */
-export async function createTestDatabase(
-  gatewayPort = inject('stack').gatewayPort,
-  template = PRISTINE,
-): Promise<TestDatabase> {
+export function createTestDatabase(gatewayPort?: number): Promise<TestDatabase> {
+  return copyDatabase(PRISTINE, gatewayPort);
+}
+
+/** The same with nothing in it: for tests that make tables of their own, whatever the migrations make. */
+export function createEmptyDatabase(gatewayPort?: number): Promise<TestDatabase> {
+  return copyDatabase('template0', gatewayPort);
+}
+
+async function copyDatabase(template: string, gatewayPort = inject('stack').gatewayPort): Promise<TestDatabase> {
   const stack = inject('stack');
   const name = `test_${randomBytes(6).toString('hex')}`;
   const withDatabase = (url: string, port?: number) => {

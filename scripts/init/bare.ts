@@ -102,7 +102,6 @@ function bareTests(tree: Tree): void {
       .replace("import { randomUUID } from 'node:crypto';\n", '')
       .replace(/ {4}describe\('failures'/, `${MESSAGES_CONTRACT}$&`);
   });
-  tree.edit('test/db/database.test.ts', (text) => withoutBlock(text, "it('report a constraint that fails at COMMIT'"));
   if (tree.has('test/lambda/secret.test.ts'))
     tree.edit('test/lambda/secret.test.ts', (text) => text.replaceAll('/accounts', '/messages'));
   if (tree.has('test/workers/two-transactions.ts')) {

@@ -6,7 +6,7 @@ import { createDatabase, type Database } from '../../src/db/database.ts';
 import { neonHttp } from '../../src/db/http.ts';
 import { tcp } from '../../src/db/tcp.ts';
 import { neonWebSocket } from '../../src/db/websocket.ts';
-import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, type TestDatabase } from '../database.ts';
 
 /** Each row of the table over each transport it names: what arrives is counted where it arrives. */
 
@@ -26,7 +26,7 @@ let test: TestDatabase;
 beforeAll(async () => {
   const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };
   [pooled, direct] = await Promise.all([startGateway({ upstream, port: 0 }), startGateway({ upstream, port: 0 })]);
-  test = await createTestDatabase();
+  test = await createEmptyDatabase();
 });
 
 afterAll(async () => {

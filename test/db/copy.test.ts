@@ -5,7 +5,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, type TestDatabase } from '../database.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const run = promisify(execFile);
@@ -69,7 +69,7 @@ let project: string;
 let test: TestDatabase;
 
 beforeAll(async () => {
-  test = await createTestDatabase();
+  test = await createEmptyDatabase();
   project = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter-copy-'));
   for (const name of [...PACKAGES, ...TYPES_OF_TYPES]) {
     const link = path.join(project, 'node_modules', name);

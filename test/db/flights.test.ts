@@ -5,7 +5,7 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { createDatabase, type Database } from '../../src/db/database.ts';
 import { neonHttp } from '../../src/db/http.ts';
 import { neonWebSocket } from '../../src/db/websocket.ts';
-import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, type TestDatabase } from '../database.ts';
 
 /** Stands between the driver and the gateway, and writes down each frame that the driver sends. */
 let proxy: WebSocketServer;
@@ -28,7 +28,7 @@ beforeAll(async () => {
     gateway.on('close', () => client.close());
     client.on('close', () => gateway.close());
   });
-  test = await createTestDatabase((proxy.address() as AddressInfo).port);
+  test = await createEmptyDatabase((proxy.address() as AddressInfo).port);
 });
 
 afterAll(async () => {

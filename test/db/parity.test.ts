@@ -26,7 +26,7 @@ import { createDatabase, type Database } from '../../src/db/database.ts';
 import { neonHttp } from '../../src/db/http.ts';
 import { tcp } from '../../src/db/tcp.ts';
 import { neonWebSocket } from '../../src/db/websocket.ts';
-import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, type TestDatabase } from '../database.ts';
 
 /** PostgreSQL's text for a value, and what `execute` makes of it. */
 const VALUES: Record<string, [expression: string, value: unknown]> = {
@@ -142,7 +142,7 @@ describe.each(Object.entries(transports))('over %s', (_, { transports, port }) =
   let database: Database<typeof schema>;
 
   beforeAll(async () => {
-    test = await createTestDatabase(port);
+    test = await createEmptyDatabase(port);
     await test.query(`create type mood as enum ('happy', 'sad')`);
     await test.query(`
       create table everything (

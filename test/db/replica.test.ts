@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
 import { createDatabase, type Database } from '../../src/db/database.ts';
-import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { CREATE_NOTES, failure, notes, WAYS } from './ways.ts';
 
 const schema = { notes };
@@ -15,7 +15,7 @@ describe.each(Object.entries(WAYS))('reads that may lag, over %s', (_, { transpo
 
   beforeAll(async () => {
     const port = reaches === 'gateway' ? undefined : inject('stack').postgresPort;
-    [primary, replica] = await Promise.all([createTestDatabase(port), createTestDatabase(port)]);
+    [primary, replica] = await Promise.all([createEmptyDatabase(port), createEmptyDatabase(port)]);
     await Promise.all([primary, replica].map((server) => server.query(CREATE_NOTES)));
     await primary.query(`insert into notes values (1, 'primary')`);
     await replica.query(`insert into notes values (1, 'replica')`);

@@ -2,14 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { createDatabase } from '../../src/db/database.ts';
-import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { CREATE_NOTES, failure, notes, WAYS } from './ways.ts';
 
 describe.each(Object.entries(WAYS))('credentials that change, over %s', (_, { transports, reaches }) => {
   let test: TestDatabase;
 
   beforeAll(async () => {
-    test = await createTestDatabase(reaches === 'gateway' ? undefined : inject('stack').postgresPort);
+    test = await createEmptyDatabase(reaches === 'gateway' ? undefined : inject('stack').postgresPort);
     await test.query(CREATE_NOTES);
   });
 

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { createDatabase, type Database } from '../../src/db/database.ts';
 import type { QueryEvent } from '../../src/db/executor.ts';
-import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
 import { CREATE_NOTES, failure, notes, WAYS } from './ways.ts';
 
@@ -21,7 +21,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
 
   beforeAll(async () => {
     proxy = await start();
-    test = await createTestDatabase(proxy.port);
+    test = await createEmptyDatabase(proxy.port);
     await test.query(CREATE_NOTES);
   });
 

@@ -12,7 +12,7 @@ import { fastClient } from '../../src/db/fast/client.ts';
 import { pipelinedClient } from '../../src/db/fast/pipelined.ts';
 import { neonHttp } from '../../src/db/http.ts';
 import { neonWebSocket } from '../../src/db/websocket.ts';
-import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import type { Target } from '../contract.ts';
 import { startWorker } from '../workers/start-worker.ts';
 import { type Fault, noFault, type Relay, startRelay } from './relay.ts';
@@ -26,7 +26,7 @@ const PASSWORD = 'correct horse';
 
 beforeAll(async () => {
   relay = await startRelay(inject('stack').postgresPort);
-  test = await createTestDatabase(relay.port);
+  test = await createEmptyDatabase(relay.port);
   await test.query(`create role "${role}" login password '${PASSWORD}'`);
   await test.query(`grant connect on database ${new URL(test.url).pathname.slice(1)} to "${role}"`);
 });

@@ -3,7 +3,7 @@ import pg from 'pg';
 import { WebSocket } from 'ws';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
-import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, type TestDatabase } from '../database.ts';
 
 let gateway: Gateway;
 let test: TestDatabase;
@@ -11,7 +11,7 @@ let test: TestDatabase;
 beforeAll(async () => {
   const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };
   gateway = await startGateway({ upstream, port: 0, provider: 'planetscale' });
-  test = await createTestDatabase(gateway.port);
+  test = await createEmptyDatabase(gateway.port);
   // As PlanetScale's documentation sets the driver up, but for TLS.
   neonConfig.fetchEndpoint = (host, port) => `http://${host}:${port}/sql`;
   neonConfig.wsProxy = (host, port) => `${host}:${port}/v2?address=${host}:${port}`;

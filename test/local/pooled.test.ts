@@ -2,7 +2,7 @@ import pg from 'pg';
 import { neonConfig, Pool } from '@neondatabase/serverless';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
-import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, type TestDatabase } from '../database.ts';
 import { logInMessages, message, overWebSocket, query, typeOf } from './wire.ts';
 
 let gateway: Gateway;
@@ -11,7 +11,7 @@ let test: TestDatabase;
 beforeAll(async () => {
   const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };
   gateway = await startGateway({ upstream, port: 0 });
-  test = await createTestDatabase(gateway.poolerPort);
+  test = await createEmptyDatabase(gateway.poolerPort);
   neonConfig.wsProxy = (host, port) => `${host}:${port}/v2`;
   neonConfig.useSecureWebSocket = false;
 });

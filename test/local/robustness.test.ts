@@ -4,7 +4,7 @@ import { Agent, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
-import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { logInMessages, message, overTcp, overWebSocket, query, typeOf } from './wire.ts';
 
 let gateway: Gateway;
@@ -13,7 +13,7 @@ let test: TestDatabase;
 beforeAll(async () => {
   const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };
   gateway = await startGateway({ upstream, port: 0, controlPort: 0 });
-  test = await createTestDatabase(gateway.port);
+  test = await createEmptyDatabase(gateway.port);
 });
 
 afterAll(async () => {

@@ -4,7 +4,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { NO_SIMULATION } from '../../local/gateway-simulation.ts';
-import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, type TestDatabase } from '../database.ts';
 
 let gateway: Gateway;
 let test: TestDatabase;
@@ -14,7 +14,7 @@ beforeAll(async () => {
   const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };
   gateway = await startGateway({ upstream, port: 0, controlPort: 0 });
   control = `http://127.0.0.1:${gateway.controlPort}`;
-  test = await createTestDatabase(gateway.port);
+  test = await createEmptyDatabase(gateway.port);
   await test.query('create table written (n int); grant all on written to app');
   neonConfig.fetchEndpoint = (host, port) => `http://${host}:${port}/sql`;
   neonConfig.wsProxy = (host, port) => `${host}:${port}/v2`;

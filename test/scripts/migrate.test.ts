@@ -6,12 +6,12 @@ import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { applyMigrations } from '../../scripts/apply-migrations.ts';
-import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 
 let database: TestDatabase;
 let directory: string;
 beforeEach(async () => {
-  database = await createTestDatabase(undefined, 'template0');
+  database = await createEmptyDatabase();
   directory = await mkdtemp(path.join(tmpdir(), 'migrate-test-'));
 });
 afterEach(async () => {
