@@ -1,14 +1,7 @@
 import { PgDialect } from 'drizzle-orm/pg-core';
 import { createTableRelationsHelpers, extractTablesRelationalConfig } from 'drizzle-orm/relations';
 import type { Timeouts } from './deadline.ts';
-import {
-  openScope,
-  openSession,
-  type PinnedSession,
-  type Replica,
-  type Schema,
-  type ScopedDatabase,
-} from './drizzle.ts';
+import { openScope, openSession, type PinnedSession, type Replica, type Schema, type Queryable } from './drizzle.ts';
 import { createExecutor, type QueryEvent } from './executor.ts';
 import { createPools, type Pools } from './pool.ts';
 import { createRetries, type RetryOptions } from './retry.ts';
@@ -45,7 +38,7 @@ export interface RequestScope {
 }
 
 /** Made by `createDatabase`. */
-export interface Database<TSchema extends Schema = Schema> extends ScopedDatabase<TSchema> {
+export interface Database<TSchema extends Schema = Schema> extends Queryable<TSchema> {
   /** The database for one request. Costs and opens nothing; `close` it when the response is ready. */
   readonly forRequest: (scope: RequestScope) => Database<TSchema>;
   /**

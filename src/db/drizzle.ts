@@ -36,24 +36,25 @@ export interface Queryable<TSchema extends Schema = Schema> extends Drizzle<TSch
     queries: T,
     options?: TransactionOptions,
   ) => Promise<BatchResponse<T>>;
-}
 
-/** A drizzle database whose statements run in a scope. */
-export interface ScopedDatabase<TSchema extends Schema = Schema> extends Queryable<TSchema> {
   /**
    * Runs `callback` in a transaction: commits when it resolves, rolls back when it throws. N + 1 round trips for N
    * statements awaited one by one; `tx.batch` sends several in one. On a database, `callback` runs again when the transaction
    * lost against a concurrent one (SQLSTATE 40001, 40P01) or could not begin: what it does outside the transaction must
-   * bear that.
+   * bear that. In a transaction it is a savepoint, which has no options and costs no round trip.
    */
-  transaction<T>(callback: (tx: Transaction<TSchema>) => Promise<T>, options?: TransactionOptions): Promise<T>;
+  readonly transaction: <T>(
+    callback: (tx: Transaction<TSchema>) => Promise<T>,
+    options?: TransactionOptions,
+  ) => Promise<T>;
 }
 
 /** An interactive transaction. */
 export interface Transaction<TSchema extends Schema = Schema>
-  extends PgTransaction<QueryResultHKT, TSchema, ExtractTablesWithRelations<TSchema>>, Pick<Queryable, 'batch'> {
-  /** Runs `callback` under a savepoint: when it throws, only what it did is undone. Costs no round trip of its own. */
-  transaction<T>(callback: (tx: Transaction<TSchema>) => Promise<T>): Promise<T>;
+  extends
+    PgTransaction<QueryResultHKT, TSchema, ExtractTablesWithRelations<TSchema>>,
+    Pick<Queryable<TSchema>, 'batch'> {
+  readonly transaction: Queryable<TSchema>['transaction'];
 }
 
 /** Reads from a server whose data may lag. */
@@ -63,7 +64,7 @@ export type Replica<TSchema extends Schema = Schema> = Pick<
 >;
 
 /** One connection that keeps its state from statement to statement. */
-export interface PinnedSession<TSchema extends Schema = Schema> extends ScopedDatabase<TSchema> {
+export interface PinnedSession<TSchema extends Schema = Schema> extends Queryable<TSchema> {
   /** Calls `listener` with the payload of each notification on `channel`. */
   readonly listen: (channel: string, listener: (payload: string) => void) => Promise<void>;
 }
@@ -81,7 +82,7 @@ export function openScope<TSchema extends Schema>(
   context: DrizzleContext<TSchema>,
   scope: Scope,
   Class: unknown = PgDatabase,
-): ScopedDatabase<TSchema> {
+): Queryable<TSchema> {
   const database = new (Class as DrizzleClass)(context.dialect, sessionOver(context, scope), context.schema);
   const batch = async (queries: readonly BatchItem<'pg'>[], options: TransactionOptions = {}) => {
     // `_prepare` is what drizzle's own batches call; its types keep it to themselves.
@@ -92,7 +93,7 @@ export function openScope<TSchema extends Schema>(
     );
     return prepared.map((query, i) => query.mapResult(results[i], true));
   };
-  return Object.assign(database, { batch }) as unknown as ScopedDatabase<TSchema>;
+  return Object.assign(database, { batch }) as unknown as Queryable<TSchema>;
 }
 
 export function openSession<TSchema extends Schema>(

@@ -1,7 +1,7 @@
 import { DatabaseError, misuse } from './error.ts';
 import type { Attempt, Lease } from './lease.ts';
 import type { Scope } from './scope.ts';
-import type { Statement, StatementResult, TransactionOptions } from './transport.ts';
+import type { Statement, TransactionOptions } from './transport.ts';
 
 /** Runs statements as one transaction in one flight: one round trip. */
 export async function runBatch(lease: Lease, options: TransactionOptions, statements: readonly Statement[]) {
@@ -40,7 +40,8 @@ export async function runTransaction<T>(
   let firstError: unknown;
   let tail: Promise<unknown> = Promise.resolve();
 
-  const assertInnermost = (level: number) => {
+  const assertInnermost = (level: number, options = {}) => {
+    if (Object.keys(options).length > 0) throw misuse('The transaction has its options.');
     if (ended || level > depth) throw misuse('The transaction has ended: await each query inside its callback.');
     if (level < depth) throw misuse('A nested transaction is open: use its own tx.');
   };
@@ -59,8 +60,8 @@ export async function runTransaction<T>(
       throw rolledBack();
   };
 
-  const send = async (level: number, statements: readonly Statement[]): Promise<StatementResult[]> => {
-    assertInnermost(level);
+  const send = async (level: number, statements: readonly Statement[], options?: TransactionOptions) => {
+    assertInnermost(level, options);
     const flight = [...riding, ...statements];
     const assertReady = begun ? assertOpen : () => {};
     riding = [];
@@ -76,10 +77,10 @@ export async function runTransaction<T>(
 
   const scopeAt = (level: number): Scope => ({
     run: (statement) => send(level, [statement]),
-    batch: (statements) => send(level, statements),
+    batch: (statements, options) => send(level, statements, options),
 
-    async transaction(_options, nested) {
-      assertInnermost(level);
+    async transaction(options, nested) {
+      assertInnermost(level, options);
       assertHealthy();
       const savepoint = command(`savepoint savepoint_${level + 1}`);
       const release = command(`release ${savepoint.text}`);

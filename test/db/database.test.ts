@@ -227,6 +227,15 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       expect(await names(db)).toEqual(['third']);
     });
 
+    it('refuse options of their own inside: they would have no effect', async () => {
+      const options = { isolationLevel: 'serializable' } as const;
+      await db.transaction(async (tx) => {
+        const nested = tx.transaction((inner) => inner.execute(sql`select 1`), options);
+        expect((await failure(nested)).message).toContain('has its options');
+        expect((await failure(tx.batch([tx.execute(sql`select 1`)], options))).kind).toBe('query');
+      });
+    });
+
     it('refuse the outer tx while a nested one is open', async () => {
       const outer = db.transaction((tx) =>
         tx.transaction(async () => {
