@@ -64,9 +64,9 @@ export async function measureCpu(lab: Lab, subject: Subject, times: number): Pro
 }
 
 /**
- * The CPU of two clients for one warm operation, in milliseconds. Both are in one process and take short turns: neither meets a
- * busier machine or a fuller heap, and garbage is collected in the turns of both. The first quarter does not count: code is still being compiled. Means and not medians, for
- * collecting garbage is rare, dear and a part of it.
+ * The CPU of two clients for one warm operation, in milliseconds. Both are in one process and take short turns: neither meets
+ * a busier machine or a fuller heap, and garbage is collected in the turns of both. The first quarter does not count: code
+ * is still being compiled. Means and not medians, for collecting garbage is rare, dear and a part of it.
  */
 export async function compareCpu(
   lab: Lab,
