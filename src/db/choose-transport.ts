@@ -20,7 +20,7 @@ const CHOICES: Record<Operation, readonly [TransportName, TransportChoice['addre
   ],
   batch: [
     ['tcp', 'pooled', 'A pooled connection is at hand.'],
-    ['http', 'pooled', 'Statements known beforehand are one request.'],
+    ['http', 'pooled', 'Known statements are one request.'],
     ['websocket', 'pooled', 'A socket carries it.'],
   ],
   transaction: [

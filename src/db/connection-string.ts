@@ -52,11 +52,8 @@ export function parseConnectionString(connectionString: string): ConnectionTarge
   const server = suffix === 'replica' ? 'replica' : named && !suffix ? 'primary' : 'unknown';
   const isPooler = isPlanetScale ? port === POOLER_PORT : provider === 'neon' && host.includes('-pooler.');
   if (isPlanetScale) {
-    refuse(!named, 'PlanetScale’s user names are {role}.{branch}');
-    refuse(
-      !isPooler && port !== DIRECT_PORT,
-      `PlanetScale is not on ${port}, but on ${DIRECT_PORT} and ${POOLER_PORT}`,
-    );
+    refuse(!named, 'PlanetScale has users like {role}.{branch}');
+    refuse(!isPooler && port !== DIRECT_PORT, `PlanetScale is on ${DIRECT_PORT} and ${POOLER_PORT}`);
     refuse(isPooler && server === 'replica', `|replica goes with port ${DIRECT_PORT}`);
     refuse(!isPooler && server === 'unknown', `|${suffix} names a PgBouncer, on port ${POOLER_PORT}`);
   }
@@ -111,7 +108,7 @@ function decode(connectionString: string) {
     const [user, password, database] = [url.username, url.password, url.pathname.slice(1)].map(decodeURIComponent);
     return { url, user, password, database };
   } catch {
-    throw misuse(`${REFUSED}it is not a valid URL: @ / # ? % must be percent-encoded`);
+    throw misuse(`${REFUSED}it is no valid URL: percent-encode @ / # ? %`);
   }
 }
 

@@ -2,9 +2,12 @@ import { DatabaseError } from './error.ts';
 
 /** Deadlines in milliseconds; what passes one fails with kind `timeout` and is stopped on the server. */
 export interface Timeouts {
-  /** Until a socket is usable: connection, TLS, authentication. Also for a function that gives a URL. */
+  /** Until a socket is usable: connection, TLS, authentication; over HTTP nobody can tell. Also for a function that gives a URL. */
   connectMs: number;
-  /** For one exchange with the server. Inside transactions and batches the server itself keeps it, too. */
+  /**
+   * For one exchange with the server. In transactions and batches the server itself keeps it, in place of the role's own
+   * `statement_timeout`, and the client waits a little longer.
+   */
   statementMs: number;
   /** For a whole one-shot, batch or transaction: waiting for a connection, every statement and every retry. */
   operationMs: number;

@@ -44,7 +44,7 @@ const KINDS: [RegExp, DatabaseErrorKind][] = [
   [/^(40001|40P01)/, 'serialization'], // serialization_failure, deadlock_detected
   [/^(53|57P)/, 'unavailable'], // insufficient_resources; admin_shutdown, crash_shutdown, cannot_connect_now …
   // lock_not_available, query_canceled (statement_timeout among its causes), idle_in_transaction_session_timeout, transaction_timeout
-  [/^(55P03|57014|25P03|25P04)/, 'timeout'],
+  [/^(55P03|57014|25P0[34])/, 'timeout'],
 ];
 
 /** What the drivers throw: errors of PostgreSQL, of `fetch`, and the `ErrorEvent` of a WebSocket. */

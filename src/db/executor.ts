@@ -40,6 +40,9 @@ export interface Executor extends Scope {
   session: <T>(body: (scope: Scope) => Promise<T>) => Promise<T>;
 }
 
+/** Milliseconds that a client waits longer than the server, whose answer tells what became of a statement. */
+const GRACE_MS = 250;
+
 /** Milliseconds after which a replica that did not answer is asked again. */
 const REST_MS = 30_000;
 
@@ -58,7 +61,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
   ): Promise<T> => {
     const choice = chooseTransport(operation, { available });
     const transport = choice && transports[choice.transport];
-    if (!transport) throw misuse(`A ${operation} needs the websocket or tcp transport.`);
+    if (!transport) throw misuse(`A ${operation} needs websocket or tcp.`);
     written ||= writes;
     const started = performance.now();
     const timeLeft = () => started + operationMs - performance.now();
@@ -75,7 +78,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
       const target = fromReplica ? targets.replica : targets[choice.address];
       if (!target) throw misuse(`A ${operation} needs unpooledUrl (DATABASE_URL_UNPOOLED).`);
       const exchange: Attempt['exchange'] = (flight) =>
-        deadline.limit('A statement', statementMs, async () => {
+        deadline.limit('A statement', statementMs + GRACE_MS, async () => {
           const start = performance.now();
           let rows = 0;
           let error: DatabaseError | undefined;
@@ -88,8 +91,8 @@ export function createExecutor(options: ExecutorOptions): Executor {
             throw (error = toDatabaseError(thrown, transport.name, true));
           } finally {
             const ms = performance.now() - start;
-            const outcome = error?.code ?? error?.kind;
             try {
+              const outcome = error?.code ?? error?.kind;
               onQuery?.({ operation, transport: transport.name, roundTrips: 1, ms, rows, error: outcome });
             } catch {
               // Who looks on must not change what happened.
@@ -115,6 +118,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
         const lost = away || kind === 'serialization' || (kind === 'timeout' && !code);
         if (targets && fromReplica && lost) targets.replicaRestsUntil = Date.now() + REST_MS;
         else if (operation === 'session' && answered) throw error;
+        // 42501 among them: a role that was dropped loses its privileges on connections that are open.
         else if (targets && !refusal && kind === 'auth') refusal = { by: targets, error };
         else if (!(retryable || (readOnly && away)) || !(await retries.spend(++failed))) throw error;
       } finally {

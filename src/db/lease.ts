@@ -18,7 +18,10 @@ export interface Attempt {
 }
 
 /** A connection for one attempt: taken from its pool when the first flight needs it, of no use after the end. */
-export interface Lease extends Omit<Connection, 'close'>, Attempt {}
+export interface Lease extends Omit<Connection, 'close'>, Attempt {
+  /** Takes the connection. What fails here was never sent. */
+  take(): Promise<Connection>;
+}
 
 /** Statements whose effect ends with their transaction. What others leave behind must not meet the next operation. */
 const LEAVES_NOTHING =
@@ -31,6 +34,7 @@ export async function lend<T>(pool: Pool, attempt: Attempt, work: (lease: Lease)
   const exclusive = operation === 'session';
   let acquiring: Promise<Connection> | undefined;
   let connection: Connection | undefined;
+  let first = true;
   let clean = !exclusive;
   let ended = false;
   signal.addEventListener('abort', () => void connection?.close(signal.reason));
@@ -56,12 +60,14 @@ export async function lend<T>(pool: Pool, attempt: Attempt, work: (lease: Lease)
       return !signal.aborted && (connection?.usable ?? true);
     },
 
+    take: () => (acquiring ??= acquire(exclusive)),
+
     async send(statements) {
       if (ended) throw misuse(`The ${operation} has ended.`);
       clean &&= statements.every(({ text }) => LEAVES_NOTHING.test(text));
-      const isFirst = acquiring === undefined;
-      const acquired = await (acquiring ??= acquire(exclusive));
-      const wasIdle = isFirst && acquired.transactionStatus !== undefined;
+      const acquired = await lease.take();
+      const wasIdle = first && acquired.transactionStatus !== undefined;
+      first = false;
       try {
         return await sendOver(acquired, statements);
       } catch (error) {

@@ -46,7 +46,7 @@ export function httpScope(http: HttpTransport, target: ConnectionTarget, attempt
     run: (statement) => send([statement]),
     async batch(statements, options) {
       const limited = [statementLimit(attempt), ...statements];
-      return (await committing(options, () => send(limited, options))).slice(1);
+      return (await committing(attempt, options, () => send(limited, options))).slice(1);
     },
     transaction: () => Promise.reject(misuse('HTTP keeps no connection.')),
   };

@@ -73,7 +73,7 @@ async function read(source: DatabaseUrl | undefined): Promise<string | undefined
   try {
     return typeof source === 'function' ? await source() : source;
   } catch (cause) {
-    const message = 'Finding the database URL failed.';
+    const message = 'Finding the database URL failed';
     throw new DatabaseError(message, { kind: 'connection', retryable: true, cause });
   }
 }

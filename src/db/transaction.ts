@@ -7,8 +7,9 @@ import type { Statement, TransactionOptions } from './transport.ts';
 export async function runBatch(lease: Lease, options: TransactionOptions, statements: readonly Statement[]) {
   const prologue = begin(options, lease);
   const flight = [...prologue, ...statements, command('commit')];
+  await lease.take();
   try {
-    return (await committing(options, () => lease.send(flight))).slice(prologue.length, -1);
+    return (await committing(lease, options, () => lease.send(flight))).slice(prologue.length, -1);
   } catch (error) {
     await rollBack(lease);
     throw error;
@@ -42,13 +43,13 @@ export async function runTransaction<T>(
 
   const assertInnermost = (level: number, options = {}) => {
     if (Object.keys(options).length > 0) throw misuse('The transaction has its options.');
-    if (ended || level > depth) throw misuse('The transaction has ended: await each query inside its callback.');
+    if (ended || level > depth) throw misuse('The transaction has ended: await each query inside it.');
     if (level < depth) throw misuse('A nested transaction is open: use its own tx.');
   };
   /** Behind a BEGIN that failed, or a COMMIT sent by hand, a statement would commit by itself. */
   const assertOpen = () => {
     if (!lease.usable || lease.transactionStatus !== 'I') return;
-    throw misuse('The transaction is no longer open: nothing more was sent.', firstError);
+    throw misuse('The transaction is no longer open: nothing was sent.', firstError);
   };
   const rolledBack = () => {
     const message = 'A failure was caught: all is rolled back. Use a nested transaction.';
@@ -113,7 +114,7 @@ export async function runTransaction<T>(
     if (begun) {
       assertOpen();
       assertHealthy();
-      const results = await committing(options, () => lease.send([...riding, command('commit')]));
+      const results = await committing(lease, options, () => lease.send([...riding, command('commit')]));
       if (results.at(-1)?.command !== 'COMMIT') throw rolledBack();
     }
     return value;
@@ -126,7 +127,12 @@ export async function runTransaction<T>(
 }
 
 /** Sends what ends in COMMIT. Without the server's answer nobody knows whether it took effect. */
-export async function committing<T>({ accessMode }: TransactionOptions, send: () => Promise<T>): Promise<T> {
+export async function committing<T>(
+  { deadline }: Attempt,
+  { accessMode }: TransactionOptions,
+  send: () => Promise<T>,
+): Promise<T> {
+  deadline.signal.throwIfAborted();
   try {
     return await send();
   } catch (error) {

@@ -60,7 +60,7 @@ export function openConnection(
 
   // Unlike the clients' own timer, this one covers authentication, too.
   const timer = setTimeout(() => {
-    fail(new DatabaseError(`no connection within ${connectMs} ms`, { kind: 'timeout', transport, retryable: true }));
+    fail(new DatabaseError(`no connection in ${connectMs} ms`, { kind: 'timeout', transport, retryable: true }));
     protocol.stream.destroy();
   }, connectMs);
 
@@ -186,6 +186,5 @@ function createFlight(statements: readonly Statement[], transport: TransportName
       protocol.stream.destroy();
     },
     handleCopyData: () => {},
-    handlePortalSuspended: () => {},
   };
 }

@@ -64,13 +64,28 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
     ['session', (db) => db.session((session) => session.execute(sleep))],
   ];
 
+  const writing: (typeof operations)[number] = [
+    'batch that writes',
+    (db) => db.batch([db.insert(notes).values({ id: 1, text: 'late' }), db.execute(sleep)]),
+  ];
+
   describe('deadlines', () => {
-    it.each(operations)('stop a statement of a %s on the server', async (_operation, run) => {
+    it.each([...operations, writing])('stop a statement of a %s on the server', async (_operation, run) => {
       const { db } = connect({ timeouts: { statementMs: 500 } });
       expect((await failure(run(db))).kind).toBe('timeout');
       await untilNothingSleeps();
       const next = () => db.transaction((tx) => tx.execute(sql`select 1 as one`));
       await vi.waitFor(async () => expect((await next()).rows).toEqual([{ one: 1 }]), PATIENCE);
+    });
+
+    it('and an aborted request leave a batch that writes of unknown outcome', async () => {
+      const { database } = connect();
+      const controller = new AbortController();
+      const work = failure(writing[1](database.forRequest({ signal: controller.signal })));
+      await untilSomethingSleeps();
+      controller.abort();
+      expect((await work).kind).toBe('outcome-unknown');
+      await untilNothingSleeps();
     });
 
     it.each(operations)('and an aborted request stop a %s on the server', async (_operation, run) => {
@@ -141,6 +156,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       await db.session(async (session) => {
         await session.execute(sql`select 1`);
         expect((await failure(db.transaction((tx) => tx.execute(sql`select 1`)))).kind).toBe('timeout');
+        if (reaches === 'PostgreSQL') expect((await failure(writing[1](db))).kind).toBe('timeout');
       });
       const next = () => db.transaction((tx) => tx.execute(sql`select 1`));
       await vi.waitFor(async () => expect((await next()).rowCount).toBe(1), PATIENCE);
@@ -150,7 +166,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       const { database } = connect();
       const before = proxy.connections();
       const db = database.forRequest({ signal: AbortSignal.abort() });
-      for (const [, run] of operations) expect((await failure(run(db))).kind).toBe('timeout');
+      for (const [, run] of [...operations, writing]) expect((await failure(run(db))).kind).toBe('timeout');
       expect(proxy.connections()).toBe(before);
     });
   });

@@ -45,17 +45,17 @@ describe('parseConnectionString', () => {
   it.each([
     ['', 'does not start with'],
     ['mysql://app:secret@host/db', 'does not start with'],
-    ['postgresql://app:se/cret@host/db', 'not a valid URL'],
-    ['postgresql://app:secret@host:port/db', 'not a valid URL'],
+    ['postgresql://app:se/cret@host/db', 'no valid URL'],
+    ['postgresql://app:secret@host:port/db', 'no valid URL'],
     ['postgresql://:secret@host/db', 'no user'],
     ['postgresql://app@host/db', 'no password'],
     ['postgresql://app:secret@host', 'no database'],
-    ['postgresql://app:secret%ZZ@host/db', 'percent-encoded'],
+    ['postgresql://app:secret%ZZ@host/db', 'percent-encode'],
     ['postgresql://app:secret@db.example.com/db?sslmode=disable', 'sslmode=disable'],
     [`postgresql://role:secret@${psdb}/postgres`, '{role}.{branch}'],
     [`postgresql://role.branch|replica:secret@${psdb}:6432/postgres`, '|replica goes with port 5432'],
     [`postgresql://role.branch|reads:secret@${psdb}:5432/postgres`, '|reads names a PgBouncer'],
-    [`postgresql://role.branch:secret@${psdb}:3306/postgres`, 'not on 3306'],
+    [`postgresql://role.branch:secret@${psdb}:3306/postgres`, 'is on 5432 and 6432'],
   ])('refuses %s without showing it', (url, problem) => {
     const refuse = () => parseConnectionString(url);
     expect(refuse).toThrow(problem);
