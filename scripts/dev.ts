@@ -102,13 +102,17 @@ function readOptions(): Options {
     throw new Error(`--provider must be neon or planetscale, not "${provider}".`);
   }
   if (reset && remote) throw new Error('--reset deletes the local database: it cannot go with --remote.');
+  const simulation = readSimulation(values);
+  if (remote && (values.provider !== undefined || Object.keys(simulation).length > 0)) {
+    throw new Error('--remote uses no gateway: it cannot go with --provider, nor with what a gateway simulates.');
+  }
   return {
     runtime,
     port: port('port'),
     gatewayPort: port('gateway-port'),
     postgresPort: port('postgres-port'),
     controlPort: port('control-port'),
-    simulation: readSimulation(values),
+    simulation,
     data,
     provider,
     reset,

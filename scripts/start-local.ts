@@ -81,7 +81,12 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
     await writeFile(running, JSON.stringify(state, null, 2), { mode: 0o600 });
     return {
       ...stack,
-      variables: { DATABASE_URL: stack.url.app, API_TOKEN: stack.credentials.apiToken },
+      // As where it is deployed: through the pooler, with a direct address for sessions.
+      variables: {
+        DATABASE_URL: stack.pooledUrl.app,
+        DATABASE_URL_UNPOOLED: stack.url.app,
+        API_TOKEN: stack.credentials.apiToken,
+      },
       async close() {
         await rm(running, { force: true });
         await stack.close();
@@ -96,10 +101,14 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
 /** What the app's environment holds when it uses the database of this environment; a token is made if there is none. */
 export async function remoteVariables(directory: string): Promise<Record<string, string>> {
   const { apiToken: made } = await readCredentials(directory);
-  const { database, apiToken } = parseConfig({ API_TOKEN: made, ...loadEnvironment() });
+  // Which transports the runtime's entry carries, that will say itself.
+  const { database, transport, apiToken } = parseConfig({ API_TOKEN: made, ...loadEnvironment() }, ['neon', 'tcp']);
+  const { url, unpooledUrl, replicaUrl } = database;
   return {
-    DATABASE_URL: database.url,
-    ...(database.unpooledUrl !== undefined && { DATABASE_URL_UNPOOLED: database.unpooledUrl }),
+    DATABASE_URL: url,
+    ...(unpooledUrl !== undefined && { DATABASE_URL_UNPOOLED: unpooledUrl }),
+    ...(replicaUrl !== undefined && { DATABASE_REPLICA_URL: replicaUrl }),
+    DATABASE_TRANSPORT: transport,
     API_TOKEN: apiToken,
   };
 }

@@ -14,7 +14,14 @@ import { buildWorker } from './workers/build-worker.ts';
 declare module 'vitest' {
   interface ProvidedContext {
     /** `postgresql://` URLs of the migrated database, which each test file copies: see test/database.ts. */
-    stack: { app: string; owner: string; superuser: string; postgresPort: number; gatewayPort: number };
+    stack: {
+      app: string;
+      owner: string;
+      superuser: string;
+      postgresPort: number;
+      gatewayPort: number;
+      poolerPort: number;
+    };
     /** The Worker as `npm run build` makes it. */
     workerBundle: string;
     /** The directory that `npm run build:lambda` zips. */
@@ -47,6 +54,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
       superuser: stack.postgres.superuserUrl,
       postgresPort: stack.postgres.port,
       gatewayPort: stack.gateway.port,
+      poolerPort: stack.gateway.poolerPort,
     });
     return teardown;
   } catch (error) {

@@ -178,6 +178,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     [['--runtime', 'deno'], new RegExp(`--runtime must be one of ${runtimes.join(', ')}`)],
     [['--nonsense'], /Unknown option '--nonsense'[\s\S]*--help/],
     [['--remote', '--reset'], /--reset .* cannot go with --remote/],
+    [['--remote', '--rtt', '40'], /--remote uses no gateway/],
   ])('refuses %j in one line', async (options, message) => {
     const dev = startDev(...options);
     expect(await dev.exited).toBe(1);

@@ -1,15 +1,9 @@
-import { parseConfig } from '../../src/config.ts';
-import { createApp } from '../../src/create-app.ts';
-import { serverTransports } from '../../src/server-transports.ts';
+import { inject } from 'vitest';
 import { describeContract } from '../contract.ts';
+import { startApp } from './start-app.ts';
 
-describeContract('Node', async ({ databaseUrl, apiToken }) => {
-  const { app, database } = createApp(parseConfig({ DATABASE_URL: databaseUrl, API_TOKEN: apiToken }), {
-    transports: await serverTransports('neon'),
-    sockets: 'instance',
-  });
-  return {
-    fetch: async (path, init) => app.request(path, init),
-    close: () => database.close(),
-  };
+describeContract('Node, through a pooler', ({ databaseUrl, apiToken }) => {
+  const { gatewayPort, poolerPort } = inject('stack');
+  const pooled = databaseUrl.replace(`:${gatewayPort}/`, `:${poolerPort}/`);
+  return startApp({ DATABASE_URL: pooled, DATABASE_URL_UNPOOLED: databaseUrl, API_TOKEN: apiToken });
 });

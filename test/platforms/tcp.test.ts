@@ -1,0 +1,13 @@
+import { inject } from 'vitest';
+import { describeContract } from '../contract.ts';
+import { startApp } from '../node/start-app.ts';
+
+describeContract(
+  'Node over TCP',
+  ({ databaseUrl, apiToken }) => {
+    const { gatewayPort, postgresPort } = inject('stack');
+    const direct = databaseUrl.replace(`:${gatewayPort}/`, `:${postgresPort}/`);
+    return startApp({ DATABASE_URL: direct, DATABASE_TRANSPORT: 'tcp', API_TOKEN: apiToken });
+  },
+  { transports: ['tcp'] },
+);
