@@ -4,10 +4,8 @@ import { attachDatabasePool } from '@vercel/functions/db-connections';
 import type { Hono } from 'hono';
 import { parseConfig } from '../src/config.ts';
 import { createApp } from '../src/create-app.ts';
+import { IDLE_MS } from '../src/db/pool.ts';
 import { CARRIED, serverTransports } from '../src/server-transports.ts';
-
-/** Milliseconds that src/db/pool.ts keeps an unused connection. */
-const IDLE_MS = 60_000;
 
 /**
  * What `attachDatabasePool` looks for in a pool. After each `release` it has the request's `waitUntil` keep the instance awake

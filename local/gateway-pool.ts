@@ -28,6 +28,9 @@ export class PoolTimeout extends Error {}
 /** Milliseconds after which a session that nobody needs is closed. */
 const IDLE = 10_000;
 
+/** Milliseconds after which one that is needed is opened anew: its password may have been changed. */
+const MAX_AGE = 60_000;
+
 interface Waiter {
   password: string;
   resolve: (session: Session) => void;
@@ -63,10 +66,11 @@ export function createPool(openSession: OpenSession, { max, waitMs }: PoolOption
 
   const open = async (bucket: Bucket, login: Login): Promise<Session> => {
     bucket.open++;
+    const expires = Date.now() + MAX_AGE;
     try {
       const session = await openSession(
         login,
-        (reset) => give(bucket, login, reset),
+        (reset) => (Date.now() < expires ? give(bucket, login, reset) : reset.close()),
         (ended) => {
           all.delete(ended);
           bucket.idle = bucket.idle.filter((idle) => idle.session !== ended);

@@ -50,6 +50,9 @@ async function main({ started }: Lifetime): Promise<void> {
   if (upstream !== undefined && replica) {
     throw new Error('--replica stands beside the embedded server: it cannot go with --upstream.');
   }
+  for (const name of ['lag', 'replica-port'] as const) {
+    if (values[name] !== undefined && !replica) throw new Error(`--${name} needs --replica.`);
+  }
   const lagMs = readNumber('lag', values.lag ?? '0', 'ms');
   const gateway: Omit<GatewayOptions, 'upstream' | 'port'> = {
     provider,

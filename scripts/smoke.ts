@@ -30,14 +30,12 @@ await runCommand(async () => {
   if (!token) throw new Error('API_TOKEN is not set: the token of the API that is checked.');
   const ask = createAsk(parseUrl(positionals[0] ?? ''), token, bypass);
 
-  await untilLive(ask, waitMs);
+  const notLive = await untilLive(ask, waitMs);
+  if (notLive) throw new Error(`not live: ${notLive}`);
   let failed = 0;
   for (const [name, check] of Object.entries(CHECKS)) {
     const start = performance.now();
-    const failure = await check(ask).then(
-      () => undefined,
-      (error: unknown) => (error instanceof Error ? error.message : String(error)),
-    );
+    const failure = await check(ask).then(() => undefined, describe);
     if (failure === undefined) {
       console.log(`${styleText('green', 'ok')}    ${name}, ${Math.round(performance.now() - start)} ms`);
     } else {
@@ -77,13 +75,24 @@ function createAsk({ origin }: URL, apiToken: string, bypass: string | undefined
   };
 }
 
-/** A deployment takes a moment to be everywhere. What is wrong after that is for the checks to say. */
-async function untilLive(ask: Ask, waitMs: number): Promise<void> {
+/**
+ * A deployment takes a moment to be everywhere.
+ * @returns why it is not live after that time; undefined when it is
+ */
+async function untilLive(ask: Ask, waitMs: number): Promise<string | undefined> {
   const end = performance.now() + waitMs;
-  const isLive = () =>
-    ask('/health/live', { token: undefined }).then(
-      ({ status }) => status === 200,
-      () => false,
+  for (;;) {
+    const problem = await ask('/health/live', { token: undefined }).then(
+      ({ status }) => (status === 200 ? undefined : `GET /health/live answers ${status}`),
+      describe,
     );
-  while (!(await isLive()) && performance.now() < end) await sleep(1_000);
+    if (problem === undefined || performance.now() >= end) return problem;
+    await sleep(1_000);
+  }
+}
+
+/** With its cause: `fetch failed` alone says nothing. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
 }

@@ -3,7 +3,7 @@ import type { Deadline } from './deadline.ts';
 import type { Connection, SocketTransport } from './transport.ts';
 
 /** How long an unused connection stays open: well below the five minutes after which Neon suspends an unused database. */
-const IDLE_MS = 60_000;
+export const IDLE_MS = 60_000;
 
 export type Pool = ReturnType<typeof createPool>;
 export type Pools = ReturnType<typeof createPools>;

@@ -137,7 +137,8 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
     [['--port', '0'], /--port must be a port/],
     [['--drop', '2'], /drop must be a probability/],
     [['--upstream', 'https://x'], /upstream must be a postgresql/],
-    [['--upstream', 'postgresql://x/y', '--replica'], /cannot go with --upstream/],
+    [['--upstream', 'postgresql://x/y', '--replica'], /--replica .* cannot go with --upstream/],
+    [['--lag', '10ms'], /--lag needs --replica/],
     [['--nonsense'], /Unknown option '--nonsense'[\s\S]*--help/],
   ])('refuses %j in one line', async (options, text) => {
     const gateway = await start(...options);
