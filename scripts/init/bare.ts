@@ -115,7 +115,9 @@ function bareTests(tree: Tree): void {
 
 function bareDocuments(tree: Tree): void {
   tree.edit('README.md', (text) =>
-    text
+    withoutLines(/^ {2}(Batch|Transaction|Session) +curl|POST +\/transfers/)(text)
+      .replaceAll('/accounts', '/messages')
+      .replace(/ Why which transport, with numbers: \[[^\]]*\]\([^)]*\)\./, '')
       .replace(/Each kind has a route to learn from[\s\S]*?\n\n(?=Your own table)/, '')
       .replace(
         /Your own table and route, end to end: .*\n/,

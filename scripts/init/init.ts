@@ -75,7 +75,9 @@ export function initialise(tree: Tree, { name, platforms, bare, repository }: In
     );
   }
   tree.edit('docs/gateway.md', (text) =>
-    text.replace(/ `npm run test:clients` installs[^]*?with nothing in between\./, ''),
+    bare
+      ? withoutSection(text, '## How it is tested')
+      : text.replace(/ `npm run test:clients` installs[^]*?with nothing in between\./, ''),
   );
   rename(tree, name, repository);
 }

@@ -3,6 +3,8 @@ import type { Tree } from './tree.ts';
 import { withoutBlock, withoutLines, withoutSection } from './text.ts';
 
 interface Platform {
+  /** As the README names it. */
+  title: string;
   /** Files and folders that are about this platform alone. */
   paths: string[];
   scripts: string[];
@@ -20,6 +22,7 @@ interface Platform {
 
 export const PLATFORMS = {
   workers: {
+    title: 'Cloudflare Workers',
     paths: [
       'functions/worker.ts',
       'functions/worker-neon.ts',
@@ -42,6 +45,7 @@ export const PLATFORMS = {
       'scripts/fork-host.ts': /^ {2}workers: \[/,
       'scripts/bundle-budgets.ts': /worker/i,
       'README.md': /button\)\].*cloudflare/,
+      'docs/deploy.md': /^\| Workers /,
     },
     heading: '### Cloudflare Workers',
     paragraph: '**Cloudflare Workers**',
@@ -53,14 +57,20 @@ export const PLATFORMS = {
     },
   },
   vercel: {
+    title: 'Vercel Functions',
     paths: ['functions/vercel.ts', 'vercel.json', 'scripts/serve-vercel.ts', 'test/vercel'],
     scripts: [],
     dependencies: ['@vercel/functions'],
-    lines: { 'README.md': /vercel\.com\/button/, 'scripts/fork-host.ts': /^ {2}vercel: \[/ },
+    lines: {
+      'README.md': /vercel\.com\/button/,
+      'scripts/fork-host.ts': /^ {2}vercel: \[/,
+      'docs/deploy.md': /^\| Vercel /,
+    },
     heading: '### Vercel',
     paragraph: '**Vercel**',
   },
   lambda: {
+    title: 'AWS Lambda',
     paths: [
       'functions/lambda.ts',
       'functions/lambda-stream.ts',
@@ -82,11 +92,13 @@ export const PLATFORMS = {
       'test/global-setup.ts': /lambda/i,
       'scripts/bundle-budgets.ts': /lambda/i,
       'scripts/fork-host.ts': /^ {2}lambda: \[/,
+      'docs/deploy.md': /^\| Lambda /,
     },
     heading: '### AWS Lambda',
     paragraph: '**AWS Lambda**',
   },
   node: {
+    title: 'Node',
     paths: [
       'functions/node.ts',
       'Dockerfile',
@@ -124,6 +136,14 @@ export function keepPlatforms(
       tree.write(file, withoutPlatform(tree.read(file), name));
     }
   }
+  const titles = kept
+    .map((name) => PLATFORMS[name].title)
+    .join(', ')
+    .replace(/, ([^,]*)$/, ' and $1');
+  tree.edit('README.md', (text) => {
+    const named = text.replace('Cloudflare Workers, Vercel Functions and AWS Lambda', titles);
+    return kept.includes('workers') ? named : named.replace(', in workerd, the runtime of Cloudflare Workers.', '.');
+  });
   if (!kept.includes('workers') && !kept.includes('lambda')) {
     tree.edit('test/global-setup.ts', (text) => text.replace(/Promise\.all\(\[\s*(.*),\s*\]\)/, '$1'));
     tree.remove(

@@ -127,6 +127,13 @@ describe('npm run init', () => {
         .flatMap(([file, text]) => [...text.matchAll(/npm run ([\w:-]+)/g)].map(([, name = '']) => [file, name]));
       expect(mentioned.filter(([, name = '']) => !scripts.includes(name))).toEqual([]);
 
+      const paths = texts
+        .filter(([file]) => /\.md$|^\.env/.test(file) && file !== 'docs/first-table.md')
+        .flatMap(([file, text]) =>
+          [...text.matchAll(/\b(?:functions|docs|src|test|scripts)\/[\w/.-]+\.\w+\b/g)].map(([named]) => [file, named]),
+        );
+      expect(paths.filter(([, named = '']) => !existsSync(path.join(app, named)))).toEqual([]);
+
       expectSuccess(app, 'npm', 'ci', '--prefer-offline', '--no-audit', '--no-fund');
       expectSuccess(app, 'npm', 'run', 'check');
       expect(expectSuccess(app, 'npm', 'test')).toMatch(/\d+ passed, 0 failed/);

@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
-/** Vercel looks for these before it looks at `main`. test/platforms/vercel.test.ts asks Vercel's own command. */
+/** Vercel looks for these before it looks at `main`. */
 const TAKEN = /^(app|index|server|main)\.[cm]?[jt]s$/;
 
 it.each(['.', 'src'])('has no file in %s that Vercel would take for the app', async (folder) => {
