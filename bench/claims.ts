@@ -22,7 +22,7 @@ export async function measureClaims(lab: Lab, rtt: number, rounds: number): Prom
     }
   }
   const turns = { turns: 100 * rounds, times: 3 };
-  const [db, drizzle] = await compareCpu(lab, ['db', 'drizzle neon-http'], 'one-shot', turns);
+  const [db = Number.NaN, drizzle = Number.NaN] = await compareCpu(lab, ['db', 'drizzle neon-http'], 'one-shot', turns);
   const transfer = (operation: 'transfer' | 'transfer as one CTE') =>
     measureTime(lab, { client: 'db', operation, auth: 'neon', connection: 'warm' }, rtt, 10);
   return {

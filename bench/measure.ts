@@ -64,31 +64,30 @@ export async function measureCpu(lab: Lab, subject: Subject, times: number): Pro
 }
 
 /**
- * The CPU of two clients for one warm operation, in milliseconds. Both are in one process and take short turns: neither meets
- * a busier machine or a fuller heap, and garbage is collected in the turns of both. The first quarter does not count: code
- * is still being compiled. Means and not medians, for collecting garbage is rare, dear and a part of it.
+ * The CPU of two clients for one warm operation, in milliseconds: medians. Both are in one process and take short turns, so
+ * that neither meets a busier machine or a fuller heap. The first quarter does not count: code is still being compiled.
  */
 export async function compareCpu(
   lab: Lab,
-  clients: readonly [ClientName, ClientName],
+  clients: readonly ClientName[],
   operation: Operation,
   { turns, times }: { turns: number; times: number },
-): Promise<[number, number]> {
+): Promise<number[]> {
   const [host] = clients;
-  const total: [number, number] = [0, 0];
-  const warmUps = Math.ceil(turns / 4);
+  if (!host) return [];
+  const measured = clients.map((client) => ({ client, cpu: [] as number[] }));
   for (const client of clients) {
     const subject = { client, operation, auth: 'neon', connection: 'warm' } as const;
     await open(lab, subject, [lab.directUrl(client, 'neon')], WARM_UPS, host);
   }
-  for (let turn = 0; turn < warmUps + turns; turn++) {
-    for (const i of [0, 1] as const) {
-      const { cpuMs } = await lab.ask(host, { do: 'run', client: clients[i], times });
-      if (turn >= warmUps) total[i] += cpuMs / turns / times;
+  for (let turn = 0; turn < turns; turn++) {
+    for (const { client, cpu } of measured) {
+      const { cpuMs } = await lab.ask(host, { do: 'run', client, times });
+      cpu.push(cpuMs / times);
     }
   }
   for (const client of clients) await lab.ask(host, { do: 'close', client });
-  return total;
+  return measured.map(({ cpu }) => median(cpu.slice(turns / 4)));
 }
 
 /** Milliseconds for one statement of an open transaction, with nothing on the way. */

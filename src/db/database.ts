@@ -94,11 +94,8 @@ export function createDatabase<TSchema extends Schema>(options: DatabaseOptions<
       executor.session((pinned) => callback(openSession(context, pinned)));
     // drizzle keeps its own session under this name, for its query builders: what is here is both.
     Object.assign(session, database._.session);
-    let replica: Replica<TSchema> | undefined;
-    const makeReplica = () => openScope(context, { ...executor, run: executor.read });
-    return Object.defineProperty(Object.assign(database, { forRequest, close, session }), 'replica', {
-      get: () => (replica ??= makeReplica()), // most requests need none
-    }) as Database<TSchema>;
+    const replica = openScope(context, { ...executor, run: executor.read });
+    return Object.assign(database, { forRequest, close, session, replica });
   };
 
   const newPools = () => createPools(maxSockets, timeouts.connectMs);
