@@ -23,7 +23,11 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'app', include: ['test/**/*.test.ts'], exclude: ['test/platforms/**', ...LOCAL] },
+        test: {
+          name: 'app',
+          include: ['test/**/*.test.ts'],
+          exclude: ['**/node_modules/**', 'test/platforms/**', ...LOCAL],
+        },
       },
       { extends: true, test: { name: 'local', include: LOCAL } },
       // What needs the platforms' own tools, which npm run test:platforms installs, or takes long.

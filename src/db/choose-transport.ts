@@ -11,25 +11,19 @@ export interface TransportChoice {
   reason: string;
 }
 
+const TCP: TransportChoice = { transport: 'tcp', address: 'pooled', reason: 'A pooled connection is at hand.' };
+const HTTP: TransportChoice = { transport: 'http', address: 'pooled', reason: 'Known statements are one request.' };
+const SOCKET: TransportChoice = { transport: 'websocket', address: 'pooled', reason: 'It needs a connection.' };
+const DIRECT = { address: 'direct', reason: 'A pooler loses session state.' } as const;
+
 /** For each operation the choices in order of preference: the first whose transport is available is taken. */
-const CHOICES: Record<Operation, readonly [TransportName, TransportChoice['address'], reason: string][]> = {
-  'one-shot': [
-    ['tcp', 'pooled', 'A pooled connection is at hand.'],
-    ['http', 'pooled', 'One statement is one request.'],
-    ['websocket', 'pooled', 'A socket carries it.'],
-  ],
-  batch: [
-    ['tcp', 'pooled', 'A pooled connection is at hand.'],
-    ['http', 'pooled', 'Known statements are one request.'],
-    ['websocket', 'pooled', 'A socket carries it.'],
-  ],
-  transaction: [
-    ['tcp', 'pooled', 'A pooled connection is at hand.'],
-    ['websocket', 'pooled', 'A transaction needs a connection.'],
-  ],
+const CHOICES: Record<Operation, readonly TransportChoice[]> = {
+  'one-shot': [TCP, HTTP, SOCKET],
+  batch: [TCP, HTTP, SOCKET],
+  transaction: [TCP, SOCKET],
   session: [
-    ['tcp', 'direct', 'A pooler loses session state.'],
-    ['websocket', 'direct', 'A pooler loses session state.'],
+    { ...TCP, ...DIRECT },
+    { ...SOCKET, ...DIRECT },
   ],
 };
 
@@ -38,10 +32,6 @@ const CHOICES: Record<Operation, readonly [TransportName, TransportChoice['addre
  * @param facts the transports that the entry has put into its bundle
  * @returns undefined when none of them can
  */
-export function chooseTransport(
-  operation: Operation,
-  { available }: { available: readonly TransportName[] },
-): TransportChoice | undefined {
-  const choice = CHOICES[operation].find(([transport]) => available.includes(transport));
-  return choice && { transport: choice[0], address: choice[1], reason: choice[2] };
+export function chooseTransport(operation: Operation, facts: { available: readonly TransportName[] }) {
+  return CHOICES[operation].find(({ transport }) => facts.available.includes(transport));
 }

@@ -1,8 +1,6 @@
-import { PgDialect } from 'drizzle-orm/pg-core';
-import { createTableRelationsHelpers, extractTablesRelationalConfig } from 'drizzle-orm/relations';
 import type { Timeouts } from './deadline.ts';
-import { openScope, openSession, type PinnedSession, type Replica, type Schema, type Queryable } from './drizzle.ts';
-import { createExecutor, type QueryEvent } from './executor.ts';
+import { createDrizzle, type PinnedSession, type Queryable, type Schema } from './drizzle.ts';
+import { createExecutor, type RequestOptions } from './executor.ts';
 import { createPools, type Pools } from './pool.ts';
 import { createRetries, type RetryOptions } from './retry.ts';
 import { createTargets, type DatabaseUrls } from './targets.ts';
@@ -28,13 +26,9 @@ export interface DatabaseOptions<TSchema extends Schema> extends DatabaseUrls {
   onWarning?: ((message: string) => void) | undefined;
 }
 
-export interface RequestScope {
+export interface RequestScope extends RequestOptions {
   /** The platform's: keeps the instance alive until the promise passed to it has settled. */
   waitUntil?: ((promise: Promise<unknown>) => void) | undefined;
-  /** Stops everything that the request still does at the database when it aborts. */
-  signal?: AbortSignal | undefined;
-  /** Called for every exchange with the database. */
-  onQuery?: ((event: QueryEvent) => void) | undefined;
 }
 
 /** Made by `createDatabase`. */
@@ -50,7 +44,7 @@ export interface Database<TSchema extends Schema = Schema> extends Queryable<TSc
    * Reads from the replica, which may lag. Reads from the primary where there is no replica or it does not answer, and once
    * this database (a request's, if it is one) may have written.
    */
-  readonly replica: Replica<TSchema>;
+  readonly replica: Pick<Queryable<TSchema>, 'select' | 'selectDistinct' | 'selectDistinctOn' | 'query' | '$count'>;
   /**
    * Lends `callback` a connection of its own to PostgreSQL itself, for what outlives a transaction: advisory locks, LISTEN,
    * cursors, temporary tables. It is closed afterwards.
@@ -84,18 +78,16 @@ export function createDatabase<TSchema extends Schema>(options: DatabaseOptions<
   const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
   const findTargets = createTargets(options, timeouts.connectMs, options.onWarning ?? console.warn);
   const retries = createRetries({ ...DEFAULT_RETRY, ...options.retry });
-  const { tables, tableNamesMap } = extractTablesRelationalConfig(schema, createTableRelationsHelpers);
-  const context = { dialect: new PgDialect(), schema: { fullSchema: schema, schema: tables, tableNamesMap } };
+  const drizzle = createDrizzle(schema);
 
   const create = (scope: RequestScope, pools: Pools, close: () => Promise<void>): Database<TSchema> => {
-    const executor = createExecutor({ ...scope, transports, findTargets, pools, timeouts, retries });
-    const database = openScope(context, executor);
+    const executor = createExecutor({ transports, findTargets, timeouts, retries }, pools, scope);
     const session = <T>(callback: (session: PinnedSession<TSchema>) => Promise<T>) =>
-      executor.session((pinned) => callback(openSession(context, pinned)));
+      executor.session((pinned) => callback(drizzle.openSession(pinned)));
     // drizzle keeps its own session under this name, for its query builders: what is here is both.
-    Object.assign(session, database._.session);
-    const replica = openScope(context, { ...executor, run: executor.read });
-    return Object.assign(database, { forRequest, close, session, replica });
+    Object.assign(session, drizzle.sessionOf(executor));
+    const replica = drizzle.open({ ...executor, send: executor.read });
+    return Object.assign(drizzle.open(executor, session), { forRequest, close, session, replica });
   };
 
   const newPools = () => createPools(maxSockets, timeouts.connectMs);

@@ -4,8 +4,8 @@ import { DatabaseError, misuse, type TransportName, toDatabaseError } from './er
 import { type Attempt, lend } from './lease.ts';
 import type { Pools } from './pool.ts';
 import type { Retries } from './retry.ts';
-import { connectionScope, httpScope, type Scope } from './scope.ts';
 import type { FindTargets, Targets } from './targets.ts';
+import { requestScope, type Scope } from './transaction.ts';
 import type { Transports } from './transport.ts';
 
 /** One exchange with the database, for logs and metrics. Holds no SQL and no parameters. */
@@ -22,20 +22,25 @@ export interface QueryEvent {
   error: string | undefined;
 }
 
-interface ExecutorOptions {
+/** What all requests share. */
+interface Resources {
   transports: Transports;
   findTargets: FindTargets;
-  pools: Pools;
   timeouts: Timeouts;
   retries: Retries;
+}
+
+export interface RequestOptions {
+  /** Stops everything that the request still does at the database when it aborts. */
   signal?: AbortSignal | undefined;
+  /** Called for every exchange with the database. */
   onQuery?: ((event: QueryEvent) => void) | undefined;
 }
 
 /** Runs statements over the transport that `chooseTransport` names. Knows nothing of drizzle. */
 export interface Executor extends Scope {
   /** Runs a read that may lag. */
-  read: Scope['run'];
+  read: Scope['send'];
   /** Lends a connection that keeps its state, and is closed afterwards. */
   session: <T>(body: (scope: Scope) => Promise<T>) => Promise<T>;
 }
@@ -46,9 +51,11 @@ const GRACE_MS = 250;
 /** Milliseconds after which a replica that did not answer is asked again. */
 const REST_MS = 30_000;
 
-export function createExecutor(options: ExecutorOptions): Executor {
-  const { transports, findTargets, pools, timeouts, retries, signal: requestSignal, onQuery } = options;
-  const { statementMs, operationMs } = timeouts;
+export function createExecutor(
+  { transports, findTargets, retries, timeouts: { statementMs, operationMs } }: Resources,
+  pools: Pools,
+  { signal: requestSignal, onQuery }: RequestOptions,
+): Executor {
   const available = Object.keys(transports) as TransportName[];
   /** Whether something may have been written through this executor that a replica does not have yet. */
   let written = false;
@@ -56,13 +63,12 @@ export function createExecutor(options: ExecutorOptions): Executor {
   /** Does an operation, and does it again where that cannot take effect twice. */
   const operate = async <T>(
     operation: Operation,
-    { readOnly, writes = !readOnly, mayLag = false }: { readOnly: boolean; writes?: boolean; mayLag?: boolean },
-    work: (scope: Scope, deadline: Deadline) => Promise<T>,
+    { readOnly = false, mayLag = false }: { readOnly?: boolean; mayLag?: boolean },
+    work: (scope: Scope) => Promise<T>,
   ): Promise<T> => {
     const choice = chooseTransport(operation, { available });
     const transport = choice && transports[choice.transport];
     if (!transport) throw misuse(`A ${operation} needs websocket or tcp.`);
-    written ||= writes;
     const started = performance.now();
     const timeLeft = () => started + operationMs - performance.now();
     let answered = false;
@@ -77,6 +83,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
       fromReplica = mayLag && !written && targets.replica !== undefined && Date.now() >= targets.replicaRestsUntil;
       const target = fromReplica ? targets.replica : targets[choice.address];
       if (!target) throw misuse(`A ${operation} needs unpooledUrl (DATABASE_URL_UNPOOLED).`);
+
       const exchange: Attempt['exchange'] = (flight) =>
         deadline.limit('A statement', statementMs + GRACE_MS, async () => {
           const start = performance.now();
@@ -85,7 +92,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
           try {
             const results = await flight();
             answered = true;
-            rows = results.reduce((sum, { rowCount }) => sum + (rowCount ?? 0), 0);
+            for (const { rowCount } of results) rows += rowCount ?? 0;
             return results;
           } catch (thrown) {
             throw (error = toDatabaseError(thrown, transport.name, true));
@@ -99,9 +106,12 @@ export function createExecutor(options: ExecutorOptions): Executor {
             }
           }
         });
-      const current = { operation, readOnly, deadline, statementMs, exchange };
-      if (transport.name === 'http') return work(httpScope(transport, target, current), deadline);
-      return lend(pools.at(transport, target), current, (lease) => work(connectionScope(lease), deadline));
+      if (transport.name === 'http') {
+        const send: Scope['send'] = (statements, settings) =>
+          exchange(() => transport.send(target, statements, settings, deadline.signal));
+        return work(requestScope(send, { deadline, statementMs }));
+      }
+      return lend(pools.at(transport, target), { operation, readOnly, deadline, statementMs, exchange }, work);
     };
 
     retries.earn();
@@ -128,17 +138,21 @@ export function createExecutor(options: ExecutorOptions): Executor {
   };
 
   return {
-    run(statement) {
-      const writes = !/^\s*select\b/i.test(statement.text);
-      return operate('one-shot', { readOnly: false, writes }, (scope) => scope.run(statement));
+    send(statements, settings) {
+      const readOnly = settings?.accessMode === 'read only';
+      // A select may write, too, by a function; but what it writes is not what the next read is about.
+      written ||= !readOnly && !(settings === undefined && /^\s*select\b/i.test(statements[0]?.text ?? ''));
+      return operate(settings ? 'batch' : 'one-shot', { readOnly }, (scope) => scope.send(statements, settings));
     },
-    read: (statement) => operate('one-shot', { readOnly: true, mayLag: true }, (scope) => scope.run(statement)),
-    batch: (statements, settings) =>
-      operate('batch', { readOnly: settings.accessMode === 'read only' }, (scope) => scope.batch(statements, settings)),
-    transaction: (settings, body) =>
-      operate('transaction', { readOnly: settings.accessMode === 'read only' }, (scope) =>
-        scope.transaction(settings, body),
-      ),
-    session: (body) => operate('session', { readOnly: false }, (scope, { race }) => race(body(scope))),
+    read: (statements) => operate('one-shot', { readOnly: true, mayLag: true }, (scope) => scope.send(statements)),
+    transaction(settings, body) {
+      const readOnly = settings.accessMode === 'read only';
+      written ||= !readOnly;
+      return operate('transaction', { readOnly }, (scope) => scope.transaction(settings, body));
+    },
+    session(body) {
+      written = true;
+      return operate('session', {}, body);
+    },
   };
 }

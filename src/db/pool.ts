@@ -1,5 +1,4 @@
 import type { ConnectionTarget } from './connection-string.ts';
-import type { Deadline } from './deadline.ts';
 import type { Connection, SocketTransport } from './transport.ts';
 
 /** How long an unused connection stays open: well below the five minutes after which Neon suspends an unused database. */
@@ -31,13 +30,21 @@ export function createPools(max: number, connectMs: number) {
   };
 }
 
-/** Connections to one address, opened when they are needed: no more than `max` are lent and idle together. */
 function createPool(open: () => Connection, max: number, lifetime: { readonly over: boolean }) {
   const idle: { connection: Connection; expires: number; timer: ReturnType<typeof setTimeout> }[] = [];
-  const lent = new Set<Connection>();
-  /** Settles when all who came before have got their connection. */
-  let line: Promise<unknown> = Promise.resolve();
-  let returned = Promise.withResolvers<void>();
+  let lent = 0;
+  const waiting: (() => void)[] = [];
+
+  /** First come, first served. */
+  const takePlace = async () => {
+    if (lent < max) lent++;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+  };
+  const leavePlace = () => {
+    const next = waiting.shift();
+    if (next) next();
+    else lent--;
+  };
 
   const takeIdle = (): Connection | undefined => {
     for (let entry = idle.pop(); entry; entry = idle.pop()) {
@@ -50,44 +57,38 @@ function createPool(open: () => Connection, max: number, lifetime: { readonly ov
   };
 
   const keep = (connection: Connection) => {
-    const expire = () => {
-      idle.splice(idle.indexOf(entry), 1);
-      void connection.close();
-    };
-    const timer = setTimeout(expire, IDLE_MS);
+    const timer = setTimeout(() => void connection.close(), IDLE_MS);
     // In Node the timer must not keep the process alive; elsewhere a timer is a number.
     (timer as { unref?: () => void }).unref?.();
-    const entry = { connection, expires: Date.now() + IDLE_MS, timer };
-    idle.push(entry);
+    idle.push({ connection, expires: Date.now() + IDLE_MS, timer });
   };
 
   return {
-    /** First come, first served. @param fresh opens a connection instead of taking one that was used before */
-    async acquire({ signal, race }: Deadline, fresh: boolean): Promise<Connection> {
-      const turn = line.then(async () => {
-        while (lent.size >= max) await returned.promise;
+    /** @param fresh opens a connection instead of taking one that was used before */
+    async acquire(signal: AbortSignal, fresh: boolean): Promise<Connection> {
+      await takePlace();
+      try {
         signal.throwIfAborted();
-        if (fresh && lent.size + idle.length >= max) void takeIdle()?.close();
-        const connection = (fresh ? undefined : takeIdle()) ?? open();
-        lent.add(connection);
-        return connection;
-      });
-      line = turn.catch(() => {});
-      return race(turn);
+        if (fresh && lent + idle.length > max) void takeIdle()?.close();
+        return (fresh ? undefined : takeIdle()) ?? open();
+      } catch (error) {
+        leavePlace();
+        throw error;
+      }
     },
 
     /** Takes a connection back: kept for the next one when it is `clean`, closed otherwise. */
     async release(connection: Connection, clean: boolean): Promise<void> {
       if (clean && !lifetime.over && connection.usable && connection.transactionStatus === 'I') keep(connection);
       else await connection.close();
-      lent.delete(connection);
-      returned.resolve();
-      returned = Promise.withResolvers();
+      leavePlace();
     },
 
     async drain(): Promise<void> {
       for (let connection = takeIdle(); connection; connection = takeIdle()) void connection.close();
-      for (await line; lent.size > 0; await line) await returned.promise;
+      const places = Array.from({ length: max }, takePlace);
+      await Promise.all(places);
+      places.forEach(leavePlace);
     },
   };
 }

@@ -16,6 +16,7 @@ export interface DatabaseUrls {
 
 /** Where each kind of address leads. */
 export interface Targets {
+  readonly urls: string;
   readonly pooled: ConnectionTarget;
   readonly direct: ConnectionTarget | undefined;
   readonly replica: ConnectionTarget | undefined;
@@ -23,11 +24,7 @@ export interface Targets {
   replicaRestsUntil: number;
 }
 
-/**
- * Gives the targets: the same object for as long as the URLs are the same.
- * @param refused targets whose credentials the server has refused: the URLs are asked for again
- */
-export type FindTargets = (refused?: Targets) => Targets | Promise<Targets>;
+export type FindTargets = ReturnType<typeof createTargets>;
 
 /**
  * @param connectMs how long a function may take to give a URL, in milliseconds
@@ -37,22 +34,20 @@ export function createTargets(
   { url, unpooledUrl, replicaUrl }: DatabaseUrls,
   connectMs: number,
   onWarning: (message: string) => void,
-): FindTargets {
+) {
   const sources = [url, unpooledUrl, replicaUrl];
   let known: Targets | undefined;
-  let knownUrls = '';
   let asking: Promise<Targets> | undefined;
 
   const resolve = ([pooledUrl = '', directUrl, laggingUrl]: (string | undefined)[]): Targets => {
     const urls = [pooledUrl, directUrl, laggingUrl].join('\n');
-    if (known && urls === knownUrls) return known;
+    if (known?.urls === urls) return known;
     const pooled = parseConnectionString(pooledUrl);
     const direct = directTarget(directUrl === undefined ? pooled : parseConnectionString(directUrl));
     const replica = laggingUrl === undefined ? undefined : parseConnectionString(laggingUrl);
     const warning = roleWarning(pooled);
     if (warning && !known) onWarning(warning);
-    knownUrls = urls;
-    return (known = { pooled, direct, replica, replicaRestsUntil: 0 });
+    return (known = { urls, pooled, direct, replica, replicaRestsUntil: 0 });
   };
 
   const ask = async () => {
@@ -63,7 +58,11 @@ export function createTargets(
   const isFixed = sources.every((source) => typeof source !== 'function');
   if (isFixed) resolve(sources);
 
-  return (refused) => {
+  /**
+   * Gives the targets: the same object for as long as the URLs are the same.
+   * @param refused targets whose credentials the server has refused: functions are asked again
+   */
+  return (refused?: Targets): Targets | Promise<Targets> => {
     if (known && (isFixed || refused !== known)) return known;
     return (asking ??= ask().finally(() => (asking = undefined)));
   };
@@ -73,7 +72,6 @@ async function read(source: DatabaseUrl | undefined): Promise<string | undefined
   try {
     return typeof source === 'function' ? await source() : source;
   } catch (cause) {
-    const message = 'Finding the database URL failed';
-    throw new DatabaseError(message, { kind: 'connection', retryable: true, cause });
+    throw new DatabaseError('Finding the database URL failed', { kind: 'connection', retryable: true, cause });
   }
 }

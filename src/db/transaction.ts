@@ -1,134 +1,190 @@
+import type { Deadline } from './deadline.ts';
 import { DatabaseError, misuse } from './error.ts';
-import type { Attempt, Lease } from './lease.ts';
-import type { Scope } from './scope.ts';
-import type { Statement, TransactionOptions } from './transport.ts';
+import type { Connection, NotificationListener, Statement, StatementResult, TransactionOptions } from './transport.ts';
 
-/** Runs statements as one transaction in one flight: one round trip. */
-export async function runBatch(lease: Lease, options: TransactionOptions, statements: readonly Statement[]) {
-  const prologue = begin(options, lease);
-  const flight = [...prologue, ...statements, command('commit')];
-  await lease.take();
-  try {
-    return (await committing(lease, options, () => lease.send(flight))).slice(prologue.length, -1);
-  } catch (error) {
-    await rollBack(lease);
-    throw error;
-  }
+/** Where statements run: on their own, inside a transaction or one of its savepoints, or on a session's connection. */
+export interface Scope {
+  /** Runs one statement; with `options` any number, as one transaction or as a part of the one at hand. One round trip. */
+  send(statements: readonly Statement[], options?: TransactionOptions): Promise<StatementResult[]>;
+  /** Inside a transaction: a savepoint. */
+  transaction<T>(options: TransactionOptions, body: Body<T>): Promise<T>;
+  /** Of a session: called for every notification of a channel that it listens to. */
+  onNotification?: NotificationListener | undefined;
+}
+
+type Body<T> = (scope: Scope) => Promise<T>;
+
+export interface Limits {
+  readonly deadline: Deadline;
+  /** Milliseconds allowed for a statement. */
+  readonly statementMs: number;
+}
+
+/** Requests, each for itself. */
+export function requestScope(send: Scope['send'], limits: Limits): Scope {
+  return {
+    async send(statements, options) {
+      if (!options) return send(statements);
+      const limited = [timeLimit(limits), ...statements];
+      return (await committing(limits, options, () => send(limited, options))).slice(1);
+    },
+    transaction: () => Promise.reject(misuse('HTTP keeps no connection.')),
+  };
+}
+
+/** A connection that is there when it is needed. */
+export interface Line extends Pick<Connection, 'send'> {
+  /** As the connection's; undefined also when it is of no use any more. */
+  readonly transactionStatus: Connection['transactionStatus'];
+  /** Takes the connection. What fails here was never sent. */
+  take(): Promise<unknown>;
+}
+
+/** A transaction or a savepoint in it; or what they are in, a session. */
+interface Level {
+  /** Queries that have no answer yet. */
+  pending: number;
 }
 
 /**
- * Runs `body` in a transaction: N + 1 round trips for N flights, none when it sends nothing. When `body` throws, the
- * transaction is rolled back and that error is the one thrown.
+ * One connection: statements one by one; a transaction; in that a savepoint, and so on.
  *
- * BEGIN is one of the messages in front of the first statement, behind the same Sync: should it fail, the server skips the
- * statement. Sent as a query of its own, a failed BEGIN would let the statement behind it commit by itself.
- *
- * @throws {DatabaseError} `outcome-unknown` when the connection breaks after COMMIT was sent; `query` when an error was
- *   caught inside `body`, because PostgreSQL then answers COMMIT with a rollback
+ * N flights in a transaction take N + 1 round trips, none when there are none: BEGIN is one of the messages in front of the
+ * first statement, behind the same Sync. Should it fail, the server skips the statement. Sent as a query of its own, a
+ * failed BEGIN would let the statement behind it commit by itself.
  */
-export async function runTransaction<T>(
-  lease: Lease,
-  options: TransactionOptions,
-  body: (scope: Scope) => Promise<T>,
-): Promise<T> {
-  /** What rides in front of the next flight. */
-  let riding = begin(options, lease);
-  let begun = false;
-  let ended = false;
-  /** Savepoints open now. They are a stack: only the innermost scope may be used. */
-  let depth = 0;
-  let pending = 0;
-  let firstError: unknown;
+export function connectionScope(line: Line, limits: Limits) {
+  const session: Level = { pending: 0 };
+  /** What is open, from the outside in. Only the innermost may be used. */
+  let open = [session];
+  /** What goes in front of the next flight. */
+  let riding: Statement[] = [];
+  /** Settles when the line is free: a flight has to wait for the one before. */
   let tail: Promise<unknown> = Promise.resolve();
+  /** Of the transaction at hand. */
+  let firstError: unknown;
 
-  const assertInnermost = (level: number, options = {}) => {
+  const assertInnermost = (level: Level, options: TransactionOptions = {}) => {
     if (Object.keys(options).length > 0) throw misuse('The transaction has its options.');
-    if (ended || level > depth) throw misuse('The transaction has ended: await each query inside it.');
-    if (level < depth) throw misuse('A nested transaction is open: use its own tx.');
+    if (!open.includes(level)) throw misuse('This has ended: await each query inside it.');
+    if (open.at(-1) !== level) throw misuse('A transaction is open in here: use its own tx.');
   };
-  /** Behind a BEGIN that failed, or a COMMIT sent by hand, a statement would commit by itself. */
-  const assertOpen = () => {
-    if (!lease.usable || lease.transactionStatus !== 'I') return;
-    throw misuse('The transaction is no longer open: nothing was sent.', firstError);
-  };
-  const rolledBack = () => {
-    const message = 'A failure was caught: all is rolled back. Use a nested transaction.';
-    return misuse(message, firstError);
-  };
+  const rolledBack = () => misuse('A failure was caught: all is rolled back. Use a nested transaction.', firstError);
   /** A statement has failed when the server says so, unless what waits to be sent undoes it. */
   const assertHealthy = () => {
-    if (lease.transactionStatus === 'E' && !riding.some(({ text }) => text.startsWith('rollback to')))
-      throw rolledBack();
+    const isUndone = riding.some(({ text }) => text.startsWith('rollback to'));
+    if (line.transactionStatus === 'E' && !isUndone) throw rolledBack();
   };
 
-  const send = async (level: number, statements: readonly Statement[], options?: TransactionOptions) => {
-    assertInnermost(level, options);
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const result = tail.then(work);
+    tail = result.catch(() => {});
+    return result;
+  };
+
+  const fly = async (level: Level, statements: readonly Statement[]): Promise<StatementResult[]> => {
     const flight = [...riding, ...statements];
-    const assertReady = begun ? assertOpen : () => {};
     riding = [];
-    begun = true;
-    pending++;
-    const results = tail.then(() => {
-      assertReady();
-      return lease.send(flight);
-    });
-    tail = results.catch((error: unknown) => (firstError ??= error)).finally(() => pending--);
-    return (await results).slice(flight.length - statements.length);
+    level.pending++;
+    try {
+      const results = await inTurn(async () => {
+        // Behind a BEGIN that failed, or a COMMIT sent by hand, a statement would commit by itself.
+        if (level !== session && line.transactionStatus === 'I' && !isBegin(flight[0])) {
+          throw misuse('The transaction is no longer open: nothing was sent.', firstError);
+        }
+        return line.send(flight);
+      });
+      return results.slice(flight.length - statements.length);
+    } catch (error) {
+      firstError ??= error;
+      throw error;
+    } finally {
+      level.pending--;
+    }
   };
 
-  const scopeAt = (level: number): Scope => ({
-    run: (statement) => send(level, [statement]),
-    batch: (statements, options) => send(level, statements, options),
+  /** Sends a command in one of these states. Never throws: the first error is the one that matters. */
+  const tidyUp = (text: string, states: string) =>
+    inTurn(async () => {
+      if (states.includes(line.transactionStatus ?? '-')) await line.send([command(text)]).catch(() => {});
+    });
 
-    async transaction(options, nested) {
-      assertInnermost(level, options);
+  const batch = async (statements: readonly Statement[], options: TransactionOptions) => {
+    const prologue = begin(options, limits);
+    await line.take();
+    assertInnermost(session);
+    try {
+      const flight = [...prologue, ...statements, command('commit')];
+      return (await committing(limits, options, () => fly(session, flight))).slice(prologue.length, -1);
+    } catch (error) {
+      await tidyUp('rollback', 'TE');
+      throw error;
+    }
+  };
+
+  const commit = async (level: Level, options: TransactionOptions) => {
+    const [result] = await committing(limits, options, () => fly(level, [command('commit')]));
+    if (result?.command !== 'COMMIT') throw rolledBack();
+  };
+
+  const transaction = async <T>(outer: Level, options: TransactionOptions, body: Body<T>): Promise<T> => {
+    assertInnermost(outer);
+    assertHealthy();
+    const isNested = outer !== session;
+    const savepoint = `savepoint_${open.length}`;
+    const release = command(`release ${savepoint}`);
+    if (!isNested) firstError = undefined;
+    riding.push(...(isNested ? [command(`savepoint ${savepoint}`)] : begin(options, limits)));
+    const level: Level = { pending: 0 };
+    open.push(level);
+    try {
+      const value = await body(scopeAt(level));
+      if (open.at(-1) !== level || level.pending > 0) throw misuse('A query was left unawaited: all is rolled back.');
       assertHealthy();
-      const savepoint = command(`savepoint savepoint_${level + 1}`);
-      const release = command(`release ${savepoint.text}`);
-      riding = [...riding, savepoint];
-      depth++;
-      /** Ends the savepoint: by `commands` if it was ever sent, else by not sending it. */
-      const close = (commands: () => Statement[]) => {
-        const unsent = riding.indexOf(savepoint);
-        riding = unsent === -1 ? commands() : riding.slice(0, unsent);
-        depth--;
-      };
-      try {
-        const value = await nested(scopeAt(depth));
-        await tail;
-        assertHealthy();
-        close(() => [...riding, release]);
-        return value;
-      } catch (error) {
-        await tail;
-        close(() => [command(`rollback to ${savepoint.text}`), release]);
-        throw error;
-      }
+      if (isNested) riding.push(release);
+      else if (isBegin(riding[0])) riding = []; // nothing was sent
+      else await commit(level, options);
+      return value;
+    } catch (error) {
+      if (!isNested) {
+        riding = [];
+        await tidyUp('rollback', 'TE');
+      } else if (open.includes(level)) riding.push(command(`rollback to ${savepoint}`), release);
+      throw error;
+    } finally {
+      if (open.includes(level)) open.length = open.indexOf(level);
+    }
+  };
+
+  const scopeAt = (level: Level): Scope => ({
+    async send(statements, options) {
+      if (level === session && options) return batch(statements, options);
+      assertInnermost(level, options);
+      return fly(level, statements);
+    },
+    async transaction(options, body) {
+      if (level !== session) assertInnermost(level, options);
+      return transaction(level, options, body);
     },
   });
 
-  try {
-    const value = await lease.deadline.race(body(scopeAt(0)));
-    if (depth > 0 || pending > 0) throw misuse('A query was left unawaited: all is rolled back.');
-    ended = true;
-    if (begun) {
-      assertOpen();
-      assertHealthy();
-      const results = await committing(lease, options, () => lease.send([...riding, command('commit')]));
-      if (results.at(-1)?.command !== 'COMMIT') throw rolledBack();
-    }
-    return value;
-  } catch (error) {
-    ended = true;
-    await tail;
-    await rollBack(lease);
-    throw error;
-  }
+  return {
+    ...scopeAt(session),
+    /** Has the connection forget its state. Closing it would, too, but later than the next may ask for the same lock. */
+    async end(): Promise<void> {
+      open = [];
+      await tidyUp('rollback', 'TE');
+      await tidyUp('discard all', 'I');
+    },
+  };
 }
 
-/** Sends what ends in COMMIT. Without the server's answer nobody knows whether it took effect. */
-export async function committing<T>(
-  { deadline }: Attempt,
+/**
+ * Sends what ends in COMMIT.
+ * @throws {DatabaseError} `outcome-unknown` when the answer does not come: nobody knows whether it took effect
+ */
+async function committing<T>(
+  { deadline }: Limits,
   { accessMode }: TransactionOptions,
   send: () => Promise<T>,
 ): Promise<T> {
@@ -145,30 +201,22 @@ export async function committing<T>(
   }
 }
 
-/** Leaves the connection outside any transaction, if it can. Never throws: the first error is the one that matters. */
-async function rollBack(lease: Lease): Promise<void> {
-  if (lease.usable && /[TE]/.test(lease.transactionStatus ?? ''))
-    await lease.send([command('rollback')]).catch(() => {});
-}
-
-/** Has a connection forget its state. Closing it would, too, but later than the next one may ask for the same lock. */
-export async function discardAll(lease: Lease): Promise<void> {
-  await rollBack(lease);
-  if (lease.usable && lease.transactionStatus === 'I') await lease.send([command('discard all')]).catch(() => {});
-}
-
 function command(text: string): Statement {
   return { text, params: [] };
 }
 
-function begin({ isolationLevel, accessMode, deferrable }: TransactionOptions, attempt: Attempt): Statement[] {
+function begin({ isolationLevel, accessMode, deferrable }: TransactionOptions, limits: Limits): Statement[] {
   const level = isolationLevel && `isolation level ${isolationLevel}`;
   const waiting = deferrable === undefined ? undefined : deferrable ? 'deferrable' : 'not deferrable';
   const words = ['begin', level, accessMode, waiting].filter(Boolean);
-  return [command(words.join(' ')), statementLimit(attempt)];
+  return [command(words.join(' ')), timeLimit(limits)];
+}
+
+function isBegin(statement?: Statement): boolean {
+  return statement?.text.startsWith('begin') ?? false;
 }
 
 /** Keeps a deadline where no client and no proxy is needed for it: in the server, until the transaction's end. */
-export function statementLimit({ statementMs }: Attempt): Statement {
+function timeLimit({ statementMs }: Limits): Statement {
   return command(`set local statement_timeout = ${Math.ceil(statementMs)}`);
 }

@@ -47,22 +47,23 @@ export interface SocketTransport {
 
 export interface Connection {
   /**
-   * Sends statements in one flight, ended by one Sync: one round trip, whatever their number. When one fails, the server
-   * skips those behind it. Settles when the server is ready for the next flight; flights wait for each other.
+   * Sends a flight: statements behind which stands one Sync. One round trip, whatever their number; when one fails, the
+   * server skips those behind it. Settles when the server is ready for the next flight, which has to wait for that.
    */
   send(statements: readonly Statement[]): Promise<StatementResult[]>;
   /** As the server last said: `I` idle, `T` in a transaction, `E` in a failed one; undefined until it has. */
-  readonly transactionStatus: 'I' | 'T' | 'E' | undefined;
+  transactionStatus: 'I' | 'T' | 'E' | undefined;
   /** False once the connection has failed or was closed. */
-  readonly usable: boolean;
-  /** Called for every notification of a channel that the connection listens to. */
-  onNotification: ((channel: string, payload: string) => void) | undefined;
+  usable: boolean;
+  onNotification: NotificationListener | undefined;
   /**
    * Ends the connection; what waits for an answer fails with `reason`, and is stopped on the server. Idempotent.
    * @returns settles when the server has been told to stop
    */
   close(reason?: unknown): Promise<void>;
 }
+
+export type NotificationListener = (channel: string, payload: string) => void;
 
 /** The transports that an entry puts into its bundle. */
 export interface Transports {

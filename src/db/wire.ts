@@ -29,7 +29,7 @@ interface Protocol extends Pick<DriverConnection, 'parse' | 'bind' | 'describe' 
 
 /**
  * A connection over a client of the Neon driver or of `pg`, at the level of the wire protocol: whole flights instead of
- * statement by statement. It starts to connect at once; flights sent meanwhile leave together with the start-up where the
+ * statement by statement. It starts to connect at once; a flight sent meanwhile leaves together with the start-up where the
  * client allows it.
  */
 export function openConnection(
@@ -40,22 +40,52 @@ export function openConnection(
 ): Connection {
   const client = createClient();
   const protocol = client.connection as Protocol;
-  /** The first one is with the server. */
-  const flights: Flight[] = [];
-  let transactionStatus: Connection['transactionStatus'];
+  let flight: Flight | undefined;
   let failure: unknown;
   /** Whether the server answered the start-up with an error: then nothing that was sent with it has run. */
   let refused = false;
   let closing: Promise<void> | undefined;
 
-  const submitFirst = () => {
-    if (flights[0]) client.query(flights[0]);
+  const connection: Connection = {
+    usable: true,
+    transactionStatus: undefined,
+    onNotification: undefined,
+
+    async send(statements) {
+      if (failure !== undefined) throw toDatabaseError(failure, transport, false);
+      const sent = createFlight(statements);
+      flight = sent;
+      client.query(sent);
+      try {
+        return await sent.results;
+      } catch (error) {
+        throw toDatabaseError(error, transport, sent.submitted && !refused);
+      }
+    },
+
+    close(reason) {
+      const isRunning = flight && client.processID;
+      fail(reason);
+      // What runs is stopped before the socket goes: a proxy may forget the key together with the socket.
+      const stop = () => cancel(client, createClient(), target, connectMs).then(() => protocol.stream.destroy());
+      if (isRunning) closing ??= stop();
+      // Ending settles never when the other end is gone: nobody waits for it.
+      else if (!closing) client.end().catch(() => {});
+      return (closing ??= Promise.resolve());
+    },
   };
 
+  /** Ends the flight at hand. @param broken why no more answers will come */
+  const land = (broken?: unknown) => {
+    const landed = flight;
+    flight = undefined;
+    landed?.settle(broken);
+  };
   const fail = (reason: unknown = {}) => {
     clearTimeout(timer);
     failure ??= reason;
-    for (const flight of flights.splice(0)) flight.settle(failure, refused);
+    connection.usable = false;
+    land(failure);
   };
 
   // Unlike the clients' own timer, this one covers authentication, too.
@@ -71,12 +101,10 @@ export function openConnection(
   client.connect().catch(fail);
   // Only now: connecting with a pipelined password removes every listener of this event.
   protocol.on('readyForQuery', ({ status }: { status: Connection['transactionStatus'] }) => {
-    const started = transactionStatus !== undefined;
-    transactionStatus = status;
+    const isStartUp = connection.transactionStatus === undefined;
+    connection.transactionStatus = status;
     clearTimeout(timer);
-    if (!started) return; // the first one ends the start-up, the others a flight each
-    flights.shift()?.settle();
-    submitFirst();
+    if (!isStartUp) land();
   });
   protocol.on('notification', ({ channel, payload }: { channel: string; payload: string }) =>
     connection.onNotification?.(channel, payload),
@@ -84,34 +112,10 @@ export function openConnection(
   // A refused log-in, a server shutting down: nothing else will come.
   protocol.on('errorMessage', (error: Error & { severity?: string }) => {
     if (error.severity !== 'FATAL' && error.severity !== 'PANIC') return;
-    refused = transactionStatus === undefined;
+    refused = connection.transactionStatus === undefined;
     fail(error);
   });
 
-  const connection: Connection = {
-    send(statements) {
-      const flight = createFlight(statements, transport);
-      if (failure !== undefined) flight.settle(failure);
-      else if (flights.push(flight) === 1) submitFirst();
-      return flight.result;
-    },
-    get transactionStatus() {
-      return transactionStatus;
-    },
-    get usable() {
-      return failure === undefined;
-    },
-    onNotification: undefined,
-    close(reason) {
-      const running = flights.length > 0 && client.processID;
-      fail(reason);
-      // What runs is stopped before the socket goes: a proxy may forget the key together with the socket.
-      if (running) closing ??= cancel(client, createClient(), target, connectMs).then(() => protocol.stream.destroy());
-      // Ending settles never when the other end is gone: nobody waits for it.
-      else if (!closing) client.end().catch(() => {});
-      return (closing ??= Promise.resolve());
-    },
-  };
   return connection;
 }
 
@@ -130,16 +134,12 @@ function cancel(running: WireClient, client: WireClient, { host, port }: Connect
 
 type Flight = ReturnType<typeof createFlight>;
 
-/**
- * Statements that go out behind one Sync. The clients hand it the server's messages one by one; it settles when the server
- * is ready again, so that whoever waited finds the transaction's status decided.
- */
-function createFlight(statements: readonly Statement[], transport: TransportName) {
-  const { promise: result, resolve, reject } = Promise.withResolvers<StatementResult[]>();
+/** A query, as the clients see it: they have it write its messages, and hand it the server's one by one. */
+function createFlight(statements: readonly Statement[]) {
+  const { promise, resolve, reject } = Promise.withResolvers<StatementResult[]>();
   const results: StatementResult[] = [];
   let fields: StatementResult['fields'] = [];
   let rows: StatementResult['rows'] = [];
-  let submitted = false;
   let error: unknown;
 
   const complete = (tag: string) => {
@@ -151,10 +151,11 @@ function createFlight(statements: readonly Statement[], transport: TransportName
   };
 
   return {
-    result,
+    submitted: false,
+    results: promise,
 
     submit(protocol: Protocol) {
-      submitted = true;
+      this.submitted = true;
       protocol.stream.cork?.();
       for (const { text, params } of statements) {
         protocol.parse({ name: '', text, types: [] }, true);
@@ -166,11 +167,11 @@ function createFlight(statements: readonly Statement[], transport: TransportName
       protocol.stream.uncork?.();
     },
 
-    /** @param broken why no answer will come. What the server said before is the better explanation, if it said anything */
-    settle(broken?: unknown, refused = false) {
+    /** What the server said is a better explanation than that it says no more. */
+    settle(broken: unknown) {
       const reason = error ?? broken;
       if (reason === undefined) resolve(results);
-      else reject(toDatabaseError(reason, transport, submitted && !refused));
+      else reject(reason);
     },
 
     handleRowDescription: (message: { fields: StatementResult['fields'] }) => (fields = message.fields),
@@ -178,13 +179,13 @@ function createFlight(statements: readonly Statement[], transport: TransportName
     handleCommandComplete: ({ text }: { text: string }) => complete(text),
     handleEmptyQuery: () => complete(''),
     handleError: (thrown: unknown) => (error ??= thrown),
-    handleReadyForQuery: () => {},
+    handleReadyForQuery: () => {}, // after an error the clients do not call it
+    handleCopyData: () => {},
 
     // A COPY inside the extended protocol swallows the Sync: the connection cannot be used after it.
     handleCopyInResponse(protocol: Protocol) {
       error = misuse('COPY is not supported: use INSERT');
       protocol.stream.destroy();
     },
-    handleCopyData: () => {},
   };
 }

@@ -275,6 +275,31 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       expect(await db.$count(things)).toBe(0);
     });
 
+    it('cannot be used after their end by way of a later one that is nested as deep', async () => {
+      await db.transaction(async (tx) => {
+        let leaked: Queryable<typeof schema> = tx;
+        await tx.transaction(async (inner) => {
+          leaked = inner;
+        });
+        await tx.transaction(async () => {
+          const late = leaked.insert(things).values({ id: 1 }).execute();
+          expect((await failure(late)).message).toContain('has ended');
+        });
+      });
+      expect(await db.$count(things)).toBe(0);
+    });
+
+    it('undo a nested one that ends with a query unawaited', async () => {
+      await db.transaction(async (tx) => {
+        await tx.insert(things).values({ id: 1, name: 'kept' });
+        const nested = tx.transaction(async (inner) => {
+          void inner.insert(things).values({ id: 2, name: 'undone' }).execute();
+        });
+        expect((await failure(nested)).message).toContain('unawaited');
+      });
+      expect(await names(db)).toEqual(['kept']);
+    });
+
     it('are rolled back when they end with a query unawaited', async () => {
       const work = db.transaction(async (tx) => {
         void tx.insert(things).values({ id: 1 }).execute();
