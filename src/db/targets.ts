@@ -52,7 +52,11 @@ export function createTargets(
 
   const ask = async () => {
     const { limit, race } = createDeadline();
-    return resolve(await limit('Finding the database URL', connectMs, () => race(Promise.all(sources.map(read)))));
+    const read = () => Promise.all(sources.map(async (source) => (typeof source === 'function' ? source() : source)));
+    const refuse = (cause: unknown) => {
+      throw new DatabaseError('Finding the database URL failed', { kind: 'connection', retryable: true, cause });
+    };
+    return resolve(await limit('Finding the database URL', connectMs, () => race(read().catch(refuse))));
   };
 
   const isFixed = sources.every((source) => typeof source !== 'function');
@@ -66,12 +70,4 @@ export function createTargets(
     if (known && (isFixed || refused !== known)) return known;
     return (asking ??= ask().finally(() => (asking = undefined)));
   };
-}
-
-async function read(source: DatabaseUrl | undefined): Promise<string | undefined> {
-  try {
-    return typeof source === 'function' ? await source() : source;
-  } catch (cause) {
-    throw new DatabaseError('Finding the database URL failed', { kind: 'connection', retryable: true, cause });
-  }
 }
