@@ -52,6 +52,8 @@ export interface GatewayStats {
 
 export interface Gateway {
   url: string;
+  /** As in a URL. */
+  hostname: string;
   port: number;
   poolerPort: number;
   replicaPort: number | undefined;
@@ -162,8 +164,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     }
     await simulate({});
     let closing: Promise<void> | undefined;
+    const hostname = hostnameOf(host);
     return {
-      url: `http://127.0.0.1:${openPort}`,
+      url: `http://${hostname}:${openPort}`,
+      hostname,
       port: openPort,
       poolerPort,
       replicaPort,
@@ -177,6 +181,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     await close();
     throw error;
   }
+}
+
+/** What a client on this machine calls an address that is listened on. */
+function hostnameOf(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return '127.0.0.1';
+  return host.includes(':') ? `[${host}]` : host;
 }
 
 /** What a request's path is relative to. */

@@ -83,10 +83,10 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       replica,
       gateway,
       credentials,
-      url: urls(gateway.port, credentials, user),
-      pooledUrl: urls(gateway.poolerPort, credentials, user),
-      replicaUrl: replica && urls(gateway.replicaPort ?? gateway.port, credentials, user && `${user}%7Creplica`),
-      tcpUrl: urls(postgres.port, credentials),
+      url: urls(gateway, gateway.port, credentials, user),
+      pooledUrl: urls(gateway, gateway.poolerPort, credentials, user),
+      replicaUrl: replica && urls(gateway, gateway.replicaPort ?? gateway.port, credentials, user && `${user}%7Creplica`),
+      tcpUrl: urls({ hostname: HOST }, postgres.port, credentials),
       close,
     };
   } catch (error) {
@@ -100,10 +100,15 @@ function upstreamOf({ socketDirectory = HOST, port }: Postgres): Upstream {
 }
 
 /** @param suffix what PlanetScale's user names have behind the role */
-function urls(port: number, { appPassword, ownerPassword }: Credentials, suffix = ''): Record<Role, string> {
+function urls(
+  { hostname }: { hostname: string },
+  port: number,
+  { appPassword, ownerPassword }: Credentials,
+  suffix = '',
+): Record<Role, string> {
   return {
-    app: `postgresql://${ROLES.app}${suffix}:${appPassword}@${HOST}:${port}/${DATABASE}`,
-    owner: `postgresql://${ROLES.owner}${suffix}:${ownerPassword}@${HOST}:${port}/${DATABASE}`,
+    app: `postgresql://${ROLES.app}${suffix}:${appPassword}@${hostname}:${port}/${DATABASE}`,
+    owner: `postgresql://${ROLES.owner}${suffix}:${ownerPassword}@${hostname}:${port}/${DATABASE}`,
   };
 }
 

@@ -3,6 +3,7 @@ import { parseArgs, styleText } from 'node:util';
 import { type Gateway, type GatewayOptions, startGateway } from '../local/gateway.ts';
 import type { Provider } from '../local/gateway-routes.ts';
 import type { HttpLimits } from '../local/gateway-sql.ts';
+import { connectUpstream, parseUpstream } from '../local/gateway-upstream.ts';
 import { choosePort } from '../local/ports.ts';
 import { startStack } from '../local/stack.ts';
 import { type Lifetime, untilTheEnd } from './lifetime.ts';
@@ -76,6 +77,7 @@ async function main({ started }: Lifetime): Promise<void> {
   if (upstream !== undefined) {
     const alone = await startGateway({ ...gateway, upstream, port });
     started(() => alone.close());
+    await warnUnlessReachable(upstream);
     printGateway(alone, provider, upstreamUrls(upstream, alone, provider));
     return;
   }
@@ -144,12 +146,22 @@ function readLimits(values: { 'max-request'?: string; 'max-response'?: string })
   return limits;
 }
 
+/** A server may come up later than the gateway: without one, each request fails as Neon's do. */
+async function warnUnlessReachable(upstream: string): Promise<void> {
+  try {
+    (await connectUpstream(parseUpstream(upstream))).destroy();
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    warn(`The upstream cannot be reached yet: ${code ?? message}`);
+  }
+}
+
 /** The upstream's database through the gateway; the password is for the reader to fill in. */
 function upstreamUrls(upstream: string, gateway: Gateway, provider: Provider): ConnectionStrings {
   const { username, pathname } = new URL(upstream);
   const user = (username || '<user>') + (provider === 'planetscale' ? '.main' : '');
   const database = pathname.length > 1 ? pathname : '/<database>';
-  const url = (port: number) => `postgresql://${user}:<password>@127.0.0.1:${port}${database}`;
+  const url = (port: number) => `postgresql://${user}:<password>@${gateway.hostname}:${port}${database}`;
   return { direct: url(gateway.port), pooled: url(gateway.poolerPort), replica: undefined };
 }
 

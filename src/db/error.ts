@@ -47,15 +47,13 @@ const KINDS: [RegExp, DatabaseErrorKind][] = [
   [/^(55P03|57014|25P0[34])/, 'timeout'],
 ];
 
-/** What the drivers throw: errors of PostgreSQL, of `fetch`, and the `ErrorEvent` of a WebSocket. */
+/** What the drivers throw: errors of PostgreSQL and of `fetch`. */
 interface DriverError extends Partial<Record<'message' | 'code' | 'severity', string>> {
   constraint?: string;
   table?: string;
   column?: string;
   /** Of the driver's HTTP errors: what `fetch` threw. */
   sourceError?: { cause?: { code?: string } };
-  /** Of an `ErrorEvent`. */
-  error?: { message?: string };
 }
 
 /** `fetch` failed before it had a connection: https://github.com/nodejs/undici/blob/main/docs/docs/api/Errors.md */
@@ -87,10 +85,9 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
   });
 }
 
-function messageOf({ message, error, sourceError }: DriverError): string {
-  const said = message || error?.message || 'the connection failed';
+function messageOf({ message = '', sourceError }: DriverError): string {
   const code = sourceError?.cause?.code;
-  return code === undefined ? said : `${said} (${code})`;
+  return code === undefined ? message : `${message} (${code})`;
 }
 
 function kindOf(code: string | undefined, message: string): DatabaseErrorKind {
@@ -100,7 +97,7 @@ function kindOf(code: string | undefined, message: string): DatabaseErrorKind {
   if (/password authentication failed|permission denied/i.test(message)) return 'auth';
   const status = /HTTP status (\d+)/.exec(message)?.[1];
   if (!status) return 'connection';
-  return status.startsWith('5') && status !== '507' ? 'unavailable' : 'query'; // 507: the response is too large
+  return /^(429|5(?!07))/.test(status) ? 'unavailable' : 'query'; // 507: the response is too large
 }
 
 /** Data exceptions (class 22) quote the value at fault: `invalid input syntax for type uuid: "…"`. */

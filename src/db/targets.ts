@@ -45,7 +45,7 @@ export function createTargets(
     const pooled = parseConnectionString(pooledUrl);
     const direct = directTarget(directUrl === undefined ? pooled : parseConnectionString(directUrl));
     const replica = laggingUrl === undefined ? undefined : parseConnectionString(laggingUrl);
-    const warning = roleWarning(pooled);
+    const warning = [pooled, direct, replica].map((target) => target && roleWarning(target)).find(Boolean);
     if (warning && !known) onWarning(warning);
     return (known = { urls, pooled, direct, replica, replicaRestsUntil: 0 });
   };

@@ -60,7 +60,7 @@ export interface Connection {
    * Ends the connection; what waits for an answer fails with `reason`, and is stopped on the server. Idempotent.
    * @returns settles when the server has been told to stop
    */
-  close(reason?: unknown): Promise<void>;
+  close(reason?: Error): Promise<void>;
 }
 
 export type NotificationListener = (channel: string, payload: string) => void;

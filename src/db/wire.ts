@@ -41,7 +41,7 @@ export function openConnection(
   const client = createClient();
   const protocol = client.connection as Protocol;
   let flight: Flight | undefined;
-  let failure: unknown;
+  let failure: Partial<Error> | undefined;
   /** Whether the server answered the start-up with an error: then nothing that was sent with it has run. */
   let refused = false;
   let closing: Promise<void> | undefined;
@@ -81,9 +81,10 @@ export function openConnection(
     flight = undefined;
     landed?.settle(broken);
   };
-  const fail = (reason: unknown = {}) => {
+  const fail = (reason?: Partial<Error>) => {
     clearTimeout(timer);
-    failure ??= reason;
+    // The event of a WebSocket that failed says nothing.
+    failure ??= reason?.message ? reason : { message: `no connection to ${target.host}:${target.port}` };
     connection.usable = false;
     land(failure);
   };

@@ -49,7 +49,7 @@ describe('at an HTTP endpoint', () => {
     [400, JSON.stringify({ message: 'too many clients', code: '53300', severity: 'FATAL' }), 'unavailable'],
     [413, 'request is too large (max is 10 bytes)', 'query'],
     [507, 'response is too large (max is 10 bytes)', 'query'],
-    [429, 'too many requests', 'query'],
+    [429, 'too many requests', 'unavailable'],
   ])('status %s with %s is %s', async (status, body, kind) => {
     const server = createHttpServer((request, response) =>
       request.resume().on('end', () => response.writeHead(status).end(body)),

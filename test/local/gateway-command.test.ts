@@ -36,12 +36,14 @@ async function start(...options: string[]) {
   return { child, output: () => text, exited };
 }
 
+const READY = /\nready http:\/\/\S+:\d+\n$/;
+
 async function ready({ child, output }: { child: ChildProcess; output: () => string }): Promise<void> {
-  for (let i = 0; i < 1500 && !/\nready http:\/\/127\.0\.0\.1:\d+\n$/.test(output()); i++) {
+  for (let i = 0; i < 1500 && !READY.test(output()); i++) {
     if (child.exitCode !== null) break;
     await sleep(20);
   }
-  expect(output()).toMatch(/\nready http:\/\/127\.0\.0\.1:\d+\n$/);
+  expect(output()).toMatch(READY);
 }
 
 /** Of servers on this file's data. */
@@ -100,6 +102,18 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
     const url = urlOf('Direct', gateway.output()).replace('postgres.main:<password>', `app.main:${given.password}`);
     expect(await neon(url.replace('/postgres', '/app'))`select 1 as one`).toEqual([{ one: 1 }]);
     expect(gateway.output()).not.toContain(new URL(inject('stack').superuser).password);
+    gateway.child.kill('SIGINT');
+    expect(await gateway.exited).toBe(0);
+  });
+
+  it('listens where it is told to, and says when it cannot reach the server behind it', async () => {
+    const nobody = await anyFreePort();
+    const gateway = await start('--upstream', `postgresql://app:secret@127.0.0.1:${nobody}/app`, '--host', 'localhost');
+    await ready(gateway);
+    expect(gateway.output()).toContain('cannot be reached yet: ECONNREFUSED');
+    const url = urlOf('Direct', gateway.output()).replace('<password>', 'secret');
+    expect(new URL(url).hostname).toBe('localhost');
+    await expect(neon(url)`select 1`).rejects.toThrow('HTTP status 500');
     gateway.child.kill('SIGINT');
     expect(await gateway.exited).toBe(0);
   });
