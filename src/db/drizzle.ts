@@ -62,12 +62,6 @@ export interface PinnedSession<TSchema extends Schema = Schema> extends Queryabl
   readonly listen: (channel: string, listener: (payload: string) => void) => Promise<void>;
 }
 
-type DrizzleClass<TSchema extends Schema> = new (
-  dialect: PgDialect,
-  session: object,
-  schema: object,
-) => PgDatabase<QueryResultHKT, TSchema>;
-
 /** Makes drizzle's databases, transactions and sessions of scopes. */
 export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
   const dialect = new PgDialect();
@@ -89,7 +83,7 @@ export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
   };
 
   /** @param Class drizzle's `PgDatabase`, or what extends it */
-  const open = (scope: Scope, session: object = sessionOf(scope), Class: unknown = PgDatabase) => {
+  const open = (scope: Scope, session: object = sessionOf(scope), Class: object = PgDatabase) => {
     const batch = async (queries: readonly BatchItem<'pg'>[], options: TransactionOptions = {}) => {
       // `_prepare` is what drizzle's own batches call; its types keep it to themselves.
       const prepared = queries.map((query) => (query as unknown as { _prepare(): PreparedQuery })._prepare());
@@ -99,8 +93,8 @@ export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
       );
       return results.map((result, i) => prepared[i]?.mapResult(result, true));
     };
-    const database = new (Class as DrizzleClass<TSchema>)(dialect, session, relations);
-    return Object.assign(database, { batch }) as unknown as Queryable<TSchema>;
+    const database = Reflect.construct(Class as new () => object, [dialect, session, relations]);
+    return Object.assign(database, { batch }) as Queryable<TSchema>;
   };
 
   const openSession = (scope: Scope): PinnedSession<TSchema> => {

@@ -87,23 +87,23 @@ export function createExecutor(
       const exchange: Attempt['exchange'] = (flight) =>
         deadline.limit('A statement', statementMs + GRACE_MS, async () => {
           const start = performance.now();
-          let rows = 0;
-          let error: DatabaseError | undefined;
-          try {
-            const results = await flight();
-            answered = true;
-            for (const { rowCount } of results) rows += rowCount ?? 0;
-            return results;
-          } catch (thrown) {
-            throw (error = toDatabaseError(thrown, transport.name, true));
-          } finally {
+          const report = (rows: number, error?: string) => {
             const ms = performance.now() - start;
             try {
-              const outcome = error?.code ?? error?.kind;
-              onQuery?.({ operation, transport: transport.name, roundTrips: 1, ms, rows, error: outcome });
+              onQuery?.({ operation, transport: transport.name, roundTrips: 1, ms, rows, error });
             } catch {
               // Who looks on must not change what happened.
             }
+          };
+          try {
+            const results = await flight();
+            answered = true;
+            report(results.reduce((sum, { rowCount }) => sum + (rowCount ?? 0), 0));
+            return results;
+          } catch (thrown) {
+            const error = toDatabaseError(thrown, transport.name, true);
+            report(0, error.code ?? error.kind);
+            throw error;
           }
         });
       if (transport.name === 'http') {
