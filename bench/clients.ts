@@ -14,6 +14,7 @@ import { neonWebSocket } from '../src/db/websocket.ts';
 import { DEMO_ACCOUNTS } from '../src/ledger/demo-data.ts';
 import * as schema from '../src/ledger/schema.ts';
 import { makeTransfer } from '../src/ledger/transfers.ts';
+import { openBareWebSocket } from './bare-web-socket.ts';
 import {
   ACCOUNT,
   ACCOUNTS,
@@ -72,6 +73,8 @@ export const CLIENTS = {
     open: openDb(pipelinedClient()),
   },
   'db tcp': { route: 'tcp', auths: SCRAM, operations: OPERATIONS, open: (url) => openDatabase(url, { tcp: tcp() }) },
+  /** What a socket costs by itself. */
+  'a bare WebSocket': { route: 'gateway', auths: ['neon'], operations: [], open: openBare },
 } as const satisfies Record<string, BenchClient>;
 
 export type ClientName = keyof typeof CLIENTS;
@@ -172,6 +175,12 @@ function openPg(url: string): OpenClient {
     },
     close: () => pool.end(),
   };
+}
+
+function openBare(url: string): OpenClient {
+  const socket = openBareWebSocket(url);
+  const statements = ['begin', ...Array.from({ length: STATEMENTS }, () => 'select 1'), 'commit'];
+  return { operations: { statements: () => socket.run(statements) }, close: () => socket.close() };
 }
 
 function openDb(Client?: typeof DriverClient): BenchClient['open'] {

@@ -7,6 +7,9 @@ import { measureCpu, measureTime, median, type Subject, type Time } from './meas
 import { OPERATIONS } from './operations.ts';
 import { type Result, report } from './report.ts';
 
+const CONNECTIONS = ['cold', 'warm'] as const;
+const SUBJECT = ['client', 'operation', 'auth', 'connection'] as const;
+
 const HELP = `Compares clients of one database: an embedded PostgreSQL behind a simulated distance.
 
 Usage: npm run bench -- [options]
@@ -14,7 +17,7 @@ Usage: npm run bench -- [options]
 
   --rtt MS           how far away the database is, there and back (default 20)
   --quick            fewer runs: less than a minute, and noisier
-  --client NAME      only ${Object.keys(CLIENTS).join(' | ')}
+  --client NAME      only ${[...new Set(subjects({}).map(({ client }) => client))].join(' | ')}
   --operation NAME   only ${OPERATIONS.join(' | ')}
   --auth NAME        only neon | planetscale
   --connection NAME  only cold | warm
@@ -31,9 +34,6 @@ const QUICK: typeof FULL = { rounds: 1, time: { cold: 1, warm: 2 }, cpu: { cold:
 
 /** Milliseconds. */
 const MAX_RTT = 10_000;
-
-const CONNECTIONS = ['cold', 'warm'] as const;
-const SUBJECT = ['client', 'operation', 'auth', 'connection'] as const;
 
 const README = new URL('README.md', import.meta.url);
 const LAST_RUN = '## The last run\n';
