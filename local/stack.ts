@@ -85,7 +85,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       credentials,
       url: urls(gateway, gateway.port, credentials, user),
       pooledUrl: urls(gateway, gateway.poolerPort, credentials, user),
-      replicaUrl: replica && urls(gateway, gateway.replicaPort ?? gateway.port, credentials, user && `${user}%7Creplica`),
+      replicaUrl:
+        replica && urls(gateway, gateway.replicaPort ?? gateway.port, credentials, user && `${user}%7Creplica`),
       tcpUrl: urls({ hostname: HOST }, postgres.port, credentials),
       close,
     };
