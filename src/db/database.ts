@@ -42,7 +42,7 @@ export interface Database<TSchema extends Schema = Schema> extends Queryable<TSc
   readonly close: () => Promise<void>;
   /**
    * Reads from the replica, which may lag. Reads from the primary where there is no replica or it does not answer, and once
-   * this database (a request's, if it is one) may have written.
+   * this database (a request's, if it is one) may have written: anything but a `select` counts as that.
    */
   readonly replica: Pick<Queryable<TSchema>, 'select' | 'selectDistinct' | 'selectDistinctOn' | 'query' | '$count'>;
   /**
