@@ -29,9 +29,9 @@ export function createDeadline(parent?: AbortSignal) {
     signal,
     end: () => parent?.removeEventListener('abort', follow),
 
-    /** Aborts unless `work` settles within `ms`. */
-    limit: async <T>(what: string, ms: number, work: () => Promise<T>): Promise<T> => {
-      const timer = setTimeout(() => abort(`${what} took more than ${Math.ceil(ms)} ms.`), ms);
+    /** Aborts with `message` unless `work` settles within `ms`. */
+    limit: async <T>(message: string, ms: number, work: () => Promise<T>): Promise<T> => {
+      const timer = setTimeout(() => abort(message), ms);
       try {
         return await work();
       } finally {

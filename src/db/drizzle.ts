@@ -102,7 +102,8 @@ export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
       const { onNotification } = scope;
       scope.onNotification = (name, payload) => {
         onNotification?.(name, payload);
-        if (name === channel) listener(payload);
+        // On its own: what it throws must not stop the connection.
+        if (name === channel) queueMicrotask(() => listener(payload));
       };
       await scope.send([{ text: `listen ${dialect.escapeName(channel)}`, params: [] }]);
     };
@@ -146,7 +147,11 @@ function prepareQuery(scope: Scope, query: Query, selected?: SelectedFieldsOrder
   return prepared;
 }
 
+/** The protocol counts them in 16 bits. */
+const MAX_PARAMETERS = 65_535;
+
 function toStatement({ sql, params }: Query, placeholderValues: Record<string, unknown> = {}): Statement {
+  if (params.length > MAX_PARAMETERS) throw misuse(`More than ${MAX_PARAMETERS} parameters cannot be sent.`);
   try {
     return { text: sql, params: fillPlaceholders(params, placeholderValues).map(encodeParameter) };
   } catch (error) {

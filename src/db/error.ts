@@ -57,7 +57,7 @@ interface DriverError extends Partial<Record<'message' | 'code' | 'severity', st
 }
 
 /** `fetch` failed before it had a connection: https://github.com/nodejs/undici/blob/main/docs/docs/api/Errors.md */
-const NO_CONNECTION = /\b(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|E(HOST|NET)UNREACH|UND_ERR_CONNECT_TIMEOUT)\b/;
+const NO_CONNECTION = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UNREACH|CONNECT_TIMEOUT/;
 
 /** Neon's proxy could not reach the database: nothing has run. */
 const NO_COMPUTE = /control plane|connect to compute/i;
@@ -68,10 +68,12 @@ const NO_COMPUTE = /control plane|connect to compute/i;
  */
 export function toDatabaseError(thrown: unknown, transport: TransportName, sent: boolean): DatabaseError {
   if (thrown instanceof DatabaseError) return thrown;
-  const error: DriverError = typeof thrown === 'object' && thrown !== null ? thrown : { message: String(thrown) };
-  const code = error.severity && /^[0-9A-Z]{5}$/.test(error.code ?? '') ? error.code : undefined;
-  const message = withoutValues(messageOf(error), code);
-  const kind = kindOf(code, message);
+  const error = (thrown ?? {}) as DriverError;
+  const code = (error.severity && error.code) || undefined;
+  const reason = error.sourceError?.cause?.code;
+  const message = withoutValues(reason ? `${error.message} (${reason})` : (error.message ?? ''), code);
+  // Sent by a pooler, a protocol violation ends the connection; by PostgreSQL, it is a parameter too few.
+  const kind = code === '08P01' && error.severity === 'ERROR' ? 'query' : kindOf(code, message);
   const neverRan = !sent || NO_CONNECTION.test(message) || NO_COMPUTE.test(message);
   return new DatabaseError(message, {
     kind,
@@ -83,11 +85,6 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
     column: error.column,
     cause: withoutFields(thrown, message),
   });
-}
-
-function messageOf({ message = '', sourceError }: DriverError): string {
-  const code = sourceError?.cause?.code;
-  return code === undefined ? message : `${message} (${code})`;
 }
 
 function kindOf(code: string | undefined, message: string): DatabaseErrorKind {

@@ -71,12 +71,14 @@ export function createExecutor(
     if (!transport) throw misuse(`A ${operation} needs websocket or tcp.`);
     const started = performance.now();
     const timeLeft = () => started + operationMs - performance.now();
+    const late = `The ${operation} took more than ${operationMs} ms.`;
     let answered = false;
     let targets: Targets | undefined;
     let fromReplica = false;
     let refusal: { by: Targets; error: DatabaseError } | undefined;
 
     const attempt = async (deadline: Deadline): Promise<T> => {
+      deadline.signal.throwIfAborted();
       const found = findTargets(refusal?.by);
       targets = found instanceof Promise ? await deadline.race(found) : found;
       if (targets === refusal?.by) throw refusal.error;
@@ -85,15 +87,13 @@ export function createExecutor(
       if (!target) throw misuse(`A ${operation} needs unpooledUrl (DATABASE_URL_UNPOOLED).`);
 
       const exchange: Attempt['exchange'] = (flight) =>
-        deadline.limit('A statement', statementMs + GRACE_MS, async () => {
+        deadline.limit(`A statement took more than ${statementMs} ms.`, statementMs + GRACE_MS, async () => {
           const start = performance.now();
+          // Who looks on must not change what happened: neither by throwing nor by rejecting.
           const report = (rows: number, error?: string) => {
             const ms = performance.now() - start;
-            try {
-              onQuery?.({ operation, transport: transport.name, roundTrips: 1, ms, rows, error });
-            } catch {
-              // Who looks on must not change what happened.
-            }
+            const event = { operation, transport: transport.name, roundTrips: 1, ms, rows, error };
+            if (onQuery) (async () => onQuery(event))().catch(() => {});
           };
           try {
             const results = await flight();
@@ -119,7 +119,7 @@ export function createExecutor(
       const deadline = createDeadline(requestSignal);
       try {
         if (operation === 'session') return await attempt(deadline);
-        return await deadline.limit(`The ${operation}`, timeLeft(), () => attempt(deadline));
+        return await deadline.limit(late, timeLeft(), () => attempt(deadline));
       } catch (error) {
         if (!(error instanceof DatabaseError) || requestSignal?.aborted || timeLeft() < 0) throw error;
         const { kind, code, retryable } = error;

@@ -13,9 +13,12 @@ export interface Attempt extends Limits {
   readonly exchange: (flight: () => Promise<StatementResult[]>) => Promise<StatementResult[]>;
 }
 
-/** Statements whose effect ends with their transaction. What others leave behind must not meet the next operation. */
+/**
+ * Statements whose effect ends with their transaction. What others leave behind must not meet the next operation: a
+ * setting, unless the third argument of `set_config` says that it is local, or a lock.
+ */
 const LEAVES_NOTHING =
-  /^\s*(select|with|insert|update|delete|merge|begin|commit|rollback|savepoint|release|set local)\b/i;
+  /^[\s(]*(select|with|insert|update|delete|merge|begin|commit|rollback|savepoint|release|set local)\b(?!.*(set_config(?!.*true\s*\))|pg_(try_)?advisory_lock))/is;
 
 /**
  * Lends `work` a connection, taken from its pool when the first flight needs it. A session's is a new one, and is closed

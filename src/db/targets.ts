@@ -52,11 +52,12 @@ export function createTargets(
 
   const ask = async () => {
     const { limit, race } = createDeadline();
+    const late = `Finding the database URL took more than ${connectMs} ms.`;
     const read = () => Promise.all(sources.map(async (source) => (typeof source === 'function' ? source() : source)));
     const refuse = (cause: unknown) => {
       throw new DatabaseError('Finding the database URL failed', { kind: 'connection', retryable: true, cause });
     };
-    return resolve(await limit('Finding the database URL', connectMs, () => race(read().catch(refuse))));
+    return resolve(await limit(late, connectMs, () => race(read().catch(refuse))));
   };
 
   const isFixed = sources.every((source) => typeof source !== 'function');

@@ -44,6 +44,10 @@ export interface Line extends Pick<Connection, 'send'> {
 interface Level {
   /** Queries that have no answer yet. */
   pending: number;
+  /** Why its first flight that failed did. */
+  error?: unknown;
+  /** Of a transaction: whether BEGIN has been sent. */
+  begun: boolean;
 }
 
 /**
@@ -54,26 +58,31 @@ interface Level {
  * failed BEGIN would let the statement behind it commit by itself.
  */
 export function connectionScope(line: Line, limits: Limits) {
-  const session: Level = { pending: 0 };
+  const session: Level = { pending: 0, begun: false };
   /** What is open, from the outside in. Only the innermost may be used. */
   let open = [session];
   /** What goes in front of the next flight. */
   let riding: Statement[] = [];
   /** Settles when the line is free: a flight has to wait for the one before. */
   let tail: Promise<unknown> = Promise.resolve();
-  /** Of the transaction at hand. */
-  let firstError: unknown;
 
   const assertInnermost = (level: Level, options: TransactionOptions = {}) => {
-    if (Object.keys(options).length > 0) throw misuse('The transaction has its options.');
+    if (JSON.stringify(options) !== '{}') throw misuse('The transaction has its options.');
     if (!open.includes(level)) throw misuse('This has ended: await each query inside it.');
     if (open.at(-1) !== level) throw misuse('A transaction is open in here: use its own tx.');
   };
-  const rolledBack = () => misuse('A failure was caught: all is rolled back. Use a nested transaction.', firstError);
-  /** A statement has failed when the server says so, unless what waits to be sent undoes it. */
-  const assertHealthy = () => {
-    const isUndone = riding.some(({ text }) => text.startsWith('rollback to'));
-    if (line.transactionStatus === 'E' && !isUndone) throw rolledBack();
+  const rolledBack = ({ error }: Level) =>
+    misuse('A failure was caught: all is rolled back. Use a nested transaction.', error);
+  /** A statement has failed when the server says so, unless it was a nested one's, and what waits to be sent undoes it. */
+  const assertHealthy = (level: Level) => {
+    const isUndone = level.error === undefined && riding[0]?.text.startsWith('rollback to');
+    if (line.transactionStatus === 'E' && !isUndone) throw rolledBack(level);
+  };
+  /** Behind a BEGIN that failed, or a COMMIT by hand, a statement would commit by itself; behind a BEGIN by hand, with others. */
+  const assertBegun = ({ begun, error }: Level) => {
+    const { transactionStatus } = line;
+    if (transactionStatus === undefined || begun === (transactionStatus !== 'I')) return;
+    throw misuse('BEGIN failed, or it or COMMIT was sent by hand: nothing was sent.', error);
   };
 
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
@@ -83,20 +92,21 @@ export function connectionScope(line: Line, limits: Limits) {
   };
 
   const fly = async (level: Level, statements: readonly Statement[]): Promise<StatementResult[]> => {
+    const [, top] = open;
     const flight = [...riding, ...statements];
     riding = [];
     level.pending++;
     try {
       const results = await inTurn(async () => {
-        // Behind a BEGIN that failed, or a COMMIT sent by hand, a statement would commit by itself.
-        if (level !== session && line.transactionStatus === 'I' && !isBegin(flight[0])) {
-          throw misuse('The transaction is no longer open: nothing was sent.', firstError);
+        if (top) {
+          assertBegun(top);
+          top.begun = true;
         }
         return line.send(flight);
       });
       return results.slice(flight.length - statements.length);
     } catch (error) {
-      firstError ??= error;
+      level.error ??= error;
       throw error;
     } finally {
       level.pending--;
@@ -104,52 +114,57 @@ export function connectionScope(line: Line, limits: Limits) {
   };
 
   /** Sends a command in one of these states. Never throws: the first error is the one that matters. */
-  const tidyUp = (text: string, states: string) =>
-    inTurn(async () => {
-      if (states.includes(line.transactionStatus ?? '-')) await line.send([command(text)]).catch(() => {});
-    });
+  const tidyUp = async (text: string, states: string) => {
+    if (states.includes(line.transactionStatus ?? '-')) await line.send([command(text)]).catch(() => {});
+  };
 
   const batch = async (statements: readonly Statement[], options: TransactionOptions) => {
     const prologue = begin(options, limits);
     await line.take();
     assertInnermost(session);
-    try {
-      const flight = [...prologue, ...statements, command('commit')];
-      return (await committing(limits, options, () => fly(session, flight))).slice(prologue.length, -1);
-    } catch (error) {
-      await tidyUp('rollback', 'TE');
-      throw error;
-    }
-  };
-
-  const commit = async (level: Level, options: TransactionOptions) => {
-    const [result] = await committing(limits, options, () => fly(level, [command('commit')]));
-    if (result?.command !== 'COMMIT') throw rolledBack();
+    // All of it in one turn: what runs beside it must not meet a transaction that failed.
+    return inTurn(async () => {
+      assertBegun({ pending: 0, begun: false });
+      try {
+        const flight = [...prologue, ...statements, command('commit')];
+        return (await committing(limits, options, () => line.send(flight))).slice(prologue.length, -1);
+      } catch (error) {
+        await tidyUp('rollback', 'TE');
+        throw error;
+      }
+    });
   };
 
   const transaction = async <T>(outer: Level, options: TransactionOptions, body: Body<T>): Promise<T> => {
-    assertInnermost(outer);
-    assertHealthy();
     const isNested = outer !== session;
-    const savepoint = `savepoint_${open.length}`;
-    const release = command(`release ${savepoint}`);
-    if (!isNested) firstError = undefined;
-    riding.push(...(isNested ? [command(`savepoint ${savepoint}`)] : begin(options, limits)));
-    const level: Level = { pending: 0 };
+    assertInnermost(outer, isNested ? options : {});
+    if (isNested) assertHealthy(outer);
+    const savepoint = command(`savepoint savepoint_${open.length}`);
+    const release = command(`release ${savepoint.text}`);
+    riding.push(...(isNested ? [savepoint] : begin(options, limits)));
+    const level: Level = { pending: 0, begun: false };
     open.push(level);
     try {
       const value = await body(scopeAt(level));
       if (open.at(-1) !== level || level.pending > 0) throw misuse('A query was left unawaited: all is rolled back.');
-      assertHealthy();
+      assertHealthy(level);
       if (isNested) riding.push(release);
-      else if (isBegin(riding[0])) riding = []; // nothing was sent
-      else await commit(level, options);
+      else if (!level.begun) riding = [];
+      else {
+        const [result] = await committing(limits, options, () => fly(level, [command('commit')]));
+        if (result?.command !== 'COMMIT') throw rolledBack(level);
+      }
       return value;
     } catch (error) {
       if (!isNested) {
         riding = [];
-        await tidyUp('rollback', 'TE');
-      } else if (open.includes(level)) riding.push(command(`rollback to ${savepoint}`), release);
+        open = [session];
+        if (level.begun) await inTurn(() => tidyUp('rollback', 'TE'));
+      } else if (open.includes(level)) {
+        // What waits behind the savepoint is undone with it; the savepoint itself may still wait, too.
+        const kept = riding.slice(0, riding.indexOf(savepoint) + 1);
+        riding = [...kept, command(`rollback to ${savepoint.text}`), release];
+      }
       throw error;
     } finally {
       if (open.includes(level)) open.length = open.indexOf(level);
@@ -162,10 +177,7 @@ export function connectionScope(line: Line, limits: Limits) {
       assertInnermost(level, options);
       return fly(level, statements);
     },
-    async transaction(options, body) {
-      if (level !== session) assertInnermost(level, options);
-      return transaction(level, options, body);
-    },
+    transaction: (options, body) => transaction(level, options, body),
   });
 
   return {
@@ -173,8 +185,8 @@ export function connectionScope(line: Line, limits: Limits) {
     /** Has the connection forget its state. Closing it would, too, but later than the next may ask for the same lock. */
     async end(): Promise<void> {
       open = [];
-      await tidyUp('rollback', 'TE');
-      await tidyUp('discard all', 'I');
+      await inTurn(() => tidyUp('rollback', 'TE'));
+      await inTurn(() => tidyUp('discard all', 'I'));
     },
   };
 }
@@ -195,7 +207,7 @@ async function committing<T>(
     if (!(error instanceof DatabaseError) || error.retryable || accessMode === 'read only') throw error;
     const { code, kind, transport } = error;
     // Not told that the connection or the server goes down (SQLSTATE classes 08 and 57P), but why it did not take effect.
-    if (code === undefined ? kind === 'auth' || kind === 'query' : !/^(08|57P)/.test(code)) throw error;
+    if (kind === 'query' || (code === undefined ? kind === 'auth' : !/^(08|57P)/.test(code))) throw error;
     const message = 'COMMIT was not answered: it may have taken effect.';
     throw new DatabaseError(message, { kind: 'outcome-unknown', transport, cause: error });
   }
@@ -207,13 +219,8 @@ function command(text: string): Statement {
 
 function begin({ isolationLevel, accessMode, deferrable }: TransactionOptions, limits: Limits): Statement[] {
   const level = isolationLevel && `isolation level ${isolationLevel}`;
-  const waiting = deferrable === undefined ? undefined : deferrable ? 'deferrable' : 'not deferrable';
-  const words = ['begin', level, accessMode, waiting].filter(Boolean);
+  const words = ['begin', level, accessMode, deferrable && 'deferrable'].filter(Boolean);
   return [command(words.join(' ')), timeLimit(limits)];
-}
-
-function isBegin(statement?: Statement): boolean {
-  return statement?.text.startsWith('begin') ?? false;
 }
 
 /** Keeps a deadline where no client and no proxy is needed for it: in the server, until the transaction's end. */

@@ -69,6 +69,8 @@ export function openConnection(
       // What runs is stopped before the socket goes: a proxy may forget the key together with the socket.
       const stop = () => cancel(client, createClient(), target, connectMs).then(() => protocol.stream.destroy());
       if (isRunning) closing ??= stop();
+      // Before the start-up's end a flight may still wait to be sent: it must not be.
+      else if (connection.transactionStatus === undefined) protocol.stream.destroy();
       // Ending settles never when the other end is gone: nobody waits for it.
       else if (!closing) client.end().catch(() => {});
       return (closing ??= Promise.resolve());
@@ -91,7 +93,8 @@ export function openConnection(
 
   // Unlike the clients' own timer, this one covers authentication, too.
   const timer = setTimeout(() => {
-    fail(new DatabaseError(`no connection in ${connectMs} ms`, { kind: 'timeout', transport, retryable: true }));
+    const retryable = !flight?.submitted;
+    fail(new DatabaseError(`no connection in ${connectMs} ms`, { kind: 'timeout', transport, retryable }));
     protocol.stream.destroy();
   }, connectMs);
 

@@ -252,9 +252,9 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
         },
         { isolationLevel: 'nonsense' as never },
       );
-      expect((await failure(neverBegun)).message).toContain('no longer open');
+      expect((await failure(neverBegun)).message).toContain('nothing was sent');
       const byHand = db.transaction((tx) => tx.execute(sql`rollback`));
-      expect((await failure(byHand)).message).toContain('no longer open');
+      expect((await failure(byHand)).message).toContain('nothing was sent');
     });
 
     it('tell the first error when a nested one begins after it', async () => {

@@ -1,6 +1,6 @@
 import { Client } from '@neondatabase/serverless';
 import { DatabaseError } from '../error.ts';
-import { answerChallenge, failure, rememberSaltedPassword, verifyServerFinal } from './scram.ts';
+import { answerChallenge, failure, malformed, rememberSaltedPassword, verifyServerFinal } from './scram.ts';
 
 /** The version of `@neondatabase/serverless` whose private parts this folder builds on. */
 export const DRIVER_VERSION = '1.2.0';
@@ -51,7 +51,7 @@ export function fastClient(): typeof Client {
     override async _handleAuthSASLContinue({ data }: { data: string }): Promise<void> {
       try {
         const { saslSession: session, password } = this;
-        if (session?.message !== 'SASLInitialResponse') throw outOfTurn();
+        if (session?.message !== 'SASLInitialResponse') throw malformed();
         session.message = 'SASLResponse';
         if (!password) throw failure('auth', 'no password was given');
         const challenge = { password, clientFirst: session.response, serverFirst: data };
@@ -67,7 +67,7 @@ export function fastClient(): typeof Client {
     override _handleAuthSASLFinal({ data }: { data: string }): void {
       try {
         const serverSignature = this.saslSession?.serverSignature;
-        if (serverSignature === undefined) throw outOfTurn();
+        if (serverSignature === undefined) throw malformed();
         verifyServerFinal(data, serverSignature);
         this.saslSession = null;
       } catch (error) {
@@ -96,8 +96,4 @@ export function assertOverrides({ prototype }: { prototype: object }): void {
   if (missing.length === 0) return;
   const message = `fast/ needs @neondatabase/serverless ${DRIVER_VERSION}: this one has no ${missing.join(', ')}`;
   throw new DatabaseError(message, { kind: 'query', transport: 'websocket' });
-}
-
-function outOfTurn(): DatabaseError {
-  return failure('connection', 'the SCRAM message is out of turn');
 }

@@ -102,8 +102,8 @@ function throwServerError(message: string): void {
   if (error !== undefined) throw failure('auth', `the server refused the log-in: ${error}`);
 }
 
-function malformed(): DatabaseError {
-  return failure('connection', 'the SCRAM message is malformed');
+export function malformed(): DatabaseError {
+  return failure('connection', 'the SCRAM message is malformed or out of turn');
 }
 
 /** `auth`: the log-in is refused, by the server or by the client; `connection`: no log-in, what was said is not SCRAM. */
