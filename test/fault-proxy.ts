@@ -5,8 +5,8 @@ export interface FaultProxy {
   port: number;
   /** Connections taken since the start. */
   connections(): number;
-  /** What the server sends goes nowhere from now on, or goes on. */
-  stall(stalled: boolean): void;
+  /** What the server sends goes nowhere from now on, but for a connection's first `packets`; or goes on. */
+  stall(stalled: boolean, packets?: number): void;
   /** Resets every connection as soon as the server answers anything: the request has arrived, its answer is lost. */
   loseAnswers(lost: boolean): void;
   /** Resets every connection now, as a peer that lost its memory does. */
@@ -18,16 +18,18 @@ export async function startFaultProxy(target: { port: number }, port = 0): Promi
   const pairs = new Set<{ client: Socket; server: Socket }>();
   let connections = 0;
   let stalled = false;
+  let passing = 0;
   let lossy = false;
   const listener = createServer((client) => {
     connections++;
     const server = connect(target.port, '127.0.0.1');
     const pair = { client, server };
+    let packets = 0;
     pairs.add(pair);
     client.pipe(server);
     server.on('data', (chunk) => {
       if (lossy) client.resetAndDestroy();
-      else if (!stalled) client.write(chunk);
+      else if (!stalled || packets++ < passing) client.write(chunk);
     });
     server.on('end', () => client.end());
     for (const socket of [client, server]) {
@@ -43,7 +45,10 @@ export async function startFaultProxy(target: { port: number }, port = 0): Promi
   return {
     port: (listener.address() as AddressInfo).port,
     connections: () => connections,
-    stall: (value) => (stalled = value),
+    stall(value, packets = 0) {
+      stalled = value;
+      passing = packets;
+    },
     loseAnswers: (value) => (lossy = value),
     reset() {
       for (const { client } of pairs) client.resetAndDestroy();

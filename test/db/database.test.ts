@@ -108,6 +108,20 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       expect((await failure(write)).code).toBe('25006');
     });
 
+    it('refuse what the protocol cannot carry, and what the server does not understand', async () => {
+      const rows = Array.from({ length: 33_000 }, (_row, id) => ({ id, name: '' }));
+      const tooFew = sql.raw('select $1::int');
+      for (const work of [
+        () => db.insert(things).values(rows),
+        () => db.batch([db.insert(things).values(rows)]),
+        () => db.execute(tooFew),
+        () => db.batch([db.execute(tooFew)]),
+        () => db.transaction((tx) => tx.execute(tooFew)),
+      ]) {
+        expect((await failure(work())).kind).toBe('query');
+      }
+    });
+
     it('a session setting does not reach the next query', async () => {
       await db.execute(sql`set work_mem = '123kB'`);
       const { rows } = await db.execute(sql`show work_mem`);
@@ -116,6 +130,21 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
   });
 
   describe('transactions', () => {
+    const backend = (): Promise<unknown> =>
+      db.transaction(async (tx) => (await tx.execute(sql`select pg_backend_pid() as pid`)).rows[0]?.['pid']);
+
+    it.each([
+      [`select set_config('app.tenant', 'alice', false)`, false],
+      [`select pg_advisory_lock(77)`, false],
+      [`select set_config('app.tenant', 'alice', true)`, true],
+      [`select pg_advisory_xact_lock(77)`, true],
+      [`(select 1) union (select 2)`, true],
+    ])('%s leaves a connection that is used again: %s', async (text, isUsedAgain) => {
+      const before = await backend();
+      await db.transaction((tx) => tx.execute(sql.raw(text)));
+      expect((await backend()) === before).toBe(isUsedAgain);
+    });
+
     it('take one round trip a statement and one to commit, on one socket', async () => {
       const stats = await sent(() =>
         db.transaction(async (tx) => {

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from 'vitest';
-import { createDatabase, type Database } from '../../src/db/database.ts';
+import { createDatabase, type Database, type PinnedSession } from '../../src/db/database.ts';
 import type { QueryEvent } from '../../src/db/executor.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
@@ -160,6 +160,37 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       });
       const next = () => db.transaction((tx) => tx.execute(sql`select 1`));
       await vi.waitFor(async () => expect((await next()).rowCount).toBe(1), PATIENCE);
+    });
+
+    it('of connecting leave alone what may have left with the start-up', async () => {
+      const { db } = connect({ timeouts: { connectMs: 500 } });
+      proxy.stall(true, reaches === 'gateway' ? 1 : 0); // the upgrade is answered, the start-up is not
+      const one = await failure(db.session((session) => session.insert(notes).values({ id: 1, text: '' })));
+      const insert = (session: PinnedSession) => session.batch([session.insert(notes).values({ id: 2, text: '' })]);
+      const batch = await failure(db.session(insert));
+      proxy.stall(false);
+      const sent = reaches === 'gateway';
+      expect([one.retryable, batch.retryable]).toEqual([!sent, !sent]);
+      expect([one.kind, batch.kind]).toEqual(['timeout', sent ? 'outcome-unknown' : 'timeout']);
+      expect(await count()).toBe(sent ? 2 : 0);
+    });
+
+    it('and an aborted request stop what waits for its connection', async () => {
+      const { database } = connect();
+      for (let ms = 0; ms < 20; ms += 2) {
+        const controller = new AbortController();
+        const request = database.forRequest({ signal: controller.signal });
+        setTimeout(() => controller.abort(), ms);
+        await failure(request.session((session) => session.execute(sleep)));
+      }
+      await untilNothingSleeps();
+    });
+
+    it('of a request that is aborted already are not waited for', async () => {
+      const { database } = connect();
+      const callback = vi.fn(async () => {});
+      await failure(database.forRequest({ signal: AbortSignal.abort() }).transaction(callback));
+      expect(callback).not.toHaveBeenCalled();
     });
 
     it('that have passed before the beginning open nothing', async () => {

@@ -1,0 +1,181 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { sql } from 'drizzle-orm';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
+import { createDatabase, type Database, type Queryable, type Transaction } from '../../src/db/database.ts';
+import { createEmptyDatabase, type TestDatabase } from '../database.ts';
+import { CREATE_NOTES, failure, notes, WAYS } from './ways.ts';
+
+/** What is started together, or outlives what it was started in, does not touch its neighbours. */
+describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
+  let test: TestDatabase;
+  let database: Database;
+
+  beforeAll(async () => {
+    const { gatewayPort, postgresPort } = inject('stack');
+    test = await createEmptyDatabase(reaches === 'gateway' ? gatewayPort : postgresPort);
+    await test.query(CREATE_NOTES);
+    database = createDatabase({ url: test.url, schema: { notes }, transports, sockets: 'instance', maxSockets: 2 });
+  });
+
+  afterEach(() => test.query('truncate notes'));
+
+  afterAll(async () => {
+    await database.close();
+    await test.close();
+  });
+
+  const add = (to: Queryable | Transaction, id: number) => to.insert(notes).values({ id, text: '' }).execute();
+  const fail = (on: Queryable | Transaction) => on.execute(sql`select 1 / 0`).execute();
+  const ids = async () => (await test.query('select id from notes order by id')).map(({ id }) => id);
+
+  describe('in a transaction', () => {
+    it('a failure that was caught rolls all of its level back, whatever nested one failed with it', async () => {
+      await database.transaction(async (tx) => {
+        await add(tx, 1);
+        const nested = tx.transaction(async (inner) => {
+          await add(inner, 2);
+          await Promise.allSettled([fail(inner), inner.transaction((innermost) => add(innermost, 3))]);
+        });
+        const error = await failure(nested);
+        expect(error.message).toContain('A failure was caught');
+        expect(error.cause).toMatchObject({ code: '22012' });
+        await tx.transaction((inner) => add(inner, 4));
+      });
+      expect(await ids()).toEqual([1, 4]);
+    });
+
+    it('the cause that is named is the one that was not undone', async () => {
+      const work = database.transaction(async (tx) => {
+        await add(tx, 1);
+        await tx.transaction((inner) => add(inner, 1)).catch(() => {});
+        await fail(tx).catch(() => {});
+      });
+      expect((await failure(work)).cause).toMatchObject({ code: '22012' });
+      expect(await ids()).toEqual([]);
+    });
+  });
+
+  describe('in a session', () => {
+    it('a nested transaction that outlives its outer one leaves nothing behind', async () => {
+      await database.session(async (session) => {
+        const outlived = () =>
+          session.transaction((tx) =>
+            Promise.all([
+              tx.transaction(async (inner) => {
+                await inner.execute(sql`select pg_sleep(0.1)`);
+                throw new Error('inner');
+              }),
+              Promise.reject(new Error('outer')),
+            ]),
+          );
+        await expect(outlived()).rejects.toThrow('outer');
+        await add(session, 1);
+        await expect(outlived()).rejects.toThrow('outer');
+        await session.transaction((tx) => add(tx, 2));
+        await expect(outlived()).rejects.toThrow('outer');
+        await session.batch([session.insert(notes).values({ id: 3, text: '' })]);
+      });
+      expect(await ids()).toEqual([1, 2, 3]);
+    });
+
+    it('a batch that fails fails alone', async () => {
+      await database.session(async (session) => {
+        const failed = failure(session.batch([session.execute(sql`select pg_sleep(0.1), 1 / 0`)]));
+        await Promise.all([
+          session.batch([session.insert(notes).values({ id: 1, text: '' })]),
+          add(session, 2),
+          sleep(20).then(() => session.transaction((tx) => add(tx, 3))),
+        ]);
+        expect((await failed).code).toBe('22012');
+      });
+      expect(await ids()).toEqual([1, 2, 3]);
+    });
+
+    it('a transaction that was begun by hand is not ended by another', async () => {
+      await database.session(async (session) => {
+        await session.execute(sql`begin`);
+        await add(session, 1);
+        const batch = session.batch([session.insert(notes).values({ id: 2, text: '' })]);
+        expect((await failure(batch)).message).toContain('by hand');
+        const work = session.transaction((tx) => add(tx, 3));
+        expect((await failure(work)).message).toContain('by hand');
+        expect((await session.execute(sql`commit`)).command).toBe('COMMIT');
+      });
+      expect(await ids()).toEqual([1]);
+    });
+
+    it('a batch that was not sent when the request was aborted is not of unknown outcome', async () => {
+      const controller = new AbortController();
+      const db = database.forRequest({ signal: controller.signal });
+      let batch: Promise<unknown> = Promise.resolve();
+      const work = db.session(async (session) => {
+        await session.execute(sql`select 1`);
+        const slow = session.execute(sql`select pg_sleep(60)`).execute();
+        batch = failure(session.batch([session.insert(notes).values({ id: 1, text: '' })]));
+        setTimeout(() => controller.abort(), 100);
+        await slow;
+      });
+      expect((await failure(work)).kind).toBe('timeout');
+      expect(await batch).toMatchObject({ kind: 'timeout' });
+      expect(await ids()).toEqual([]);
+    });
+  });
+
+  /** What was asked for, and whether it resolved: a write, or what is nested. */
+  type Step = { resolved: boolean } & ({ id: number } | { steps: Step[] });
+
+  it.each(['transaction', 'session'] as const)('what is written is what resolved, in any %s', async (kind) => {
+    let seed = 20_261_123;
+    const random = (below: number) => {
+      seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
+      return Math.floor((seed / 2 ** 31) * below);
+    };
+    let lastId = 0;
+
+    /** One thing after another, some of them side by side, some of their failures caught. */
+    const work = async (tx: Transaction, steps: Step[], depth: number): Promise<void> => {
+      const one = (): Promise<unknown> => {
+        const dice = random(10);
+        if (dice < 5) {
+          const step: Step = { id: ++lastId, resolved: false };
+          steps.push(step);
+          return add(tx, step.id).then(() => (step.resolved = true));
+        }
+        if (dice < 6) return fail(tx);
+        if (dice < 7 || depth === 3) return sleep(random(3));
+        const step = { steps: [] as Step[], resolved: false };
+        steps.push(step);
+        return tx.transaction((inner) => work(inner, step.steps, depth + 1)).then(() => (step.resolved = true));
+      };
+      for (let count = 1 + random(4); count > 0; count--) {
+        const running = Array.from({ length: random(3) === 0 ? 2 : 1 }, one);
+        const all = random(2) === 0 ? Promise.all(running) : Promise.allSettled(running);
+        await (random(2) === 0 ? all : all.catch(() => {}));
+      }
+    };
+    const expected = (steps: Step[]): number[] =>
+      steps.filter(({ resolved }) => resolved).flatMap((step) => ('id' in step ? [step.id] : expected(step.steps)));
+
+    for (let round = 0; round < 60; round++) {
+      const roots: Step[] = [];
+      const transaction = async (on: Pick<Database, 'transaction'>) => {
+        const root = { steps: [] as Step[], resolved: false };
+        roots.push(root);
+        await on
+          .transaction((tx) => work(tx, root.steps, 1))
+          .then(() => (root.resolved = true))
+          .catch(() => {});
+      };
+      if (kind === 'transaction') await transaction(database);
+      else {
+        await database.session(async (session) => {
+          await transaction(session);
+          await session.execute(sql`select 1`);
+          await transaction(session);
+        });
+      }
+      expect(await ids(), `round ${round}`).toEqual(expected(roots).toSorted((a, b) => a - b));
+      await test.query('truncate notes');
+    }
+  });
+});
