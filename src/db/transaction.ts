@@ -159,7 +159,8 @@ export function connectionScope(line: Line, limits: Limits) {
       if (!isNested) {
         riding = [];
         open = [session];
-        if (level.begun) await inTurn(() => tidyUp('rollback', 'TE'));
+        // In turn: what is still to be sent may begin it.
+        await inTurn(async () => level.begun && tidyUp('rollback', 'TE'));
       } else if (open.includes(level)) {
         // What waits behind the savepoint is undone with it; the savepoint itself may still wait, too.
         const kept = riding.slice(0, riding.indexOf(savepoint) + 1);

@@ -44,6 +44,16 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       expect(await ids()).toEqual([1, 4]);
     });
 
+    it('a query that nobody awaits is rolled back with it', async () => {
+      const work = database.transaction(async (tx) => {
+        add(tx, 1).catch(() => {});
+        throw new Error('at once');
+      });
+      await expect(work).rejects.toThrow('at once');
+      await database.transaction((tx) => add(tx, 2));
+      expect(await ids()).toEqual([2]);
+    });
+
     it('the cause that is named is the one that was not undone', async () => {
       const work = database.transaction(async (tx) => {
         await add(tx, 1);
@@ -76,6 +86,19 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
         await session.batch([session.insert(notes).values({ id: 3, text: '' })]);
       });
       expect(await ids()).toEqual([1, 2, 3]);
+    });
+
+    it('a query that still waits for its turn is rolled back with its transaction', async () => {
+      await database.session(async (session) => {
+        const slow = session.execute(sql`select pg_sleep(0.1)`).execute();
+        const work = session.transaction(async (tx) => {
+          add(tx, 1).catch(() => {});
+          throw new Error('at once');
+        });
+        await expect(work).rejects.toThrow('at once');
+        await Promise.all([slow, add(session, 2), session.transaction((tx) => add(tx, 3))]);
+      });
+      expect(await ids()).toEqual([2, 3]);
     });
 
     it('a batch that fails fails alone', async () => {
