@@ -163,7 +163,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
     });
 
     it('of connecting leave alone what may have left with the start-up', async () => {
-      const { db } = connect({ timeouts: { connectMs: 500 } });
+      const { db } = connect({ timeouts: { connectMs: 3_000 }, retry: { attempts: 1 } });
       proxy.stall(true, reaches === 'gateway' ? 1 : 0); // the upgrade is answered, the start-up is not
       const one = await failure(db.session((session) => session.insert(notes).values({ id: 1, text: '' })));
       const insert = (session: PinnedSession) => session.batch([session.insert(notes).values({ id: 2, text: '' })]);
