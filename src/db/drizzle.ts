@@ -86,7 +86,7 @@ export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
   const open = (scope: Scope, session: object = sessionOf(scope), Class: object = PgDatabase) => {
     const batch = async (queries: readonly BatchItem<'pg'>[], options: TransactionOptions = {}) => {
       // `_prepare` is what drizzle's own batches call; its types keep it to themselves.
-      const prepared = queries.map((query) => (query as unknown as { _prepare(): PreparedQuery })._prepare());
+      const prepared = queries.map((query) => (query as BatchItem<'pg'> & { _prepare(): PreparedQuery })._prepare());
       const results = await scope.send(
         prepared.map((query) => toStatement(query.getQuery())),
         options,
@@ -151,7 +151,7 @@ function prepareQuery(scope: Scope, query: Query, selected?: SelectedFieldsOrder
 const MAX_PARAMETERS = 65_535;
 
 function toStatement({ sql, params }: Query, placeholderValues: Record<string, unknown> = {}): Statement {
-  if (params.length > MAX_PARAMETERS) throw misuse(`More than ${MAX_PARAMETERS} parameters cannot be sent.`);
+  if (params.length > MAX_PARAMETERS) throw misuse(`More than ${MAX_PARAMETERS} parameters.`);
   try {
     return { text: sql, params: fillPlaceholders(params, placeholderValues).map(encodeParameter) };
   } catch (error) {

@@ -91,9 +91,10 @@ export function createExecutor(
           const start = performance.now();
           // Who looks on must not change what happened: neither by throwing nor by rejecting.
           const report = (rows: number, error?: string) => {
+            if (!onQuery) return;
             const ms = performance.now() - start;
             const event = { operation, transport: transport.name, roundTrips: 1, ms, rows, error };
-            if (onQuery) (async () => onQuery(event))().catch(() => {});
+            (async () => onQuery(event))().catch(() => {});
           };
           try {
             const results = await flight();

@@ -16,7 +16,6 @@ export interface DatabaseUrls {
 
 /** Where each kind of address leads. */
 export interface Targets {
-  readonly urls: string;
   readonly pooled: ConnectionTarget;
   readonly direct: ConnectionTarget | undefined;
   readonly replica: ConnectionTarget | undefined;
@@ -37,17 +36,19 @@ export function createTargets(
 ) {
   const sources = [url, unpooledUrl, replicaUrl];
   let known: Targets | undefined;
+  let knownUrls = ''; // not in the targets: they hold passwords
   let asking: Promise<Targets> | undefined;
 
   const resolve = ([pooledUrl = '', directUrl, laggingUrl]: (string | undefined)[]): Targets => {
     const urls = [pooledUrl, directUrl, laggingUrl].join('\n');
-    if (known?.urls === urls) return known;
+    if (known && urls === knownUrls) return known;
     const pooled = parseConnectionString(pooledUrl);
     const direct = directTarget(directUrl === undefined ? pooled : parseConnectionString(directUrl));
     const replica = laggingUrl === undefined ? undefined : parseConnectionString(laggingUrl);
     const warning = [pooled, direct, replica].map((target) => target && roleWarning(target)).find(Boolean);
     if (warning && !known) onWarning(warning);
-    return (known = { urls, pooled, direct, replica, replicaRestsUntil: 0 });
+    knownUrls = urls;
+    return (known = { pooled, direct, replica, replicaRestsUntil: 0 });
   };
 
   const ask = async () => {

@@ -79,10 +79,10 @@ export function connectionScope(line: Line, limits: Limits) {
     if (line.transactionStatus === 'E' && !isUndone) throw rolledBack(level);
   };
   /** Behind a BEGIN that failed, or a COMMIT by hand, a statement would commit by itself; behind a BEGIN by hand, with others. */
-  const assertBegun = ({ begun, error }: Level) => {
+  const assertBegun = (begun: boolean, cause?: unknown) => {
     const { transactionStatus } = line;
     if (transactionStatus === undefined || begun === (transactionStatus !== 'I')) return;
-    throw misuse('BEGIN failed, or it or COMMIT was sent by hand: nothing was sent.', error);
+    throw misuse('BEGIN failed, or it or COMMIT was sent by hand: nothing was sent.', cause);
   };
 
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
@@ -99,7 +99,7 @@ export function connectionScope(line: Line, limits: Limits) {
     try {
       const results = await inTurn(async () => {
         if (top) {
-          assertBegun(top);
+          assertBegun(top.begun, top.error);
           top.begun = true;
         }
         return line.send(flight);
@@ -124,7 +124,7 @@ export function connectionScope(line: Line, limits: Limits) {
     assertInnermost(session);
     // All of it in one turn: what runs beside it must not meet a transaction that failed.
     return inTurn(async () => {
-      assertBegun({ pending: 0, begun: false });
+      assertBegun(false);
       try {
         const flight = [...prologue, ...statements, command('commit')];
         return (await committing(limits, options, () => line.send(flight))).slice(prologue.length, -1);
@@ -186,8 +186,10 @@ export function connectionScope(line: Line, limits: Limits) {
     /** Has the connection forget its state. Closing it would, too, but later than the next may ask for the same lock. */
     async end(): Promise<void> {
       open = [];
-      await inTurn(() => tidyUp('rollback', 'TE'));
-      await inTurn(() => tidyUp('discard all', 'I'));
+      await inTurn(async () => {
+        await tidyUp('rollback', 'TE');
+        await tidyUp('discard all', 'I');
+      });
     },
   };
 }

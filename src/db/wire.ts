@@ -86,7 +86,7 @@ export function openConnection(
   const fail = (reason?: Partial<Error>) => {
     clearTimeout(timer);
     // The event of a WebSocket that failed says nothing.
-    failure ??= reason?.message ? reason : { message: `no connection to ${target.host}:${target.port}` };
+    failure ??= reason?.message ? reason : { message: `the connection to ${target.host}:${target.port} failed` };
     connection.usable = false;
     land(failure);
   };

@@ -36,14 +36,16 @@ async function start(...options: string[]) {
   return { child, output: () => text, exited };
 }
 
-const READY = /\nready http:\/\/\S+:\d+\n$/;
-
-async function ready({ child, output }: { child: ChildProcess; output: () => string }): Promise<void> {
-  for (let i = 0; i < 1500 && !READY.test(output()); i++) {
+async function ready(
+  { child, output }: { child: ChildProcess; output: () => string },
+  hostname = '127.0.0.1',
+): Promise<void> {
+  const last = new RegExp(`\\nready http://${hostname}:\\d+\\n$`);
+  for (let i = 0; i < 1500 && !last.test(output()); i++) {
     if (child.exitCode !== null) break;
     await sleep(20);
   }
-  expect(output()).toMatch(READY);
+  expect(output()).toMatch(last);
 }
 
 /** Of servers on this file's data. */
@@ -109,7 +111,7 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
   it('listens where it is told to, and says when it cannot reach the server behind it', async () => {
     const nobody = await anyFreePort();
     const gateway = await start('--upstream', `postgresql://app:secret@127.0.0.1:${nobody}/app`, '--host', 'localhost');
-    await ready(gateway);
+    await ready(gateway, 'localhost');
     expect(gateway.output()).toContain('cannot be reached yet: ECONNREFUSED');
     const url = urlOf('Direct', gateway.output()).replace('<password>', 'secret');
     expect(new URL(url).hostname).toBe('localhost');
