@@ -26,7 +26,7 @@ export class DatabaseError extends Error {
   declare readonly column: string | undefined;
 
   constructor(message: string, { cause, ...fields }: Pick<DatabaseError, 'kind'> & Partial<DatabaseError>) {
-    super(message, cause === undefined ? undefined : { cause });
+    super(message, cause ? { cause } : {});
     Object.assign(this, { retryable: fields.kind === 'serialization' }, fields);
   }
 }

@@ -39,6 +39,7 @@ export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope)
     connection.onNotification = (channel, payload) => scope.onNotification?.(channel, payload);
     return connection;
   };
+  const take = () => (acquiring ??= acquire(isSession));
   const sendOver = (acquired: Connection, statements: readonly Statement[]) =>
     exchange(() => {
       signal.throwIfAborted();
@@ -50,11 +51,11 @@ export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope)
       return connection?.usable && !signal.aborted ? connection.transactionStatus : undefined;
     },
 
-    take: () => (acquiring ??= acquire(isSession)),
+    take,
 
     async send(statements) {
       isClean &&= statements.every(({ text }) => LEAVES_NOTHING.test(text));
-      const acquired = await (acquiring ??= acquire(isSession));
+      const acquired = await take();
       const wasIdle = isFirst && acquired.transactionStatus !== undefined;
       isFirst = false;
       try {
@@ -75,7 +76,6 @@ export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope)
     return await race(work(scope));
   } finally {
     if (isSession) await scope.end();
-    scope.onNotification = undefined;
     // Not awaited: what nobody awaits may still wait for its connection.
     acquiring?.then((acquired) => pool.release(acquired, isClean)).catch(() => {});
   }

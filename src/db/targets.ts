@@ -30,7 +30,7 @@ export type FindTargets = ReturnType<typeof createTargets>;
  * @throws {DatabaseError} when a URL that is a string cannot be used
  */
 export function createTargets(
-  { url, unpooledUrl, replicaUrl }: DatabaseUrls,
+  { url, unpooledUrl, replicaUrl, sockets }: DatabaseUrls & { sockets: 'request' | 'instance' },
   connectMs: number,
   onWarning: (message: string) => void,
 ) {
@@ -61,15 +61,15 @@ export function createTargets(
     return resolve(await limit(late, connectMs, () => race(read().catch(refuse))));
   };
 
-  const isFixed = sources.every((source) => typeof source !== 'function');
-  if (isFixed) resolve(sources);
+  if (sources.every((source) => typeof source !== 'function')) resolve(sources);
 
   /**
    * Gives the targets: the same object for as long as the URLs are the same.
    * @param refused targets whose credentials the server has refused: functions are asked again
    */
   return (refused?: Targets): Targets | Promise<Targets> => {
-    if (known && (isFixed || refused !== known)) return known;
-    return (asking ??= ask().finally(() => (asking = undefined)));
+    if (known && refused !== known) return known;
+    // Where sockets are a request's own, so is what it waits for: it ends with it, and others would wait for ever.
+    return sockets === 'request' ? ask() : (asking ??= ask().finally(() => (asking = undefined)));
   };
 }

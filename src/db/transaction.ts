@@ -28,7 +28,7 @@ export function requestScope(send: Scope['send'], limits: Limits): Scope {
       const limited = [timeLimit(limits), ...statements];
       return (await committing(limits, options, () => send(limited, options))).slice(1);
     },
-    transaction: () => Promise.reject(misuse('HTTP keeps no connection.')),
+    transaction: () => Promise.reject(misuse('A transaction needs websocket or tcp.')),
   };
 }
 

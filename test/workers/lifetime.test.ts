@@ -1,4 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -130,17 +133,22 @@ describe('the deployed bundle', () => {
   });
 });
 
+/** Runs one of this folder's own Workers. */
+async function startOwn(name: string, databaseUrl = database.url): Promise<Target> {
+  const outfile = path.join(path.dirname(inject('workerBundle')), `${name}.js`);
+  await build({
+    entryPoints: [fileURLToPath(new URL(`${name}.ts`, import.meta.url))],
+    outfile,
+    bundle: true,
+    format: 'esm',
+    external: ['cloudflare:workers'],
+  });
+  return startWorker({ databaseUrl, apiToken }, outfile);
+}
+
 describe('one request', () => {
   it('shares a socket among its transactions and closes it after a streamed body', async () => {
-    const outfile = path.join(path.dirname(inject('workerBundle')), 'two-transactions.js');
-    await build({
-      entryPoints: [fileURLToPath(new URL('two-transactions.ts', import.meta.url))],
-      outfile,
-      bundle: true,
-      format: 'esm',
-      external: ['cloudflare:workers'],
-    });
-    const worker = await startWorker({ databaseUrl: database.url, apiToken }, outfile);
+    const worker = await startOwn('two-transactions');
     try {
       for (const route of ['/', '/streamed']) {
         const before = gateway.stats().sockets;
@@ -154,6 +162,20 @@ describe('one request', () => {
       }
     } finally {
       await worker.close();
+    }
+  });
+
+  it('that ends while it asks for the URL leaves no other waiting', async () => {
+    const store = createServer((_, response) => response.end(database.url));
+    await once(store.listen(0, '127.0.0.1'), 'listening');
+    const { port } = store.address() as AddressInfo;
+    const worker = await startOwn('asked-url', `http://127.0.0.1:${port}`);
+    try {
+      expect(await (await worker.fetch('/unawaited')).text()).toBe('done');
+      expect(await (await worker.fetch('/')).json()).toEqual([{ one: 1 }]);
+    } finally {
+      await worker.close();
+      store.close();
     }
   });
 });
