@@ -68,33 +68,35 @@ export function parseConnectionString(connectionString: string): ConnectionTarge
  */
 export function directTarget(target: ConnectionTarget): ConnectionTarget | undefined {
   if (target.route === 'direct') return target;
-  if (target.suffix !== undefined) return undefined;
+  if (target.suffix) return undefined;
   const where = target.provider === 'neon' ? { host: target.host.replace('-pooler.', '.') } : { port: DIRECT_PORT };
   return withPassword({ ...target, ...where, route: 'direct' }, target.password);
 }
 
 /**
- * Where the Neon driver reaches a target: `POST` to `http`, a WebSocket to `webSocket`, without the scheme, as it wants it.
+ * Where the Neon driver reaches a target: `POST` to `http`, a WebSocket to `webSocket`, without the scheme, as it wants it;
+ * and the target's own `address`, as a URL has it.
  * @throws {DatabaseError} for a host that has no such endpoint: the request would carry the password to a stranger
  */
 export function endpointsOf({ provider, network, host, port, branch }: ConnectionTarget) {
   if (provider === 'other' || network === 'private') {
-    const why = network === 'private' ? 'is in a private network' : 'is neither Neon nor PlanetScale';
-    throw misuse(`${host} ${why}: use the tcp transport.`);
+    throw misuse(`${host} is no public address of Neon or PlanetScale: use the tcp transport.`);
   }
   const name = host.includes(':') ? `[${host}]` : host;
-  const authority = provider === 'local' ? `${name}:${port}` : name;
+  const address = `${name}:${port}`;
+  const authority = provider === 'local' ? address : name;
   const http = provider === 'neon' ? host.replace(/^[^.]+\./, 'api.') : authority; // for Neon, the driver's own default
   return {
+    address,
     http: `http${provider === 'local' ? '' : 's'}://${http}/sql`,
-    webSocket: `${authority}/v2${branch === undefined ? '' : `?address=${name}:${port}`}`,
+    webSocket: `${authority}/v2${branch ? `?address=${address}` : ''}`,
   };
 }
 
 /** What is wrong with an application that uses this role, and what to do about it; undefined when nothing is. */
 export function roleWarning({ role, provider }: ConnectionTarget): string | undefined {
   if (role !== 'postgres') return undefined;
-  const remedy = provider === 'planetscale' ? 'pscale role create' : 'CREATE ROLE app LOGIN, and grant';
+  const remedy = provider === 'planetscale' ? 'pscale role create' : 'CREATE ROLE app LOGIN';
   return `The role "postgres" is not for applications: make another (${remedy}).`;
 }
 

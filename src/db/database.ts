@@ -90,11 +90,12 @@ export function createDatabase<TSchema extends Schema>(options: DatabaseOptions<
     return Object.assign(drizzle.open(executor, session), { forRequest, close, session, replica });
   };
 
-  const newPools = () => createPools(maxSockets, timeouts.connectMs);
-  const instancePools = newPools();
+  const isolated = sockets === 'request';
+  // What is asked of no request's database shares nothing: a socket dies with the request that opened it.
+  const instancePools = createPools(maxSockets, timeouts.connectMs, isolated);
   const forRequest = (scope: RequestScope): Database<TSchema> => {
-    if (sockets === 'instance') return create(scope, instancePools, async () => {}); // they outlive the request
-    const pools = newPools();
+    if (!isolated) return create(scope, instancePools, async () => {}); // they outlive the request
+    const pools = createPools(maxSockets, timeouts.connectMs);
     return create(scope, pools, () => {
       const drained = pools.drain();
       scope.waitUntil?.(drained);

@@ -2,7 +2,10 @@ import { DatabaseError } from './error.ts';
 
 /** Deadlines in milliseconds; what passes one fails with kind `timeout` and is stopped on the server. */
 export interface Timeouts {
-  /** Until a socket is usable: connection, TLS, authentication; over HTTP nobody can tell. Also for a function that gives a URL. */
+  /**
+   * Until a place in the pool is free, and then until a socket is usable: connection, TLS, authentication; over HTTP nobody
+   * can tell. Also for a function that gives a URL.
+   */
   connectMs: number;
   /**
    * For one exchange with the server. In transactions and batches the server itself keeps it, in place of the role's own
@@ -27,11 +30,12 @@ export function createDeadline(parent?: AbortSignal) {
 
   return {
     signal,
+    fail: (error: DatabaseError) => controller.abort(error),
     end: () => parent?.removeEventListener('abort', follow),
 
-    /** Aborts with `message` unless `work` settles within `ms`. */
-    limit: async <T>(message: string, ms: number, work: () => Promise<T>): Promise<T> => {
-      const timer = setTimeout(() => abort(message), ms);
+    /** Aborts unless `work` settles within `ms`, or those of them that are `left`. */
+    limit: async <T>(what: string, ms: number, work: () => Promise<T>, left = ms): Promise<T> => {
+      const timer = setTimeout(() => abort(`${what} took more than ${ms} ms.`), left);
       try {
         return await work();
       } finally {

@@ -100,10 +100,10 @@ export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
   const openSession = (scope: Scope): PinnedSession<TSchema> => {
     const listen: PinnedSession['listen'] = async (channel, listener) => {
       const { onNotification } = scope;
-      scope.onNotification = (name, payload) => {
-        onNotification?.(name, payload);
+      scope.onNotification = (notification) => {
+        onNotification?.(notification);
         // On its own: what it throws must not stop the connection.
-        if (name === channel) queueMicrotask(() => listener(payload));
+        if (notification.channel === channel) queueMicrotask(() => listener(notification.payload));
       };
       await scope.send([{ text: `listen ${dialect.escapeName(channel)}`, params: [] }]);
     };

@@ -1,4 +1,5 @@
 import { chooseTransport, type Operation } from './choose-transport.ts';
+import type { ConnectionTarget } from './connection-string.ts';
 import { createDeadline, type Deadline, type Timeouts } from './deadline.ts';
 import { DatabaseError, misuse, type TransportName, toDatabaseError } from './error.ts';
 import { type Attempt, lend } from './lease.ts';
@@ -6,7 +7,7 @@ import type { Pools } from './pool.ts';
 import type { Retries } from './retry.ts';
 import type { FindTargets, Targets } from './targets.ts';
 import { requestScope, type Scope } from './transaction.ts';
-import type { Transports } from './transport.ts';
+import type { StatementResult, Transports } from './transport.ts';
 
 /** One exchange with the database, for logs and metrics. Holds no SQL and no parameters. */
 export interface QueryEvent {
@@ -52,10 +53,11 @@ const GRACE_MS = 250;
 const REST_MS = 30_000;
 
 export function createExecutor(
-  { transports, findTargets, retries, timeouts: { statementMs, operationMs } }: Resources,
+  { transports, findTargets, retries, timeouts }: Resources,
   pools: Pools,
   { signal: requestSignal, onQuery }: RequestOptions,
 ): Executor {
+  const { statementMs, operationMs } = timeouts;
   const available = Object.keys(transports) as TransportName[];
   /** Whether something may have been written through this executor that a replica does not have yet. */
   let written = false;
@@ -63,7 +65,7 @@ export function createExecutor(
   /** Does an operation, and does it again where that cannot take effect twice. */
   const operate = async <T>(
     operation: Operation,
-    { readOnly = false, mayLag = false }: { readOnly?: boolean; mayLag?: boolean },
+    { readOnly, mayLag }: { readOnly?: boolean; mayLag?: boolean },
     work: (scope: Scope) => Promise<T>,
   ): Promise<T> => {
     const choice = chooseTransport(operation, { available });
@@ -71,63 +73,68 @@ export function createExecutor(
     if (!transport) throw misuse(`A ${operation} needs websocket or tcp.`);
     const started = performance.now();
     const timeLeft = () => started + operationMs - performance.now();
-    const late = `The ${operation} took more than ${operationMs} ms.`;
     let answered = false;
     let targets: Targets | undefined;
-    let fromReplica = false;
+    let replica: ConnectionTarget | undefined;
     let refusal: { by: Targets; error: DatabaseError } | undefined;
 
-    const attempt = async (deadline: Deadline): Promise<T> => {
+    const tryOnce = async (deadline: Deadline): Promise<T> => {
       deadline.signal.throwIfAborted();
       const found = findTargets(refusal?.by);
       targets = found instanceof Promise ? await deadline.race(found) : found;
       if (targets === refusal?.by) throw refusal.error;
-      fromReplica = mayLag && !written && targets.replica !== undefined && Date.now() >= targets.replicaRestsUntil;
-      const target = fromReplica ? targets.replica : targets[choice.address];
+      replica = mayLag && !written && Date.now() >= targets.replicaRestsUntil ? targets.replica : undefined;
+      const target = replica ?? targets[choice.address];
       if (!target) throw misuse(`A ${operation} needs unpooledUrl (DATABASE_URL_UNPOOLED).`);
 
-      const exchange: Attempt['exchange'] = (flight) =>
-        deadline.limit(`A statement took more than ${statementMs} ms.`, statementMs + GRACE_MS, async () => {
-          const start = performance.now();
-          // Who looks on must not change what happened: neither by throwing nor by rejecting.
-          const report = (rows: number, error?: string) => {
-            if (!onQuery) return;
-            const ms = performance.now() - start;
-            const event = { operation, transport: transport.name, roundTrips: 1, ms, rows, error };
-            (async () => onQuery(event))().catch(() => {});
-          };
-          try {
-            const results = await flight();
-            answered = true;
-            report(results.reduce((sum, { rowCount }) => sum + (rowCount ?? 0), 0));
-            return results;
-          } catch (thrown) {
-            const error = toDatabaseError(thrown, transport.name, true);
-            report(0, error.code ?? error.kind);
-            throw error;
-          }
-        });
+      const fly = async (flight: () => Promise<StatementResult[]>) => {
+        const start = performance.now();
+        // Who looks on must not change what happened: neither by throwing nor by rejecting.
+        const report = (rows: number, error?: string) => {
+          if (!onQuery) return;
+          const ms = performance.now() - start;
+          const event = { operation, transport: transport.name, roundTrips: 1, ms, rows, error };
+          (async () => onQuery(event))().catch(() => {});
+        };
+        try {
+          const results = await flight();
+          answered = true;
+          report(results.reduce((sum, { rowCount }) => sum + (rowCount ?? 0), 0));
+          return results;
+        } catch (thrown) {
+          const error = toDatabaseError(thrown, transport.name, true);
+          report(0, error.code ?? error.kind);
+          throw error;
+        }
+      };
+      const attempt: Attempt = {
+        operation,
+        readOnly,
+        deadline,
+        ...timeouts,
+        exchange: (flight) => deadline.limit('A statement', statementMs, () => fly(flight), statementMs + GRACE_MS),
+      };
       if (transport.name === 'http') {
         const send: Scope['send'] = (statements, settings) =>
-          exchange(() => transport.send(target, statements, settings, deadline.signal));
-        return work(requestScope(send, { deadline, statementMs }));
+          attempt.exchange(() => transport.send(target, statements, settings, deadline.signal));
+        return work(requestScope(send, attempt));
       }
-      return lend(pools.at(transport, target), { operation, readOnly, deadline, statementMs, exchange }, work);
+      return lend(pools.at(transport, target), attempt, work);
     };
 
     retries.earn();
     for (let failed = 0; ;) {
       const deadline = createDeadline(requestSignal);
       try {
-        if (operation === 'session') return await attempt(deadline);
-        return await deadline.limit(late, timeLeft(), () => attempt(deadline));
+        if (operation === 'session') return await tryOnce(deadline);
+        return await deadline.limit(`The ${operation}`, operationMs, () => tryOnce(deadline), timeLeft());
       } catch (error) {
         if (!(error instanceof DatabaseError) || requestSignal?.aborted || timeLeft() < 0) throw error;
         const { kind, code, retryable } = error;
         const away = kind === 'connection' || kind === 'unavailable';
         // A replica does not answer, or cancels a read for what it replays. What a session has done cannot be done again.
         const lost = away || kind === 'serialization' || (kind === 'timeout' && !code);
-        if (targets && fromReplica && lost) targets.replicaRestsUntil = Date.now() + REST_MS;
+        if (targets && replica && lost) targets.replicaRestsUntil = Date.now() + REST_MS;
         else if (operation === 'session' && answered) throw error;
         // 42501 among them: a role that was dropped loses its privileges on connections that are open.
         else if (targets && !refusal && kind === 'auth') refusal = { by: targets, error };
@@ -142,7 +149,7 @@ export function createExecutor(
     send(statements, settings) {
       const readOnly = settings?.accessMode === 'read only';
       // A select may write, too, by a function; but what it writes is not what the next read is about.
-      written ||= !readOnly && !(settings === undefined && /^\s*select\b/i.test(statements[0]?.text ?? ''));
+      written ||= !readOnly && !(!settings && /^\s*select\b/i.test(statements[0]?.text ?? ''));
       return operate(settings ? 'batch' : 'one-shot', { readOnly }, (scope) => scope.send(statements, settings));
     },
     read: (statements) => operate('one-shot', { readOnly: true, mayLag: true }, (scope) => scope.send(statements)),

@@ -2,10 +2,10 @@ import { type FullQueryResults, type HTTPTransactionOptions, neon, neonConfig } 
 import { type ConnectionTarget, endpointsOf } from './connection-string.ts';
 import type { HttpTransport, TransactionOptions } from './transport.ts';
 
-const connect = ({ host, port, ...target }: ConnectionTarget, password: string) => {
-  const [user, secret, database] = [target.user, password, target.database].map(encodeURIComponent);
-  const authority = `${user}:${secret}@${host.includes(':') ? `[${host}]` : host}:${port}`;
-  return neon(`postgresql://${authority}/${database}`, { arrayMode: true, fullResults: true });
+const connect = (target: ConnectionTarget) => {
+  const [user, password, database] = [target.user, target.password, target.database].map(encodeURIComponent);
+  const url = `postgresql://${user}:${password}@${endpointsOf(target).address}/${database}`;
+  return neon(url, { arrayMode: true, fullResults: true });
 };
 
 /** Made once for each target: the driver parses the URL that it is given. */
@@ -19,7 +19,7 @@ export function neonHttp(): HttpTransport {
   return {
     name: 'http',
     async send(target, statements, options, signal) {
-      const sql = connected.get(target) ?? connect(target, target.password);
+      const sql = connected.get(target) ?? connect(target);
       connected.set(target, sql);
       const fetchOptions = { signal };
       const queries = statements.map(({ text, params }) => sql.query(text, [...params], { types, fetchOptions }));

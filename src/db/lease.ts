@@ -7,8 +7,10 @@ import type { Connection, Statement, StatementResult } from './transport.ts';
 /** One try of an operation. */
 export interface Attempt extends Limits {
   readonly operation: Operation;
+  /** Milliseconds to wait for a place in the pool. */
+  readonly connectMs: number;
   /** Whether all of it may be done twice: it reads, and says so. */
-  readonly readOnly: boolean;
+  readonly readOnly: boolean | undefined;
   /** Runs one exchange with the server within its limit, and reports it. */
   readonly exchange: (flight: () => Promise<StatementResult[]>) => Promise<StatementResult[]>;
 }
@@ -25,8 +27,8 @@ const LEAVES_NOTHING =
  * afterwards.
  */
 export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope) => Promise<T>): Promise<T> {
-  const { operation, readOnly, exchange } = attempt;
-  const { signal, race } = attempt.deadline;
+  const { operation, connectMs, readOnly, exchange } = attempt;
+  const { signal, race, limit, fail } = attempt.deadline;
   const isSession = operation === 'session';
   let acquiring: Promise<Connection> | undefined;
   let connection: Connection | undefined;
@@ -35,8 +37,10 @@ export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope)
   signal.addEventListener('abort', () => void connection?.close(signal.reason));
 
   const acquire = async (fresh: boolean) => {
-    connection = await race(pool.acquire(signal, fresh));
-    connection.onNotification = (channel, payload) => scope.onNotification?.(channel, payload);
+    connection = await limit('Waiting for a connection', connectMs, () => race(pool.acquire(signal, fresh)));
+    // Nothing else tells a session that waits: for a notification, or for others while it holds a lock.
+    if (isSession) connection.onFailure = fail;
+    connection.onNotification = (notification) => scope.onNotification?.(notification);
     return connection;
   };
   const take = () => (acquiring ??= acquire(isSession));
@@ -48,7 +52,7 @@ export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope)
 
   const line: Line = {
     get transactionStatus() {
-      return connection?.usable && !signal.aborted ? connection.transactionStatus : undefined;
+      return connection?.usable ? connection.transactionStatus : undefined;
     },
 
     take,

@@ -11,14 +11,15 @@ export type Pools = ReturnType<typeof createPools>;
  * The pools of one lifetime, one for each address.
  * @param max connections open at once to one address; whoever comes then waits
  * @param connectMs milliseconds until a connection must be usable
+ * @param isolated gives each use a pool of its own, which keeps nothing
  */
-export function createPools(max: number, connectMs: number) {
+export function createPools(max: number, connectMs: number, isolated = false) {
   const pools = new Map<ConnectionTarget, Pool>();
-  const lifetime = { over: false };
+  const lifetime = { over: isolated };
   return {
     at(transport: SocketTransport, target: ConnectionTarget): Pool {
       const pool = pools.get(target) ?? createPool(() => transport.open(target, connectMs), max, lifetime);
-      pools.set(target, pool);
+      if (!isolated) pools.set(target, pool);
       return pool;
     },
 
@@ -36,9 +37,10 @@ function createPool(open: () => Connection, max: number, lifetime: { readonly ov
   const waiting: (() => void)[] = [];
 
   /** First come, first served. */
+  const turn = () => new Promise<void>((resolve) => waiting.push(resolve));
   const takePlace = async () => {
     if (lent < max) lent++;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
+    else await turn();
   };
   const leavePlace = () => {
     const next = waiting.shift();
@@ -86,9 +88,11 @@ function createPool(open: () => Connection, max: number, lifetime: { readonly ov
 
     async drain(): Promise<void> {
       for (let connection = takeIdle(); connection; connection = takeIdle()) void connection.close();
-      const places = Array.from({ length: max }, takePlace);
-      await Promise.all(places);
-      places.forEach(leavePlace);
+      if (lent === 0) return;
+      await turn();
+      // Keeps no place: what is lent may need another one before it ends.
+      leavePlace();
+      await this.drain();
     },
   };
 }

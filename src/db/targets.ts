@@ -43,8 +43,8 @@ export function createTargets(
     const urls = [pooledUrl, directUrl, laggingUrl].join('\n');
     if (known && urls === knownUrls) return known;
     const pooled = parseConnectionString(pooledUrl);
-    const direct = directTarget(directUrl === undefined ? pooled : parseConnectionString(directUrl));
-    const replica = laggingUrl === undefined ? undefined : parseConnectionString(laggingUrl);
+    const direct = directTarget(directUrl ? parseConnectionString(directUrl) : pooled);
+    const replica = laggingUrl ? parseConnectionString(laggingUrl) : undefined;
     const warning = [pooled, direct, replica].map((target) => target && roleWarning(target)).find(Boolean);
     if (warning && !known) onWarning(warning);
     knownUrls = urls;
@@ -53,12 +53,11 @@ export function createTargets(
 
   const ask = async () => {
     const { limit, race } = createDeadline();
-    const late = `Finding the database URL took more than ${connectMs} ms.`;
     const read = () => Promise.all(sources.map(async (source) => (typeof source === 'function' ? source() : source)));
     const refuse = (cause: unknown) => {
       throw new DatabaseError('Finding the database URL failed', { kind: 'connection', retryable: true, cause });
     };
-    return resolve(await limit(late, connectMs, () => race(read().catch(refuse))));
+    return resolve(await limit('Finding the database URL', connectMs, () => race(read().catch(refuse))));
   };
 
   if (sources.every((source) => typeof source !== 'function')) resolve(sources);

@@ -69,19 +69,19 @@ export function connectionScope(line: Line, limits: Limits) {
   const assertInnermost = (level: Level, options: TransactionOptions = {}) => {
     if (JSON.stringify(options) !== '{}') throw misuse('The transaction has its options.');
     if (!open.includes(level)) throw misuse('This has ended: await each query inside it.');
-    if (open.at(-1) !== level) throw misuse('A transaction is open in here: use its own tx.');
+    if (open.at(-1) !== level) throw misuse('A transaction is open in here: use its tx.');
   };
   const rolledBack = ({ error }: Level) =>
     misuse('A failure was caught: all is rolled back. Use a nested transaction.', error);
   /** A statement has failed when the server says so, unless it was a nested one's, and what waits to be sent undoes it. */
   const assertHealthy = (level: Level) => {
-    const isUndone = level.error === undefined && riding[0]?.text.startsWith('rollback to');
+    const isUndone = !level.error && riding[0]?.text.startsWith('rollback to');
     if (line.transactionStatus === 'E' && !isUndone) throw rolledBack(level);
   };
   /** Behind a BEGIN that failed, or a COMMIT by hand, a statement would commit by itself; behind a BEGIN by hand, with others. */
   const assertBegun = (begun: boolean, cause?: unknown) => {
     const { transactionStatus } = line;
-    if (transactionStatus === undefined || begun === (transactionStatus !== 'I')) return;
+    if (!transactionStatus || begun === (transactionStatus !== 'I')) return;
     throw misuse('BEGIN failed, or it or COMMIT was sent by hand: nothing was sent.', cause);
   };
 
@@ -210,7 +210,7 @@ async function committing<T>(
     if (!(error instanceof DatabaseError) || error.retryable || accessMode === 'read only') throw error;
     const { code, kind, transport } = error;
     // Not told that the connection or the server goes down (SQLSTATE classes 08 and 57P), but why it did not take effect.
-    if (kind === 'query' || (code === undefined ? kind === 'auth' : !/^(08|57P)/.test(code))) throw error;
+    if (kind === 'query' || (code ? !/^(08|57P)/.test(code) : kind === 'auth')) throw error;
     const message = 'COMMIT was not answered: it may have taken effect.';
     throw new DatabaseError(message, { kind: 'outcome-unknown', transport, cause: error });
   }

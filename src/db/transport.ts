@@ -1,4 +1,5 @@
 import type { ConnectionTarget } from './connection-string.ts';
+import type { DatabaseError } from './error.ts';
 
 /** One SQL statement, its parameters already in PostgreSQL's text format. */
 export interface Statement {
@@ -52,10 +53,12 @@ export interface Connection {
    */
   send(statements: readonly Statement[]): Promise<StatementResult[]>;
   /** As the server last said: `I` idle, `T` in a transaction, `E` in a failed one; undefined until it has. */
-  transactionStatus: 'I' | 'T' | 'E' | undefined;
+  transactionStatus?: 'I' | 'T' | 'E' | undefined;
   /** False once the connection has failed or was closed. */
-  usable: boolean;
-  onNotification: NotificationListener | undefined;
+  readonly usable: boolean;
+  onNotification?: NotificationListener | undefined;
+  /** Called when it fails, whether or not anything waits for an answer. */
+  onFailure?: ((error: DatabaseError) => void) | undefined;
   /**
    * Ends the connection; what waits for an answer fails with `reason`, and is stopped on the server. Idempotent.
    * @returns settles when the server has been told to stop
@@ -63,7 +66,7 @@ export interface Connection {
   close(reason?: Error): Promise<void>;
 }
 
-export type NotificationListener = (channel: string, payload: string) => void;
+export type NotificationListener = (notification: { channel: string; payload: string }) => void;
 
 /** The transports that an entry puts into its bundle. */
 export interface Transports {

@@ -41,14 +41,14 @@ export function decoderFor(dataTypeID: number): Decoder {
 
 /** bytea's hex format, the server's default since PostgreSQL 9.0. */
 function decodeBytea(text: string): Uint8Array {
-  const byteAt = (i: number) => Number.parseInt(text.slice(2 + 2 * i, 4 + 2 * i), 16);
-  return Uint8Array.from({ length: (text.length - 2) / 2 }, (_, i) => byteAt(i));
+  const digit = (i: number) => (text.charCodeAt(i) % 39) - 9; // 0 to 9 are 48 to 57, a to f 97 to 102
+  return new Uint8Array(text.length / 2 - 1).map((_, i) => 16 * digit(2 * i + 2) + digit(2 * i + 3));
 }
 
 /** Array literals (https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO), read by way of JSON. */
 function decodeArray(text: string, decode: Decoder): unknown[] {
   const braces = text.slice(text.indexOf('{')); // before it may stand dimensions, as in [0:2]={1,2,3}
-  const json = braces.replace(/"((?:[^"\\]|\\.)*)"|[^{},]+|[{}]/gs, (token, quoted?: string) => {
+  const json = braces.replace(/"([^"\\]*(?:\\.[^"\\]*)*)"|[^{},]+|[{}]/gs, (token, quoted?: string) => {
     if (token === '{') return '[';
     if (token === '}') return ']';
     if (quoted !== undefined) return JSON.stringify(quoted.replace(/\\(.)/gs, '$1'));
@@ -77,7 +77,10 @@ export function encodeParameter(value: unknown): string | null {
 }
 
 function encodeBytea({ buffer, byteOffset, byteLength }: ArrayBufferView): string {
-  return `\\x${Array.from(new Uint8Array(buffer, byteOffset, byteLength), (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+  const nibble = (i: number) => ((bytes[i >> 1] ?? 0) >> (i % 2 ? 0 : 4)) & 15;
+  const digits = new Uint8Array(2 * byteLength).map((_, i) => '0123456789abcdef'.charCodeAt(nibble(i)));
+  return `\\x${new TextDecoder().decode(digits)}`;
 }
 
 function encodeArray(items: readonly unknown[]): string {

@@ -21,7 +21,7 @@ export function neonWebSocket({ Client = DriverClient } = {}): SocketTransport {
         neonConfig.webSocketConstructor = GatheringWebSocket;
         neonConfig.coalesceWrites = false;
         // Only where the other end asks for a cleartext password (inside TLS) can it be sent ahead; PlanetScale asks for SCRAM.
-        neonConfig.pipelineConnect = branch === undefined ? 'password' : false;
+        neonConfig.pipelineConnect = branch ? false : 'password';
         return client;
       };
       return openConnection('websocket', createClient, target, connectMs);

@@ -47,12 +47,12 @@ export function openConnection(
   let closing: Promise<void> | undefined;
 
   const connection: Connection = {
-    usable: true,
-    transactionStatus: undefined,
-    onNotification: undefined,
+    get usable() {
+      return !failure;
+    },
 
     async send(statements) {
-      if (failure !== undefined) throw toDatabaseError(failure, transport, false);
+      if (failure) throw toDatabaseError(failure, transport, false);
       const sent = createFlight(statements);
       flight = sent;
       client.query(sent);
@@ -64,16 +64,17 @@ export function openConnection(
     },
 
     close(reason) {
+      if (closing) return closing;
       const isRunning = flight && client.processID;
-      fail(reason);
       // What runs is stopped before the socket goes: a proxy may forget the key together with the socket.
-      const stop = () => cancel(client, createClient(), target, connectMs).then(() => protocol.stream.destroy());
-      if (isRunning) closing ??= stop();
+      closing = isRunning ? cancel(client, createClient(), target, connectMs) : Promise.resolve();
+      fail(reason);
+      if (isRunning) void closing.then(() => protocol.stream.destroy());
       // Before the start-up's end a flight may still wait to be sent: it must not be.
-      else if (connection.transactionStatus === undefined) protocol.stream.destroy();
+      else if (!connection.transactionStatus) protocol.stream.destroy();
       // Ending settles never when the other end is gone: nobody waits for it.
-      else if (!closing) client.end().catch(() => {});
-      return (closing ??= Promise.resolve());
+      else client.end().catch(() => {});
+      return closing;
     },
   };
 
@@ -87,14 +88,14 @@ export function openConnection(
     clearTimeout(timer);
     // The event of a WebSocket that failed says nothing.
     failure ??= reason?.message ? reason : { message: `the connection to ${target.host}:${target.port} failed` };
-    connection.usable = false;
     land(failure);
+    connection.onFailure?.(toDatabaseError(failure, transport, false));
   };
 
   // Unlike the clients' own timer, this one covers authentication, too.
   const timer = setTimeout(() => {
     const retryable = !flight?.submitted;
-    fail(new DatabaseError(`no connection in ${connectMs} ms`, { kind: 'timeout', transport, retryable }));
+    fail(new DatabaseError(`Connecting took more than ${connectMs} ms.`, { kind: 'timeout', transport, retryable }));
     protocol.stream.destroy();
   }, connectMs);
 
@@ -105,18 +106,16 @@ export function openConnection(
   client.connect().catch(fail);
   // Only now: connecting with a pipelined password removes every listener of this event.
   protocol.on('readyForQuery', ({ status }: { status: Connection['transactionStatus'] }) => {
-    const isStartUp = connection.transactionStatus === undefined;
+    const isStartUp = !connection.transactionStatus;
     connection.transactionStatus = status;
     clearTimeout(timer);
     if (!isStartUp) land();
   });
-  protocol.on('notification', ({ channel, payload }: { channel: string; payload: string }) =>
-    connection.onNotification?.(channel, payload),
-  );
+  protocol.on('notification', (notification) => connection.onNotification?.(notification));
   // A refused log-in, a server shutting down: nothing else will come.
   protocol.on('errorMessage', (error: Error & { severity?: string }) => {
     if (error.severity !== 'FATAL' && error.severity !== 'PANIC') return;
-    refused = connection.transactionStatus === undefined;
+    refused = !connection.transactionStatus;
     fail(error);
   });
 
@@ -149,7 +148,7 @@ function createFlight(statements: readonly Statement[]) {
   const complete = (tag: string) => {
     const [command = ''] = tag.split(' ');
     const count = /\d+$/.exec(tag)?.[0];
-    results.push({ command, rowCount: count === undefined ? null : Number(count), fields, rows });
+    results.push({ command, rowCount: count ? Number(count) : null, fields, rows });
     fields = [];
     rows = [];
   };
@@ -174,8 +173,8 @@ function createFlight(statements: readonly Statement[]) {
     /** What the server said is a better explanation than that it says no more. */
     settle(broken: unknown) {
       const reason = error ?? broken;
-      if (reason === undefined) resolve(results);
-      else reject(reason);
+      if (reason) reject(reason);
+      else resolve(results);
     },
 
     handleRowDescription: (message: { fields: StatementResult['fields'] }) => (fields = message.fields),
@@ -188,7 +187,7 @@ function createFlight(statements: readonly Statement[]) {
 
     // A COPY inside the extended protocol swallows the Sync: the connection cannot be used after it.
     handleCopyInResponse(protocol: Protocol) {
-      error = misuse('COPY is not supported: use INSERT');
+      error = misuse('COPY is not supported');
       protocol.stream.destroy();
     },
   };

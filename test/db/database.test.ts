@@ -271,7 +271,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
           await tx.insert(things).values({ id: 1 });
         }),
       );
-      expect((await failure(outer)).message).toContain('use its own tx');
+      expect((await failure(outer)).message).toContain('use its tx');
     });
 
     it('do not report a commit where there was none: BEGIN failed, or COMMIT was sent by hand', async () => {

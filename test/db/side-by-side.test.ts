@@ -28,6 +28,28 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
   const fail = (on: Queryable | Transaction) => on.execute(sql`select 1 / 0`).execute();
   const ids = async () => (await test.query('select id from notes order by id')).map(({ id }) => id);
 
+  it.each(['instance', 'request'] as const)(
+    'what runs when the database is closed may need one more connection (sockets: %s)',
+    async (sockets) => {
+      const timeouts = { operationMs: 5_000 };
+      const whole = createDatabase({ url: test.url, schema: { notes }, transports, sockets, timeouts });
+      const closing = sockets === 'request' ? whole.forRequest({}) : whole;
+      const begun = Promise.withResolvers<void>();
+      const closed = Promise.withResolvers<void>();
+      const work = closing.transaction(async (tx) => {
+        await add(tx, 1);
+        begun.resolve();
+        await closed.promise;
+        await closing.transaction((another) => add(another, 2));
+      });
+      await begun.promise;
+      const drained = closing.close();
+      closed.resolve();
+      await Promise.all([work, drained]);
+      expect(await ids()).toEqual([1, 2]);
+    },
+  );
+
   describe('in a transaction', () => {
     it('a failure that was caught rolls all of its level back, whatever nested one failed with it', async () => {
       await database.transaction(async (tx) => {

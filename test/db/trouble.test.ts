@@ -148,6 +148,20 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       expect(await count()).toBe(0);
     });
 
+    it('cover what a session waits for, a connection, too', async () => {
+      const { db } = connect({ maxSockets: 1, timeouts: { connectMs: 500 } });
+      const one = (session: PinnedSession) => session.execute(sql`select 1 as one`);
+      const nested = db.session(async (session) => {
+        await one(session);
+        await db.session(one);
+      });
+      expect(await failure(nested)).toMatchObject({
+        kind: 'timeout',
+        message: 'Waiting for a connection took more than 500 ms.',
+      });
+      expect((await db.session(one)).rows).toEqual([{ one: 1 }]);
+    });
+
     it('cover waiting for a connection, and lose no place', async () => {
       const { db } = connect({ maxSockets: 1, timeouts: { operationMs: 500 } });
       await db.session(async () => {
@@ -269,6 +283,24 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       await db.transaction((tx) => tx.insert(notes).values({ id: 1, text: 'once' }));
       expect(await count()).toBe(1);
     });
+  });
+
+  it('a session that waits is told that its connection is gone', async () => {
+    const { db } = connect();
+    const listening = Promise.withResolvers<void>();
+    const work = failure(
+      db.session(async (session) => {
+        await session.listen('news', () => {});
+        listening.resolve();
+        await new Promise(() => {});
+      }),
+    );
+    await listening.promise;
+    await test.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app' and datname = current_database()`,
+    );
+    expect(await work).toMatchObject({ kind: 'unavailable', code: '57P01' });
+    expect((await db.session((session) => session.execute(sql`select 1`))).rowCount).toBe(1);
   });
 
   describe('a server that cannot be reached', () => {

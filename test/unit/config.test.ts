@@ -36,7 +36,7 @@ describe('parseConfig', () => {
 
   it('refuses a host that the Neon driver cannot reach', () => {
     const env = { ...complete, DATABASE_URL: 'postgresql://app:hunter2@db.example.com/app' };
-    expect(() => parseConfig(env)).toThrow('DATABASE_URL: db.example.com is neither Neon nor PlanetScale');
+    expect(() => parseConfig(env)).toThrow('DATABASE_URL: db.example.com is no public address of Neon or PlanetScale');
     const config = parseConfig({ ...env, DATABASE_TRANSPORT: 'tcp' }, ['neon', 'tcp']);
     expect([config.transport, config.database.url]).toEqual(['tcp', env.DATABASE_URL]);
   });

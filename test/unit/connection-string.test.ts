@@ -122,15 +122,15 @@ describe('the endpoints of the Neon driver', () => {
     ['app:pw@[::1]:4444/app', 'http://[::1]:4444/sql', '[::1]:4444/v2'],
   ])('of %s', (rest, http, webSocket) => {
     const target = parseConnectionString(`postgresql://${rest}`);
-    expect(endpointsOf(target)).toEqual({ http, webSocket });
+    expect(endpointsOf(target)).toMatchObject({ http, webSocket });
   });
 
   it.each([
-    ['app:pw@mydb.postgres.database.azure.com/app', 'neither Neon nor PlanetScale'],
-    ['app:pw@192.168.1.10/app', 'neither Neon nor PlanetScale'],
-    ['role.branch:pw@vpce-1.private-pg.psdb.cloud/postgres', 'private network'],
-  ])('are refused for %s', (rest, why) => {
+    'app:pw@mydb.postgres.database.azure.com/app',
+    'app:pw@192.168.1.10/app',
+    'role.branch:pw@vpce-1.private-pg.psdb.cloud/postgres',
+  ])('are refused for %s', (rest) => {
     const target = parseConnectionString(`postgresql://${rest}`);
-    expect(() => endpointsOf(target)).toThrow(why);
+    expect(() => endpointsOf(target)).toThrow('no public address of Neon or PlanetScale');
   });
 });

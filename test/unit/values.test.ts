@@ -24,6 +24,14 @@ describe('encodeParameter', () => {
   });
 });
 
+it('bytes come back as they were, whatever part of a buffer they are', () => {
+  const bytes = Uint8Array.from({ length: 300 }, (_, i) => i);
+  const [whole, part] = [bytes, new DataView(bytes.buffer, 90, 20)].map((value) => encodeParameter(value) ?? '');
+  expect(decoderFor(17)(whole ?? '')).toEqual(bytes);
+  expect(decoderFor(17)(part ?? '')).toEqual(bytes.subarray(90, 110));
+  expect(decoderFor(17)('\\x')).toEqual(new Uint8Array());
+});
+
 describe('decoderFor', () => {
   it.each([
     [1007, '{1,NULL,3}', [1, null, 3]],
@@ -45,5 +53,10 @@ describe('decoderFor', () => {
     [20, '9007199254740993', '9007199254740993'],
   ])('reads type %i from %s', (type, text, value) => {
     expect(decoderFor(type)(text)).toEqual(value);
+  });
+
+  it('reads items of many megabytes', () => {
+    const items = ['a b'.repeat(4_000_000), 'a"'.repeat(1_000_000)];
+    expect(decoderFor(1009)(encodeParameter(items) ?? '')).toEqual(items);
   });
 });

@@ -165,6 +165,19 @@ describe('one request', () => {
     }
   });
 
+  it('meets no socket of another, even by way of the database of no request', async () => {
+    const worker = await startOwn('two-transactions');
+    try {
+      for (let i = 0; i < 3; i++) {
+        const lines = (await (await worker.fetch('/of-no-request')).text()).trim().split('\n');
+        expect(new Set(lines).size).toBe(2);
+        await untilClosed();
+      }
+    } finally {
+      await worker.close();
+    }
+  });
+
   it('that ends while it asks for the URL leaves no other waiting', async () => {
     const store = createServer((_, response) => response.end(database.url));
     await once(store.listen(0, '127.0.0.1'), 'listening');

@@ -25,6 +25,7 @@ const backend = (db: AppEnv['Variables']['db']) =>
 export default new Hono<AppEnv>()
   .use(requestDatabase({ database, waitUntil: (c, promise) => c.executionCtx.waitUntil(promise) }))
   .get('/', async (c) => c.text((await backend(c.var.db)) + (await backend(c.var.db))))
+  .get('/of-no-request', async (c) => c.text((await backend(database)) + (await backend(database))))
   .get('/streamed', (c) => {
     const { readable, writable } = new TransformStream<string, string>();
     const write = async () => {

@@ -67,7 +67,7 @@ export function fastClient(): typeof Client {
     override _handleAuthSASLFinal({ data }: { data: string }): void {
       try {
         const serverSignature = this.saslSession?.serverSignature;
-        if (serverSignature === undefined) throw malformed();
+        if (!serverSignature) throw malformed();
         verifyServerFinal(data, serverSignature);
         this.saslSession = null;
       } catch (error) {

@@ -84,7 +84,7 @@ export function rememberSaltedPassword(): SaltPassword {
 function parseServerFirst(serverFirst: string, clientNonce: string) {
   throwServerError(serverFirst);
   const [, nonce, salt, count] = SERVER_FIRST.exec(serverFirst) ?? [];
-  if (nonce === undefined || salt === undefined) throw malformed();
+  if (!nonce || !salt) throw malformed();
   if (!nonce.startsWith(clientNonce) || nonce.length === clientNonce.length) {
     throw failure('auth', 'the SCRAM nonce is wrong: an impostor?');
   }
@@ -99,7 +99,7 @@ function parseServerFirst(serverFirst: string, clientNonce: string) {
 /** PostgreSQL itself reports errors in its own way; a proxy may not. */
 function throwServerError(message: string): void {
   const error = /^e=([a-z-]+)/.exec(message)?.[1];
-  if (error !== undefined) throw failure('auth', `the server refused the log-in: ${error}`);
+  if (error) throw failure('auth', `the server refused the log-in: ${error}`);
 }
 
 export function malformed(): DatabaseError {
