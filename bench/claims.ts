@@ -23,7 +23,7 @@ export async function measureClaims(lab: Lab, rtt: number, rounds: number): Prom
   const statements = new Map<string, number[]>();
   for (let round = 0; round < rounds; round++) {
     for (const [client, auth] of Object.entries(SPEAKERS) as [keyof typeof SPEAKERS, 'neon' | 'planetscale'][]) {
-      const measured = await measureStatement(lab, client, auth, 3);
+      const measured = await measureStatement(lab, client, auth, 10);
       statements.set(client, [...(statements.get(client) ?? []), measured]);
     }
   }
