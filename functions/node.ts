@@ -10,8 +10,8 @@ const { app, database } = createApp(config, {
 });
 
 // HOST: the address to listen on; all of the machine's without it.
-const { HOST: hostname, PORT: port = '8787' } = process.env;
-const server = serve({ fetch: app.fetch, port: Number(port), ...(hostname && { hostname }) }, ({ port }) => {
+const { HOST: hostname, PORT: port } = process.env;
+const server = serve({ fetch: app.fetch, port: Number(port || 8787), ...(hostname && { hostname }) }, ({ port }) => {
   console.log(`listening on port ${port}`);
 });
 

@@ -40,7 +40,8 @@ export interface DatabaseUrls {
  * @throws {Error} that says what to set when there is neither
  */
 export function databaseUrls(data = '.local'): DatabaseUrls {
-  const { DATABASE_URL: app, DATABASE_OWNER_URL: owner, DATABASE_TRANSPORT: transport = 'neon' } = loadEnvironment();
+  const { DATABASE_URL: app, DATABASE_OWNER_URL: owner, DATABASE_TRANSPORT } = loadEnvironment();
+  const transport = DATABASE_TRANSPORT || 'neon'; // a line of .env may be left empty
   if (app && owner) {
     if (transport !== 'neon' && transport !== 'tcp') throw new Error('DATABASE_TRANSPORT must be neon or tcp.');
     const { host, database } = parseConnectionString(owner);

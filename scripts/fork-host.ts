@@ -58,7 +58,8 @@ export function forkHost(runtime: Runtime, onLog: (log: HostLog) => void): Host 
   return {
     serve: (options) =>
       new Promise<void>((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error('The API did not become ready.')), START_DEADLINE);
+        const late = `The API did not become ready on port ${options.port}: another process may have taken it meanwhile.`;
+        const timer = setTimeout(() => reject(new Error(late)), START_DEADLINE);
         const settle = (error?: Error) => {
           clearTimeout(timer);
           if (error) reject(error);

@@ -29,7 +29,9 @@ function formatRequest({ method, path, status, ms, transports, roundTrips }: Req
   const trips = roundTrips === 1 ? '1 round trip' : `${roundTrips} round trips`;
   const cost = transports.length === 0 ? '' : `${transports.join('+')} ${trips}`;
   const duration = `${ms} ms`.padStart(7);
-  return `${styleText('dim', time)} ${method.padEnd(6)} ${path} ${styleText(colour, String(status))} ${duration}  ${cost}`.trimEnd();
+  // Who asks chooses the path: it must not speak to the terminal.
+  const shown = path.replaceAll(/\p{Cc}/gu, encodeURIComponent);
+  return `${styleText('dim', time)} ${method.padEnd(6)} ${shown} ${styleText(colour, String(status))} ${duration}  ${cost}`.trimEnd();
 }
 
 function parse(text: string): object | undefined {

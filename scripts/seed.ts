@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
+import { parseConnectionString } from '../src/db/connection-string.ts';
 import { createDatabase } from '../src/db/database.ts';
-import { neonHttp } from '../src/db/http.ts';
-import { neonWebSocket } from '../src/db/websocket.ts';
+import { serverTransports } from '../src/server-transports.ts';
 import { seedDemoData } from './demo.ts';
 import { databaseUrls } from './environment.ts';
 import { runCommand } from './run-command.ts';
@@ -10,18 +10,19 @@ const HELP = `Puts in demo data, once.
 
 Usage: npm run db:seed [-- --data DIR]
 
-Uses DATABASE_URL from the environment or .env, or else the database of a running "npm run dev" (--data, if it was started with one).
+Uses the DATABASE_URL of the environment or .env, where DATABASE_OWNER_URL is set, too, or else the database of a running "npm run dev" (--data, if it was started with one).
 `;
 
 await runCommand(async () => {
   const { values } = parseArgs({ options: { data: { type: 'string' }, help: { type: 'boolean', short: 'h' } } });
   if (values.help) return HELP;
   const urls = databaseUrls(values.data);
-  console.log(`Seeding ${urls.name} …`);
+  const { host, database: name } = parseConnectionString(urls.app);
+  console.log(`Seeding ${name} on ${host} …`);
   const database = createDatabase({
     url: urls.app,
     schema: {},
-    transports: { http: neonHttp(), websocket: neonWebSocket() },
+    transports: await serverTransports(urls.transport),
     sockets: 'instance',
   });
   try {

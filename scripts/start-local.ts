@@ -102,7 +102,9 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
 export async function remoteVariables(directory: string): Promise<Record<string, string>> {
   const { apiToken: made } = await readCredentials(directory);
   // Which transports the runtime's entry carries, that will say itself.
-  const { database, transport, apiToken } = parseConfig({ API_TOKEN: made, ...loadEnvironment() }, ['neon', 'tcp']);
+  const environment = loadEnvironment();
+  const variables = { ...environment, API_TOKEN: environment['API_TOKEN'] || made };
+  const { database, transport, apiToken } = parseConfig(variables, ['neon', 'tcp']);
   const { url, unpooledUrl, replicaUrl } = database;
   return {
     DATABASE_URL: url,

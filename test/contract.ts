@@ -33,6 +33,7 @@ interface Account {
 }
 
 interface ProblemBody {
+  detail?: string;
   type: string;
   status: number;
   errors?: { pointer: string; detail: string }[];
@@ -181,6 +182,7 @@ export function describeContract(
         ['an empty name', { name: '', currency: 'EUR' }, '/name'],
         ['a name of 101 characters', { name: 'x'.repeat(101), currency: 'EUR' }, '/name'],
         ['a name with a NUL', { name: 'a\0b', currency: 'EUR' }, '/name'],
+        ['half of a character', { name: 'a\ud800', currency: 'EUR' }, '/name'],
         ['a name that is a number', { name: 5, currency: 'EUR' }, '/name'],
         ['a currency in small letters', { name: 'Ada', currency: 'eur' }, '/currency'],
         ['an unknown kind', { name: 'Ada', currency: 'EUR', kind: 'secret' }, '/kind'],
@@ -191,7 +193,8 @@ export function describeContract(
 
       it('refuses a body of another content type', async () => {
         const response = await post('/accounts', { name: 'Ada', currency: 'EUR' }, { 'Content-Type': 'text/plain' });
-        await expectProblem(response, 400, 'invalid-request');
+        const problem = await expectProblem(response, 400, 'invalid-request');
+        expect(problem.detail).toContain('application/json');
       });
 
       it('refuses a body that is too large', async () => {

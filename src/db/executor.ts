@@ -47,7 +47,7 @@ export interface Executor extends Scope {
 }
 
 /** Milliseconds that a client waits longer than the server, whose answer tells what became of a statement. */
-const GRACE_MS = 250;
+const GRACE_MS = 1_000;
 
 /** Milliseconds after which a replica that did not answer is asked again. */
 const REST_MS = 30_000;

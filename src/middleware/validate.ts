@@ -15,8 +15,12 @@ export const validate = <Target extends keyof ValidationTargets, TSchema extends
   target: Target,
   schema: TSchema,
 ) =>
-  sValidator(target, schema, (result) => {
+  sValidator(target, schema, (result, c) => {
     if (result.success) return;
+    // Hono reads no other body: everything in it would be missing.
+    if (target === 'json' && !/\bjson\b/i.test(c.req.header('Content-Type') ?? '')) {
+      throw new Problem('invalid-request', { detail: "The request's Content-Type must be application/json." });
+    }
     throw new Problem('invalid-request', {
       detail: `The request's ${PARTS[result.target] ?? result.target} is not as expected.`,
       errors: result.error.map(({ path = [], message }) => ({

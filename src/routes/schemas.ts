@@ -11,7 +11,7 @@ export const idParam = object({ id });
 
 const limit = v.optional(
   v.pipe(
-    v.string(),
+    v.string('must be an integer from 1 to 100'),
     v.regex(/^\d{1,3}$/, 'must be an integer from 1 to 100'),
     v.transform(Number),
     v.minValue(1, 'must be an integer from 1 to 100'),
@@ -24,24 +24,29 @@ const INVALID_CURSOR = 'must be a nextCursor of an earlier page';
 
 export const accountsPage = object({
   limit,
-  cursor: v.optional(v.pipe(v.string(), v.uuid(INVALID_CURSOR), v.toLowerCase())),
+  cursor: v.optional(v.pipe(v.string(INVALID_CURSOR), v.uuid(INVALID_CURSOR), v.toLowerCase())),
 });
 
 export const statementPage = object({
   limit,
   cursor: v.optional(
-    v.pipe(v.string(), v.regex(/^\d{1,16}$/, INVALID_CURSOR), v.transform(Number), v.safeInteger(INVALID_CURSOR)),
+    v.pipe(
+      v.string(INVALID_CURSOR),
+      v.regex(/^\d{1,16}$/, INVALID_CURSOR),
+      v.transform(Number),
+      v.safeInteger(INVALID_CURSOR),
+    ),
   ),
 });
 
-/** Text of so many characters. PostgreSQL's cannot hold the character NUL. */
+/** Text of so many characters. PostgreSQL's cannot hold the character NUL, and UTF-8 no half of a surrogate pair. */
 export const text = (min: number, max: number) => {
-  const message = `must be ${min} to ${max} characters, none of them NUL`;
+  const message = `must be ${min} to ${max} characters, none of them NUL or half a surrogate pair`;
   return v.pipe(
     v.string(message),
     v.check((value) => {
       const { length } = Array.from(value); // code points, as PostgreSQL counts
-      return length >= min && length <= max && !value.includes('\0');
+      return length >= min && length <= max && !value.includes('\0') && value.isWellFormed();
     }, message),
   );
 };
@@ -67,10 +72,13 @@ export const newTransfer = object({
   memo: v.optional(text(0, 200)),
 });
 
-export const idempotencyHeader = object({
-  'idempotency-key': v.pipe(
-    v.string('is required: any 1 to 255 characters that this request alone has, a UUID for instance'),
-    v.minLength(1, 'must have 1 to 255 characters'),
-    v.maxLength(255, 'must have 1 to 255 characters'),
-  ),
-});
+export const idempotencyHeader = v.object(
+  {
+    'idempotency-key': v.pipe(
+      v.string(),
+      v.minLength(1, 'must have 1 to 255 characters'),
+      v.maxLength(255, 'must have 1 to 255 characters'),
+    ),
+  },
+  'is required: any 1 to 255 characters that this request alone has, a UUID for instance',
+);

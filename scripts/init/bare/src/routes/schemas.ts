@@ -2,14 +2,14 @@ import * as v from 'valibot';
 
 /** What requests may hold. The messages are for the caller. */
 
-/** Text of so many characters. PostgreSQL's cannot hold the character NUL. */
+/** Text of so many characters. PostgreSQL's cannot hold the character NUL, and UTF-8 no half of a surrogate pair. */
 export const text = (min: number, max: number) => {
-  const message = `must be ${min} to ${max} characters, none of them NUL`;
+  const message = `must be ${min} to ${max} characters, none of them NUL or half a surrogate pair`;
   return v.pipe(
     v.string(message),
     v.check((value) => {
       const { length } = Array.from(value); // code points, as PostgreSQL counts
-      return length >= min && length <= max && !value.includes('\0');
+      return length >= min && length <= max && !value.includes('\0') && value.isWellFormed();
     }, message),
   );
 };

@@ -1,0 +1,13 @@
+import { stripVTControlCharacters } from 'node:util';
+import { expect, it, vi } from 'vitest';
+import { printLog } from '../../scripts/print-log.ts';
+
+it('prints a request, whose path cannot speak to the terminal', () => {
+  const print = vi.spyOn(console, 'log').mockImplementation(() => {});
+  const path = '/x\u001b]0;title\u0007\nGET /forged 200';
+  const message = JSON.stringify({ method: 'GET', path, status: 404, ms: 1, transports: [], roundTrips: 0 });
+  printLog({ type: 'log', level: 'log', message });
+  const [[line] = []] = print.mock.calls as string[][];
+  print.mockRestore();
+  expect(stripVTControlCharacters(line ?? '')).toMatch(/ GET +\/x%1B\]0;title%07%0AGET \/forged 200 404 +1 ms$/);
+});
