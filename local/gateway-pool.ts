@@ -138,7 +138,8 @@ export function createPool(openSession: OpenSession, { max, waitMs }: PoolOption
      */
     acquire(login: Login, client: EventEmitter): Promise<Session> {
       const bucket = bucketFor(login);
-      const at = bucket.idle.findLastIndex(({ password }) => password === login.password);
+      const fits = ({ session, password }: Idle) => session.usable && password === login.password;
+      const at = bucket.idle.findLastIndex(fits);
       const [found] = at < 0 ? [] : bucket.idle.splice(at, 1);
       if (found) return Promise.resolve(found.session);
       if (bucket.open < max) return open(bucket, login);

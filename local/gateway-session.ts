@@ -17,6 +17,8 @@ export interface Session {
    * @throws what the sink throws; ConnectionLost when the server has gone
    */
   run(flight: Buffer, sink: Sink): Promise<void>;
+  /** False as soon as its connection has gone, which the pool learns only a turn of the event loop later. */
+  readonly usable: boolean;
   /** Stops what runs, and gives the connection up. */
   cancel(): void;
   close(): void;
@@ -75,8 +77,11 @@ export function createSession(
   const onData = splitMessages({ onMessage, onLong });
 
   const session: Session = {
+    get usable() {
+      return !socket.destroyed;
+    },
     run(flight, sink) {
-      if (socket.destroyed) return Promise.reject(new ConnectionLost(LOST));
+      if (!session.usable) return Promise.reject(new ConnectionLost(LOST));
       discarded = false;
       return new Promise((resolve, reject) => {
         running = { sink, resolve, reject };

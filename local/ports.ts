@@ -1,7 +1,15 @@
 import { randomInt } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createOnce } from './create-once.ts';
+import { isRunning } from './postgres-process.ts';
 
-/** How many ports behind a default are tried. */
+const MAX_PORT = 65_535;
+
+/** How many ports from a default on are tried. */
 const ATTEMPTS = 20;
 
 export async function isFree(port: number): Promise<boolean> {
@@ -24,9 +32,12 @@ export async function anyFreePort(): Promise<number> {
   }
 }
 
+/** What this process has chosen, and for what: nothing may listen there yet. */
+const chosen = new Map<number, string>();
+
 /**
- * The port that was asked for, or the default or the next free one behind it.
- * @throws {Error} when the port that was asked for is in use
+ * The port that was asked for, or the default, the next free one behind it, or else any.
+ * @throws {Error} when the port that was asked for is in use, or has been chosen for something else
  */
 export async function choosePort(
   name: string,
@@ -34,14 +45,42 @@ export async function choosePort(
   byDefault: number,
   warn: (message: string) => void,
 ): Promise<number> {
-  if (requested !== undefined) {
-    if (await isFree(requested)) return requested;
+  const other = requested && chosen.get(requested);
+  if (other) throw new Error(`Port ${requested} is the ${other} already: choose another with --${name}.`);
+  if (requested && !(await claim(requested))) {
     throw new Error(`Port ${requested} is in use: choose another with --${name}.`);
   }
-  for (let port = byDefault; port < byDefault + ATTEMPTS; port++) {
-    if (!(await isFree(port))) continue;
-    if (port !== byDefault) warn(`The default ${name} ${byDefault} is in use: using ${port}.`);
-    return port;
+  const port = requested ?? (await freePortFrom(byDefault));
+  if (!requested && port !== byDefault) warn(`The default ${name} ${byDefault} is in use: using ${port}.`);
+  chosen.set(port, name);
+  return port;
+}
+
+async function freePortFrom(first: number): Promise<number> {
+  for (let port = first; port < first + ATTEMPTS && port <= MAX_PORT; port++) {
+    if (!chosen.has(port) && (await claim(port))) return port;
   }
-  throw new Error(`Ports ${byDefault} to ${byDefault + ATTEMPTS - 1} are in use: choose one with --${name}.`);
+  return anyFreePort();
+}
+
+/**
+ * Takes a free port for this process, which does not listen on it yet: a file says whose it is, so that of two that start at
+ * the same moment only one gets it.
+ */
+async function claim(port: number): Promise<boolean> {
+  if (!(await isFree(port))) return false;
+  const file = path.join(tmpdir(), `edge-postgres-starter-port-${port}`);
+  const own = String(process.pid);
+  try {
+    const owner = await createOnce(file, own);
+    if (owner !== own) {
+      if (isRunning(Number(owner))) return false;
+      await rm(file); // it was killed
+      if ((await createOnce(file, own)) !== own) return false;
+    }
+    process.once('exit', () => rmSync(file, { force: true }));
+  } catch {
+    // Another account's file, or nowhere to write one: that the port is free has to do.
+  }
+  return true;
 }

@@ -23,8 +23,16 @@ export async function findDataDirectory(directory: string): Promise<string> {
   return (await readPointer(directory)) ?? path.join(directory, DATA);
 }
 
-/** The account that runs the server cannot enter root's directories: the data is kept elsewhere, a file says where. */
+/**
+ * The account that runs the server cannot enter root's directories: the data is kept elsewhere, a file says where.
+ * @throws {Error} when another account has a database there: a second one, empty, would look like a loss
+ */
 export async function dataDirectoryForRoot(directory: string): Promise<string> {
+  if (await isInitialised(path.join(directory, DATA))) {
+    throw new Error(
+      `${directory} holds the database of another account: start as that account, or choose another directory.`,
+    );
+  }
   const fresh = path.join(ROOT_STORE, `data-${randomBytes(6).toString('hex')}`, DATA);
   const dataDirectory = await createOnce(path.join(directory, POINTER), fresh);
   const parent = path.dirname(dataDirectory);

@@ -54,4 +54,9 @@ export async function zipFiles(files: string[]): Promise<Uint8Array> {
   return zipSync(Object.fromEntries(contents), { level: 9, mtime: MODIFIED });
 }
 
-if (import.meta.main) await runCommand(buildLambda);
+const HELP = `Bundles the Lambda function, plain and streaming, in dist/lambda.zip.
+
+Usage: npm run build:lambda
+`;
+
+if (import.meta.main) await runCommand(buildLambda, HELP);

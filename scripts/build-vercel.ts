@@ -34,9 +34,14 @@ export async function buildVercel(output: string): Promise<void> {
   }
 }
 
+const HELP = `Builds in .vercel/output what Vercel would deploy, with Vercel's own command. Needs no account.
+
+Usage: npm run build:vercel
+`;
+
 if (import.meta.main) {
   await runCommand(async () => {
     await buildVercel(path.join(ROOT, '.vercel/output'));
     return 'Built in .vercel/output, as "npx vercel deploy --prebuilt" takes it.';
-  });
+  }, HELP);
 }

@@ -1,4 +1,4 @@
-import type { Simulation } from '../local/gateway-simulation.ts';
+import { createSimulator, type Simulation } from '../local/gateway-simulation.ts';
 
 /** For `parseArgs`. */
 export const SIMULATION_OPTIONS = {
@@ -28,7 +28,10 @@ export const SIMULATION_HELP = `  --rtt MS            distance: a round trip to 
 
 type Values = { [Name in keyof typeof SIMULATION_OPTIONS]?: string | boolean | undefined };
 
-/** What the options say of the simulation. What cannot be, the gateway refuses. */
+/**
+ * What the options say of the simulation.
+ * @throws {Error} that names the option
+ */
 export function readSimulation(values: Values): Partial<Simulation> {
   const changes: Record<string, unknown> = {};
   for (const name of Object.keys(SIMULATION_OPTIONS) as (keyof Values)[]) {
@@ -37,6 +40,15 @@ export function readSimulation(values: Values): Partial<Simulation> {
     const setting = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
     if (name === 'drop-at') changes[setting] = String(value).split(',');
     else changes[setting] = typeof value === 'boolean' ? value : readNumber(name, value, name === 'idle' ? 's' : 'ms');
+  }
+  try {
+    createSimulator(changes);
+  } catch (error) {
+    const named = (error as Error).message.replace(
+      /^\w+/,
+      (setting) => `--${setting.replace(/[A-Z]/g, '-$&').toLowerCase()}`,
+    );
+    throw new Error(named, { cause: error });
   }
   return changes;
 }

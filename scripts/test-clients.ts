@@ -14,6 +14,11 @@ const env = {
   PRISMA_HIDE_UPDATE_MESSAGE: '1',
 };
 
+const HELP = `Tests the gateway with kysely and Prisma, which it installs first in test/conformance/clients.
+
+Usage: npm run test:clients
+`;
+
 /** Other people's clients, from a folder with a lockfile of its own: they are no dependencies of this template. */
 await runCommand(async () => {
   installLocked(cwd);
@@ -23,4 +28,4 @@ await runCommand(async () => {
   });
   run(process.execPath, ['--test', 'clients.mjs'], { cwd, env });
   return 'Kysely and Prisma work with the gateway.';
-});
+}, HELP);

@@ -7,6 +7,12 @@ import { runCommand } from './run-command.ts';
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 const TOOLS = path.join(ROOT, 'test/platforms');
 
+const HELP = `Tests what "vercel build" makes, the Lambda function in AWS's runtime, and what "npm run init" leaves. Installs the
+platforms' tools first, in test/platforms.
+
+Usage: npm run test:platforms [-- FILE …]
+`;
+
 await runCommand(async () => {
   installLocked(TOOLS);
   // AWS's runtime interface client brings C++, which needs cmake and a compiler.
@@ -16,4 +22,4 @@ await runCommand(async () => {
   const vitest = path.join(ROOT, 'node_modules/vitest/vitest.mjs');
   run(process.execPath, [vitest, 'run', '--project', 'platforms', ...process.argv.slice(2)], { cwd: ROOT });
   return 'The app runs as the platforms run it.';
-});
+}, HELP);

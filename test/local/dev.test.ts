@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtemp, readdir, rm, utimes } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -129,6 +129,29 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     await untilGone(port);
   });
 
+  it('chooses ports of its own beside another that starts at the same moment', async () => {
+    const beside = path.join(data, 'beside');
+    const both = [startDev(), startDev('--data', beside)];
+    try {
+      const [one, other] = await Promise.all(both.map(ready));
+      expect(one).not.toBe(other);
+    } finally {
+      for (const { child } of both) child.kill('SIGINT');
+      expect(await Promise.all(both.map(({ exited }) => exited))).toEqual([0, 0]);
+      await deletePostgres(beside);
+    }
+  });
+
+  it.runIf(process.getuid?.() === 0)('as root makes no second database beside that of another account', async () => {
+    const theirs = await mkdtemp(path.join(tmpdir(), 'theirs-'));
+    await mkdir(path.join(theirs, 'postgres'));
+    await writeFile(path.join(theirs, 'postgres/PG_VERSION'), '18\n');
+    const dev = startDev('--data', theirs);
+    expect(await dev.exited).toBe(1);
+    expect(dev.output()).toContain('holds the database of another account');
+    await rm(theirs, { recursive: true });
+  });
+
   it('serves the app from what stands in for PlanetScale', async () => {
     const port = await anyFreePort();
     const dev = startDev('--port', String(port), '--provider', 'planetscale');
@@ -179,6 +202,8 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     [['--nonsense'], /Unknown option '--nonsense'[\s\S]*--help/],
     [['--remote', '--reset'], /--reset .* cannot go with --remote/],
     [['--remote', '--rtt', '40'], /--remote uses no gateway/],
+    [['--control-plane-errors', '2'], /^--control-plane-errors must be a probability/m],
+    [['--port', '21999', '--gateway-port', '21999'], /Port 21999 is the port already: .* --gateway-port/],
   ])('refuses %j in one line', async (options, message) => {
     const dev = startDev(...options);
     expect(await dev.exited).toBe(1);
