@@ -6,6 +6,7 @@ import { lambdaBundle } from './bundles/lambda.ts';
 import { workerBundle } from './bundles/worker.ts';
 import { measureImport, median } from './measure-import.ts';
 import { runCommand } from './run-command.ts';
+import { SIZE_HELP, sizeTable } from './size.ts';
 
 const BUNDLES = [
   workerBundle, // a line each
@@ -19,6 +20,9 @@ const DRIVER = new URL(import.meta.resolve('@neondatabase/serverless'));
 
 /** Processes for each import; the median counts. */
 const RUNS = 15;
+
+/** How often what is over its budget is measured. */
+const ROUNDS = 3;
 
 export interface Measurement {
   what: string;
@@ -47,8 +51,18 @@ export async function measureBundles(): Promise<Measurement[]> {
   }
 }
 
-/** In the milliseconds of the budget's machine: this one may be another. In turns, for it may be busy, too. */
+/** The best of some rounds: a busy machine can only add to it. */
 async function measureStart(url: URL) {
+  let best = await measureRound(url);
+  for (let round = 1; round < ROUNDS && best.measured > best.budget; round++) {
+    const next = await measureRound(url);
+    if (next.measured < best.measured) best = next;
+  }
+  return best;
+}
+
+/** In the milliseconds of the budget's machine: this one may be another. In turns, for it may be busy, too. */
+async function measureRound(url: URL) {
   const times: { here: number; driver: number }[] = [];
   for (let i = 0; i < RUNS; i++)
     times.push({ here: await measureImport(url, 1), driver: await measureImport(DRIVER, 1) });
@@ -79,4 +93,15 @@ export function bundleTable(measurements: Measurement[]): string {
   return table;
 }
 
-if (import.meta.main) await runCommand(async () => bundleTable(await measureBundles()));
+const HELP = `${SIZE_HELP}
+
+Then builds every bundle that is deployed, starts each ${RUNS} times in a process of its own, and prints its size and the
+time that it takes to start, against their budgets. Fails when one is exceeded. Takes half a minute.`;
+
+if (import.meta.main) {
+  await runCommand(async () => {
+    console.log(await sizeTable());
+    console.error('Building and starting the bundles …');
+    return bundleTable(await measureBundles());
+  }, HELP);
+}

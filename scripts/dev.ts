@@ -4,6 +4,7 @@ import { printLog } from './print-log.ts';
 import type { Provider } from '../local/gateway-routes.ts';
 import type { Simulation } from '../local/gateway-simulation.ts';
 import type { Stack } from '../local/stack.ts';
+import { ownVariables } from './environment.ts';
 import { forkHost, type Runtime, RUNTIMES } from './fork-host.ts';
 import { type Lifetime, untilTheEnd } from './lifetime.ts';
 import { readSimulation, SIMULATION_HELP, SIMULATION_OPTIONS } from './simulation-options.ts';
@@ -55,7 +56,7 @@ async function main({ started, stop, isStopping }: Lifetime): Promise<void> {
     ? undefined
     : await startLocal({ ...options, directory, defaults: DEFAULTS, step, warn });
   if (local) started(() => local.close());
-  const variables = local?.variables ?? (await remoteVariables(directory));
+  const variables = { ...ownVariables(), ...(local?.variables ?? (await remoteVariables(directory))) };
 
   step(`Starting the API in ${RUNTIMES[options.runtime][2]}`);
   await host.serve({ port, variables, tcpUrl: local?.tcpUrl.app ?? variables['DATABASE_URL'] ?? '' });

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { parseEnv } from 'node:util';
 import type { TransportKind } from '../src/config.ts';
 import { parseConnectionString } from '../src/db/connection-string.ts';
 
@@ -15,10 +16,24 @@ export interface Running {
   tcpUrl: Record<'app' | 'owner', string>;
 }
 
+function readDotEnv(): Record<string, string | undefined> {
+  if (!existsSync('.env')) return {};
+  return parseEnv(readFileSync('.env', 'utf8').replace(/^\uFEFF/, '')); // some editors put a byte order mark in front
+}
+
 /** The environment with what .env adds to it; a variable that is set already wins. */
 export function loadEnvironment(): NodeJS.ProcessEnv {
-  if (existsSync('.env')) process.loadEnvFile('.env');
-  return process.env;
+  return { ...readDotEnv(), ...process.env };
+}
+
+/** Where the database is, which `npm run dev` says itself. */
+const DATABASE_VARIABLE = /^DATABASE_(URL|URL_UNPOOLED|REPLICA_URL|OWNER_URL|TRANSPORT)$/;
+
+/** The variables in .env that are not about the database: an application's own, which it has whatever runs it. */
+export function ownVariables(): Record<string, string> {
+  const environment = loadEnvironment();
+  const names = Object.keys(readDotEnv()).filter((name) => !DATABASE_VARIABLE.test(name));
+  return Object.fromEntries(names.map((name) => [name, environment[name] ?? '']));
 }
 
 export interface DatabaseUrls {

@@ -30,8 +30,13 @@ afterAll(async () => {
 });
 
 function startDev(...options: string[]): Dev {
-  const child = spawn(process.execPath, ['scripts/dev.ts', '--data', data, ...options], {
-    cwd: ROOT,
+  return startDevIn(ROOT, ...options);
+}
+
+/** @param cwd where its `.env` is */
+function startDevIn(cwd: string, ...options: string[]): Dev {
+  const child = spawn(process.execPath, [path.join(ROOT, 'scripts/dev.ts'), '--data', data, ...options], {
+    cwd,
     env: {
       ...process.env,
       DATABASE_URL: 'postgresql://nobody:nothing@nowhere.example/never',
@@ -116,6 +121,24 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     expect(await dev.exited).toBe(0);
     await untilGone(port);
   });
+
+  it.each(others.slice(-1))(
+    'on %s gives the app what .env says, less what it says about the database',
+    async (runtime) => {
+      const directory = await mkdtemp(path.join(tmpdir(), 'dev-environment-'));
+      const print = `data:text/javascript,const{MINE:m,DATABASE_REPLICA_URL:d}=process.env;console.log([m,typeof(d)].join())`;
+      const env = `\uFEFFMINE="of my own"\nDATABASE_REPLICA_URL=postgresql://a:b@nowhere.example/c\nNODE_OPTIONS=--import="${print}"\n`;
+      await writeFile(path.join(directory, '.env'), env);
+      const port = await anyFreePort();
+      const dev = startDevIn(directory, '--port', String(port), '--runtime', runtime);
+      await ready(dev);
+      expect(dev.output()).toMatch(/of my own,undefined/);
+      dev.child.kill('SIGTERM');
+      expect(await dev.exited).toBe(0);
+      await untilGone(port);
+      await rm(directory, { recursive: true });
+    },
+  );
 
   it('starts once on the same data', async () => {
     const port = await anyFreePort();
