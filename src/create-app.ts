@@ -84,3 +84,6 @@ export function createApp(
     .route('/reconciliations', reconciliationRoutes);
   return { app, database };
 }
+
+/** For a client with types: `hc<App>(url)` of `hono/client`. */
+export type App = ReturnType<typeof createApp>['app'];

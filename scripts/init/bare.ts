@@ -124,6 +124,7 @@ function bareDocuments(tree: Tree): void {
         'Your own table and route: as `src/messages/` and `src/routes/messages.ts`.\n',
       ),
   );
+  tree.edit('docs/recipes.md', (text) => text.replace("accounts.$get({ query: { limit: '10' } })", 'messages.$get()'));
   tree.edit('AGENTS.md', (text) =>
     text
       .replace('(validate, call the ledger, answer; one file a lesson)', '(validate, query, answer)')

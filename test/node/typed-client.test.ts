@@ -1,0 +1,29 @@
+import { hc } from 'hono/client';
+import { expect, it } from 'vitest';
+import type { App } from '../../src/create-app.ts';
+import { createTestDatabase } from '../database.ts';
+import { startApp } from './start-app.ts';
+
+const token = 'test-token-0123456789';
+
+it('the type of the app types a client', async () => {
+  const database = await createTestDatabase();
+  const app = await startApp({ DATABASE_URL: database.url, API_TOKEN: token });
+  try {
+    const api = hc<App>('http://localhost', {
+      headers: { Authorization: `Bearer ${token}` },
+      fetch: (...request: Parameters<typeof fetch>) => app.fetch(...(request as [string, RequestInit])),
+    });
+    const created = await api.accounts.$post({ json: { name: 'Ada', currency: 'EUR' } });
+    expect(created.status).toBe(201);
+    // @ts-expect-error a route validates its query
+    await api.accounts.$get({ query: { limits: '10' } });
+    const response = await api.accounts.$get({ query: { limit: '10' } });
+    const { items } = await response.json();
+    const names: string[] = items.map(({ name }) => name);
+    expect(names).toEqual(['Ada']);
+  } finally {
+    await app.close();
+    await database.close();
+  }
+});
