@@ -54,6 +54,7 @@ export const PLATFORMS = {
       tree.edit('test/fast/client.test.ts', (text) =>
         withoutLines(imports)(withoutBlock(text, "describe('in workerd'")),
       );
+      tree.edit('docs/recipes.md', (text) => withoutSection(text, '## A job on a schedule'));
     },
   },
   vercel: {
