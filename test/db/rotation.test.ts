@@ -86,7 +86,7 @@ describe.each(Object.entries(WAYS))('credentials that change, over %s', (_, { tr
       .fn<() => Promise<string>>()
       .mockReturnValueOnce(new Promise(() => {}))
       .mockResolvedValue(test.url);
-    const timeouts = { connectMs: 2_000, operationMs: 4_000 };
+    const timeouts = { connectMs: 3_000 };
     const database = createDatabase({ url, schema: {}, transports, sockets: 'instance', timeouts });
     expect((await failure(database.replica.$count(sql`pg_class`))).kind).toBe('timeout');
     expect((await database.execute(sql`select 1`)).rowCount).toBe(1);

@@ -31,7 +31,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
   it.each(['instance', 'request'] as const)(
     'what runs when the database is closed may need one more connection (sockets: %s)',
     async (sockets) => {
-      const timeouts = { operationMs: 5_000 };
+      const timeouts = { operationMs: 15_000 };
       const whole = createDatabase({ url: test.url, schema: { notes }, transports, sockets, timeouts });
       const closing = sockets === 'request' ? whole.forRequest({}) : whole;
       const begun = Promise.withResolvers<void>();
