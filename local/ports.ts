@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { rmSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -31,6 +31,9 @@ export async function anyFreePort(): Promise<number> {
     if (await isFree(port)) return port;
   }
 }
+
+/** Milliseconds after which a process listens where it said it would, or has failed to. */
+const CLAIM_MS = 300_000;
 
 /** What this process has chosen, and for what: nothing may listen there yet. */
 const chosen = new Map<number, string>();
@@ -74,8 +77,9 @@ async function claim(port: number): Promise<boolean> {
   try {
     const owner = await createOnce(file, own);
     if (owner !== own) {
-      if (isRunning(Number(owner))) return false;
-      await rm(file); // it was killed
+      const { mtimeMs } = await stat(file);
+      if (isRunning(Number(owner)) && Date.now() < mtimeMs + CLAIM_MS) return false;
+      await rm(file); // it was killed; its number may be another's by now
       if ((await createOnce(file, own)) !== own) return false;
     }
     process.once('exit', () => rmSync(file, { force: true }));
