@@ -9,13 +9,15 @@ export interface FaultProxy {
   stall(stalled: boolean, packets?: number): void;
   /** Resets every connection as soon as the server answers anything: the request has arrived, its answer is lost. */
   loseAnswers(lost: boolean): void;
+  /** What comes over the connections that are open now reaches the server so many milliseconds later, even when they close. */
+  delay(ms: number): void;
   /** Resets every connection now, as a peer that lost its memory does. */
   reset(): void;
   close(): Promise<void>;
 }
 
 export async function startFaultProxy(target: { port: number }, port = 0): Promise<FaultProxy> {
-  const pairs = new Set<{ client: Socket; server: Socket }>();
+  const pairs = new Set<{ client: Socket; server: Socket; late: number }>();
   let connections = 0;
   let stalled = false;
   let passing = 0;
@@ -23,10 +25,12 @@ export async function startFaultProxy(target: { port: number }, port = 0): Promi
   const listener = createServer((client) => {
     connections++;
     const server = connect(target.port, '127.0.0.1');
-    const pair = { client, server };
+    const pair = { client, server, late: 0 };
+    const later = (step: () => void) => (pair.late ? setTimeout(step, pair.late) : step());
     let packets = 0;
     pairs.add(pair);
-    client.pipe(server);
+    client.on('data', (chunk) => later(() => server.write(chunk)));
+    client.on('end', () => later(() => server.end()));
     server.on('data', (chunk) => {
       if (lossy) client.resetAndDestroy();
       else if (!stalled || packets++ < passing) client.write(chunk);
@@ -37,7 +41,7 @@ export async function startFaultProxy(target: { port: number }, port = 0): Promi
       socket.on('close', () => {
         pairs.delete(pair);
         client.destroy();
-        server.destroy();
+        later(() => server.destroy());
       });
     }
   });
@@ -50,6 +54,9 @@ export async function startFaultProxy(target: { port: number }, port = 0): Promi
       passing = packets;
     },
     loseAnswers: (value) => (lossy = value),
+    delay(ms) {
+      for (const pair of pairs) pair.late = ms;
+    },
     reset() {
       for (const { client } of pairs) client.resetAndDestroy();
     },

@@ -117,7 +117,7 @@ export function createExecutor(
       if (transport.name === 'http') {
         const send: Scope['send'] = (statements, settings) =>
           attempt.exchange(() => transport.send(target, statements, settings, deadline.signal));
-        return work(requestScope(send, attempt));
+        return work(requestScope(send, attempt) as Scope); // what needs more than that is no operation for http
       }
       return lend(pools.at(transport, target), attempt, work);
     };

@@ -38,10 +38,6 @@ function createPool(open: () => Connection, max: number, lifetime: { readonly ov
 
   /** First come, first served. */
   const turn = () => new Promise<void>((resolve) => waiting.push(resolve));
-  const takePlace = async () => {
-    if (lent < max) lent++;
-    else await turn();
-  };
   const leavePlace = () => {
     const next = waiting.shift();
     if (next) next();
@@ -62,13 +58,14 @@ function createPool(open: () => Connection, max: number, lifetime: { readonly ov
     const timer = setTimeout(() => void connection.close(), IDLE_MS);
     // In Node the timer must not keep the process alive; elsewhere a timer is a number.
     (timer as { unref?: () => void }).unref?.();
-    idle.push({ connection, expires: Date.now() + IDLE_MS, timer });
+    idle.push({ connection, timer, expires: Date.now() + IDLE_MS });
   };
 
   return {
     /** @param fresh opens a connection instead of taking one that was used before */
     async acquire(signal: AbortSignal, fresh: boolean): Promise<Connection> {
-      await takePlace();
+      if (lent < max) lent++;
+      else await turn();
       try {
         signal.throwIfAborted();
         if (fresh && lent + idle.length > max) void takeIdle()?.close();
@@ -87,7 +84,7 @@ function createPool(open: () => Connection, max: number, lifetime: { readonly ov
     },
 
     async drain(): Promise<void> {
-      for (let connection = takeIdle(); connection; connection = takeIdle()) void connection.close();
+      while (idle.length) void takeIdle()?.close();
       if (lent === 0) return;
       await turn();
       // Keeps no place: what is lent may need another one before it ends.

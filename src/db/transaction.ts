@@ -21,14 +21,13 @@ export interface Limits {
 }
 
 /** Requests, each for itself. */
-export function requestScope(send: Scope['send'], limits: Limits): Scope {
+export function requestScope(send: Scope['send'], limits: Limits): Pick<Scope, 'send'> {
   return {
     async send(statements, options) {
       if (!options) return send(statements);
       const limited = [timeLimit(limits), ...statements];
       return (await committing(limits, options, () => send(limited, options))).slice(1);
     },
-    transaction: () => Promise.reject(misuse('A transaction needs websocket or tcp.')),
   };
 }
 

@@ -68,9 +68,8 @@ function decodeArray(text: string, decode: Decoder): unknown[] {
  */
 export function encodeParameter(value: unknown): string | null {
   if (value === null || value === undefined) return null;
-  if (typeof value === 'string') return value;
-  if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean') return String(value);
-  if (typeof value !== 'object') throw new TypeError(`it is a ${typeof value}`);
+  if (typeof value === 'function' || typeof value === 'symbol') throw new TypeError(`it is a ${typeof value}`);
+  if (typeof value !== 'object') return (value as string | number | bigint | boolean).toString();
   if (value instanceof Date) return value.toISOString();
   if (ArrayBuffer.isView(value)) return encodeBytea(value);
   return Array.isArray(value) ? encodeArray(value) : JSON.stringify(value);

@@ -45,6 +45,8 @@ export function openConnection(
   /** Whether the server answered the start-up with an error: then nothing that was sent with it has run. */
   let refused = false;
   let closing: Promise<void> | undefined;
+  /** Whether the server has ended the flight, or will not. */
+  let over: boolean;
 
   const connection: Connection = {
     get usable() {
@@ -63,26 +65,50 @@ export function openConnection(
       }
     },
 
-    close(reason) {
-      if (closing) return closing;
-      const isRunning = flight && client.processID;
-      // What runs is stopped before the socket goes: a proxy may forget the key together with the socket.
-      closing = isRunning ? cancel(client, createClient(), target, connectMs) : Promise.resolve();
-      fail(reason);
-      if (isRunning) void closing.then(() => protocol.stream.destroy());
-      // Before the start-up's end a flight may still wait to be sent: it must not be.
-      else if (!connection.transactionStatus) protocol.stream.destroy();
-      // Ending settles never when the other end is gone: nobody waits for it.
-      else client.end().catch(() => {});
-      return closing;
-    },
+    close: (reason) => (closing ??= shutDown(reason)),
+  };
+
+  /** Asks the server, over a connection of its own, to stop what runs on this one. Settles when it has been asked. */
+  const cancel = () => {
+    const asking = createClient().connection as Protocol;
+    const request = () => asking.cancel(client.processID, client.secretKey);
+    return new Promise<void>((resolve) => {
+      const giveUp = setTimeout(() => {
+        asking.stream.destroy();
+        protocol.stream.destroy();
+      }, connectMs);
+      asking.on('connect', () => (asking.ssl ? asking.requestSsl() : request()));
+      asking.on('sslconnect', request);
+      for (const event of ['end', 'error']) asking.on(event, () => resolve(clearTimeout(giveUp)));
+      asking.connect(target.port, target.host);
+    });
+  };
+
+  const shutDown = async (reason?: Error) => {
+    const isRunning = flight?.submitted;
+    connection.onFailure = undefined;
+    fail(reason);
+    if (connection.transactionStatus && !isRunning) {
+      client.end().catch(() => {}); // settles never when the other end is gone: nobody waits for it
+      return;
+    }
+    // What runs is stopped before the socket goes: a proxy may forget the key together with the socket. The request may
+    // overtake the statement it is about, and is repeated until that has ended.
+    over = !isRunning;
+    for (let ms = 50; ms < 1_000; ms *= 2) {
+      if (over) break;
+      if (client.processID) await cancel();
+      await new Promise((resolve) => setTimeout(resolve, ms));
+    }
+    // Before the start-up's end a flight may still wait to be sent: it must not be.
+    protocol.stream.destroy();
   };
 
   /** Ends the flight at hand. @param broken why no more answers will come */
   const land = (broken?: unknown) => {
-    const landed = flight;
+    over = true;
+    flight?.settle(broken);
     flight = undefined;
-    landed?.settle(broken);
   };
   const fail = (reason?: Partial<Error>) => {
     clearTimeout(timer);
@@ -120,19 +146,6 @@ export function openConnection(
   });
 
   return connection;
-}
-
-/** Asks the server, over a connection of its own, to stop what runs on another. Settles when it has been asked. */
-function cancel(running: WireClient, client: WireClient, { host, port }: ConnectionTarget, ms: number): Promise<void> {
-  const protocol = client.connection as Protocol;
-  return new Promise((resolve) => {
-    const giveUp = setTimeout(() => protocol.stream.destroy(), ms);
-    const request = () => protocol.cancel(running.processID, running.secretKey);
-    protocol.on('connect', () => (protocol.ssl ? protocol.requestSsl() : request()));
-    protocol.on('sslconnect', request);
-    for (const event of ['end', 'error']) protocol.on(event, () => resolve(clearTimeout(giveUp)));
-    protocol.connect(port, host);
-  });
 }
 
 type Flight = ReturnType<typeof createFlight>;

@@ -200,6 +200,22 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       await untilNothingSleeps();
     });
 
+    it('and an aborted request stop a statement that reaches the server after the request to stop it', async () => {
+      const { database } = connect();
+      await test.query('create sequence arrivals; grant usage on arrivals to app');
+      const controller = new AbortController();
+      const work = database.forRequest({ signal: controller.signal }).session(async (session) => {
+        await session.execute(sql`select 1`);
+        proxy.delay(300);
+        setTimeout(() => controller.abort(), 50);
+        await session.execute(sql`select nextval('arrivals'), pg_sleep(60)`);
+      });
+      expect((await failure(work)).kind).toBe('timeout');
+      const arrived = async () => (await test.query('select is_called from arrivals'))[0];
+      await vi.waitFor(async () => expect(await arrived()).toEqual({ is_called: true }), PATIENCE);
+      await untilNothingSleeps();
+    });
+
     it('of a request that is aborted already are not waited for', async () => {
       const { database } = connect();
       const callback = vi.fn(async () => {});
