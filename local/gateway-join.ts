@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { LoggedIn } from './gateway-login.ts';
 import { refuseListen, RESET_TRANSACTION, RESET_TRANSACTION_TAG } from './gateway-pooler.ts';
 import type { DropPoint } from './gateway-simulation.ts';
-import { cancel, type Upstream } from './gateway-upstream.ts';
+import { stop, type Upstream } from './gateway-upstream.ts';
 import { splitMessages } from './split-messages.ts';
 
 export interface JoinOptions {
@@ -16,12 +16,8 @@ export interface JoinOptions {
 const ENDS_FLIGHT = 'QSF';
 
 /** Carries messages between a client and the server that it is logged in to, until either goes. Back-pressure both ways. */
-export function join(
-  client: Duplex,
-  { socket, greeting, key }: LoggedIn,
-  upstream: Upstream,
-  options: JoinOptions,
-): void {
+export function join(client: Duplex, server: LoggedIn, upstream: Upstream, options: JoinOptions): void {
+  const { socket } = server;
   const { pooled, nextDrop } = options;
   /** Flights that the server has not answered; bytes of one that has not ended. */
   let pending = 0;
@@ -124,16 +120,18 @@ export function join(
     }
     flow();
   };
+  let left = false;
   const leave = () => {
     client.destroy();
-    if (socket.destroyed) return;
+    if (left) return;
+    left = true;
     // A server learns that its client is gone only when it has rows to send; until then it would go on.
-    if (pending > 0 || flying) cancel(upstream, key);
-    socket.destroy();
+    if (pending > 0 || flying) void stop(upstream, server);
+    else socket.destroy();
   };
 
   if (client.destroyed) return leave();
-  client.write(greeting);
+  client.write(server.greeting);
   client.on('data', carry(socket, fromClient)).on('drain', flow).once('end', leave).once('close', leave);
   socket
     .on('data', carry(client, fromServer))

@@ -1,5 +1,5 @@
 import type { LoggedIn } from './gateway-login.ts';
-import { cancel, type Upstream } from './gateway-upstream.ts';
+import { stop, type Upstream } from './gateway-upstream.ts';
 import { query } from './postgres-messages.ts';
 import { splitMessages } from './split-messages.ts';
 
@@ -37,20 +37,22 @@ const RESET_AFTER_TRANSACTION = Buffer.concat([query('ROLLBACK'), RESET]);
  * @param onReset it can be used (again); @param onClosed it cannot
  */
 export function createSession(
-  { socket, key }: LoggedIn,
+  server: LoggedIn,
   upstream: Upstream,
   onReset: (session: Session) => void,
   onClosed: (session: Session) => void,
 ): Session {
+  const { socket } = server;
   let running: { sink: Sink; resolve: () => void; reject: (error: unknown) => void } | undefined;
   /** ReadyForQuery messages that are still to come for the reset. */
   let resetting = 0;
   let discarded = false;
 
-  const fail = (error: unknown) => {
+  const giveUp = (error: unknown) => {
+    if (running) void stop(upstream, server);
+    else socket.destroy();
     running?.reject(error);
     running = undefined;
-    socket.destroy();
   };
   const onMessage = (type: string, message: Buffer) => {
     if (running) {
@@ -88,23 +90,19 @@ export function createSession(
         socket.write(Buffer.concat([flight, RESET])); // one system call
       });
     },
-    cancel() {
-      cancel(upstream, key);
-      socket.destroy();
-    },
+    cancel: () => giveUp(new ConnectionLost(LOST)),
     close: () => socket.destroy(),
   };
   socket.on('data', (chunk) => {
     try {
       onData(chunk);
     } catch (error) {
-      if (running) cancel(upstream, key);
-      fail(error);
+      giveUp(error);
     }
   });
   socket.on('end', () => socket.destroy());
   socket.on('close', () => {
-    fail(new ConnectionLost(LOST));
+    giveUp(new ConnectionLost(LOST));
     onClosed(session);
   });
   socket.resume();

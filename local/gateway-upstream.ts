@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, isIP, type Socket } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import { isLoopback } from './gateway-origin.ts';
-import { cancelRequest, int32, readBytes, socketPath, SSL_REQUEST } from './postgres-messages.ts';
+import { cancelRequest, int32, message, readBytes, socketPath, SSL_REQUEST } from './postgres-messages.ts';
 
 /** Where the gateway sends everything: never to a host that a request names. */
 export interface Upstream {
@@ -67,12 +68,26 @@ export async function connectUpstream({ host, port, tls }: Upstream): Promise<So
   }
 }
 
-/** Stops what a connection is running, if it still runs. */
+/** Asks the server to stop what a connection is running, if it still runs. */
 export function cancel(upstream: Upstream, key: Buffer): void {
   connectUpstream(upstream).then(
     (socket) => socket.end(cancelRequest(key)),
     () => {},
   );
+}
+
+/**
+ * Stops what a connection is running, and gives the connection up. The request to stop may overtake the statement it is
+ * about, and is repeated until the server has closed the connection.
+ */
+export async function stop(upstream: Upstream, { socket, key }: { socket: Socket; key: Buffer }): Promise<void> {
+  socket.removeAllListeners('data').resume().write(message('X', '')); // Terminate
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  for (let ms = 50; ms < 1_000 && !socket.destroyed; ms *= 2) {
+    cancel(upstream, key);
+    await Promise.race([closed, setTimeout(ms, undefined, { ref: false })]);
+  }
+  socket.destroy();
 }
 
 /** An error is followed by `close`, and that is what is listened for. */

@@ -9,15 +9,26 @@ export interface FaultProxy {
   stall(stalled: boolean, packets?: number): void;
   /** Resets every connection as soon as the server answers anything: the request has arrived, its answer is lost. */
   loseAnswers(lost: boolean): void;
-  /** What comes over the connections that are open now reaches the server so many milliseconds later, even when they close. */
-  delay(ms: number): void;
+  /**
+   * What comes over the connections that are open now reaches the server so many milliseconds later, even when they close.
+   * Resolves when the first of it has come.
+   */
+  delay(ms: number): Promise<void>;
   /** Resets every connection now, as a peer that lost its memory does. */
   reset(): void;
   close(): Promise<void>;
 }
 
+interface Pair {
+  client: Socket;
+  server: Socket;
+  /** Milliseconds. */
+  late: number;
+  onLate?: () => void;
+}
+
 export async function startFaultProxy(target: { port: number }, port = 0): Promise<FaultProxy> {
-  const pairs = new Set<{ client: Socket; server: Socket; late: number }>();
+  const pairs = new Set<Pair>();
   let connections = 0;
   let stalled = false;
   let passing = 0;
@@ -25,8 +36,12 @@ export async function startFaultProxy(target: { port: number }, port = 0): Promi
   const listener = createServer((client) => {
     connections++;
     const server = connect(target.port, '127.0.0.1');
-    const pair = { client, server, late: 0 };
-    const later = (step: () => void) => (pair.late ? setTimeout(step, pair.late) : step());
+    const pair: Pair = { client, server, late: 0 };
+    const later = (step: () => void) => {
+      if (!pair.late) return step();
+      setTimeout(step, pair.late);
+      pair.onLate?.();
+    };
     let packets = 0;
     pairs.add(pair);
     client.on('data', (chunk) => later(() => server.write(chunk)));
@@ -54,9 +69,10 @@ export async function startFaultProxy(target: { port: number }, port = 0): Promi
       passing = packets;
     },
     loseAnswers: (value) => (lossy = value),
-    delay(ms) {
-      for (const pair of pairs) pair.late = ms;
-    },
+    delay: (ms) =>
+      new Promise((onLate) => {
+        for (const pair of pairs) Object.assign(pair, { late: ms, onLate });
+      }),
     reset() {
       for (const { client } of pairs) client.resetAndDestroy();
     },

@@ -206,8 +206,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       const controller = new AbortController();
       const work = database.forRequest({ signal: controller.signal }).session(async (session) => {
         await session.execute(sql`select 1`);
-        proxy.delay(300);
-        setTimeout(() => controller.abort(), 50);
+        void proxy.delay(300).then(() => controller.abort());
         await session.execute(sql`select nextval('arrivals'), pg_sleep(60)`);
       });
       expect((await failure(work)).kind).toBe('timeout');

@@ -2,9 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
 import { logInMessages, message, overTcp, overWebSocket, query, typeOf } from './wire.ts';
 
 let gateway: Gateway;
@@ -65,6 +66,58 @@ describe.each(['port', 'poolerPort', 'controlPort'] as const)('on the %s', (name
     socket.end();
     await closed;
     expect(await ask()).toBe(200);
+  });
+});
+
+describe('a client that goes away has its query stopped, even when the query reaches the server after the request to stop it,', () => {
+  let proxy: FaultProxy;
+  let near: Gateway;
+  const arrived = async () => (await test.query('select is_called from arrivals'))[0];
+  const running = () => test.query(`select from pg_stat_activity where query like '%as stopped' and state = 'active'`);
+  const QUERY = `select nextval('arrivals'), pg_sleep(60) as stopped`;
+
+  beforeEach(async () => {
+    proxy = await startFaultProxy({ port: inject('stack').postgresPort });
+    near = await startGateway({ upstream: { host: '127.0.0.1', port: proxy.port }, port: 0, pool: { max: 1 } });
+    await test.query('create sequence arrivals; grant usage on arrivals to app');
+  });
+
+  afterEach(async () => {
+    await near.close();
+    await proxy.close();
+    await test.query('drop sequence arrivals');
+  });
+
+  it('over HTTP', async () => {
+    const post = (text: string, signal?: AbortSignal) =>
+      fetch(`${near.url}/sql`, {
+        method: 'POST',
+        body: JSON.stringify({ query: text }),
+        headers: { 'Neon-Connection-String': test.url },
+        ...(signal && { signal }),
+      });
+    expect((await post('select 1')).status).toBe(200);
+    const abort = new AbortController();
+    const sent = proxy.delay(300);
+    const gone = post(QUERY, abort.signal).catch(() => 'gone');
+    await sent;
+    abort.abort();
+    expect(await gone).toBe('gone');
+    await vi.waitFor(async () => expect(await arrived()).toEqual({ is_called: true }), PATIENCE);
+    await vi.waitFor(async () => expect(await running()).toHaveLength(0), PATIENCE);
+  });
+
+  it('over a WebSocket', async () => {
+    const wire = await overWebSocket(`ws://127.0.0.1:${near.port}/v2`);
+    const { startup, password } = logInMessages(test.url);
+    wire.send(startup, password);
+    await wire.until('Z');
+    const sent = proxy.delay(300);
+    wire.send(query(QUERY));
+    await sent;
+    wire.close();
+    await vi.waitFor(async () => expect(await arrived()).toEqual({ is_called: true }), PATIENCE);
+    await vi.waitFor(async () => expect(await running()).toHaveLength(0), PATIENCE);
   });
 });
 
@@ -161,5 +214,8 @@ it('10,000 one-shots leave nothing behind', async () => {
   expect(after.connections - before.connections).toBe(16);
   expect((await backends()).length).toBeLessThanOrEqual(20);
   agent.destroy();
-  await vi.waitFor(() => expect(gateway.stats().openConnections).toBe(before.openConnections), PATIENCE);
+  // Connections that an earlier test kept alive may have ended meanwhile.
+  await vi.waitFor(() => {
+    expect(gateway.stats().openConnections).toBeLessThanOrEqual(before.openConnections);
+  }, PATIENCE);
 });
