@@ -215,6 +215,20 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       await untilNothingSleeps();
     });
 
+    it('and an aborted request give up a server whose answers stay away', async () => {
+      const { database } = connect({ timeouts: { connectMs: 500 } });
+      const controller = new AbortController();
+      const work = database.forRequest({ signal: controller.signal }).session(async (session) => {
+        await session.execute(sql`select 1`);
+        proxy.stall(true);
+        void untilSomethingSleeps().then(() => controller.abort());
+        await session.execute(sleep);
+      });
+      expect((await failure(work)).kind).toBe('timeout');
+      await database.close();
+      await untilNothingSleeps();
+    });
+
     it('of a request that is aborted already are not waited for', async () => {
       const { database } = connect();
       const callback = vi.fn(async () => {});

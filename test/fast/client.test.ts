@@ -1,9 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Client } from '@neondatabase/serverless';
 import { sql } from 'drizzle-orm';
-import { build } from 'esbuild';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { createDatabase } from '../../src/db/database.ts';
@@ -14,7 +12,7 @@ import { neonHttp } from '../../src/db/http.ts';
 import { neonWebSocket } from '../../src/db/websocket.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import type { Target } from '../contract.ts';
-import { startWorker } from '../workers/start-worker.ts';
+import { bundleWorker, startWorker } from '../workers/start-worker.ts';
 import { type Fault, noFault, type Relay, startRelay } from './relay.ts';
 
 let relay: Relay;
@@ -275,14 +273,7 @@ describe('in workerd', () => {
   let worker: Target;
 
   beforeAll(async () => {
-    const outfile = path.join(path.dirname(inject('workerBundle')), 'scram.js');
-    await build({
-      entryPoints: [fileURLToPath(new URL('worker.ts', import.meta.url))],
-      outfile,
-      bundle: true,
-      format: 'esm',
-      external: ['cloudflare:workers'],
-    });
+    const outfile = await bundleWorker('scram', fileURLToPath(new URL('worker.ts', import.meta.url)));
     worker = await startWorker({ databaseUrl: urlWith(PASSWORD), apiToken: '' }, outfile);
   });
 

@@ -42,7 +42,8 @@ export async function carriesPg(bundle: string): Promise<boolean> {
   return (await readFile(bundle, 'utf8')).includes('cloudflare:sockets');
 }
 
-function replaceOnce(text: string, part: string, by: string): string {
+/** @throws {Error} when `part` is missing, or there more than once */
+export function replaceOnce(text: string, part: string, by: string): string {
   if (text.split(part).length !== 2) throw new Error(`${part} is to be there once`);
-  return text.replace(part, by);
+  return text.replace(part, () => by);
 }

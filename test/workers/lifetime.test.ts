@@ -2,15 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
 import type { Target } from '../contract.ts';
-import { startWorker } from './start-worker.ts';
+import { bundleWorker, startWorker } from './start-worker.ts';
 
 const apiToken = 'test-token-0123456789';
 const headers = { Authorization: `Bearer ${apiToken}`, 'Content-Type': 'application/json' };
@@ -135,15 +133,8 @@ describe('the deployed bundle', () => {
 
 /** Runs one of this folder's own Workers. */
 async function startOwn(name: string, databaseUrl = database.url): Promise<Target> {
-  const outfile = path.join(path.dirname(inject('workerBundle')), `${name}.js`);
-  await build({
-    entryPoints: [fileURLToPath(new URL(`${name}.ts`, import.meta.url))],
-    outfile,
-    bundle: true,
-    format: 'esm',
-    external: ['cloudflare:workers'],
-  });
-  return startWorker({ databaseUrl, apiToken }, outfile);
+  const entryPoint = fileURLToPath(new URL(`${name}.ts`, import.meta.url));
+  return startWorker({ databaseUrl, apiToken }, await bundleWorker(name, entryPoint));
 }
 
 describe('one request', () => {

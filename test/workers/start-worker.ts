@@ -1,9 +1,21 @@
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { build, type Plugin } from 'esbuild';
 import { convertV4MiniflareOptions, type LegacyWorkerOptions, Miniflare } from 'miniflare';
 import { inject } from 'vitest';
 import { unstable_readConfig } from 'wrangler';
 import type { Target, TargetOptions } from '../contract.ts';
+
+/**
+ * Bundles a Worker of the tests' own, beside the one that would be deployed.
+ * @returns the bundle's path
+ */
+export async function bundleWorker(name: string, entryPoint: string, plugins: Plugin[] = []): Promise<string> {
+  const outfile = path.join(path.dirname(inject('workerBundle')), `${name}.js`);
+  const external = ['cloudflare:workers'];
+  await build({ entryPoints: [entryPoint], outfile, bundle: true, format: 'esm', external, plugins });
+  return outfile;
+}
 
 /** A bundle under the settings of wrangler.toml. Default: the bundle that would be deployed. */
 export function workerOptions(scriptPath = inject('workerBundle')) {
@@ -21,7 +33,7 @@ export function workerOptions(scriptPath = inject('workerBundle')) {
 }
 
 /**
- * Runs a bundle in workerd, behind a real socket.
+ * Runs a bundle in workerd, behind a real socket. A request for `/cdn-cgi/local/scheduled` runs a job on a schedule.
  * @param bindings more than variables, as Miniflare takes them
  */
 export async function startWorker(
@@ -34,6 +46,7 @@ export async function startWorker(
       ...workerOptions(scriptPath),
       ...bindings,
       bindings: { DATABASE_URL: databaseUrl, API_TOKEN: apiToken },
+      unsafeTriggerHandlers: true, // as wrangler has it
       handleStructuredLogs() {}, // what the Worker logs is not what is looked at here
     }),
   );
