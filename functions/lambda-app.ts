@@ -1,6 +1,6 @@
 import { type Config, parseConfig } from '../src/config.ts';
 import { createApp } from '../src/create-app.ts';
-import type { DatabaseUrls } from '../src/db/targets.ts';
+import type { DatabaseUrls } from '../src/db/database.ts';
 import { CARRIED, serverTransports } from '../src/server-transports.ts';
 import { readSecret } from './aws-secret.ts';
 

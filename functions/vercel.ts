@@ -4,7 +4,7 @@ import { attachDatabasePool } from '@vercel/functions/db-connections';
 import type { Hono } from 'hono';
 import { parseConfig } from '../src/config.ts';
 import { createApp } from '../src/create-app.ts';
-import { IDLE_MS } from '../src/db/pool.ts';
+import { IDLE_MS } from '../src/db/transport.ts';
 import { CARRIED, serverTransports } from '../src/server-transports.ts';
 
 /**

@@ -1,10 +1,8 @@
 import type { env } from 'cloudflare:workers';
-import pg from 'pg';
 import { parseConfig } from '../src/config.ts';
 import { parseConnectionString } from '../src/db/connection-string.ts';
 import { tcp } from '../src/db/tcp.ts';
 import type { SocketTransport } from '../src/db/transport.ts';
-import { openConnection } from '../src/db/wire.ts';
 
 type Hyperdrive = NonNullable<(typeof env)['HYPERDRIVE']>;
 
@@ -31,16 +29,13 @@ export function connect(variables: typeof env) {
 
 function hyperdrive(binding: Hyperdrive): SocketTransport {
   const direct = tcp();
+  const pooled = tcp({ tls: false }); // what leads to Hyperdrive does not leave the machine
   return {
     name: 'tcp',
     open(target, connectMs) {
       if (target.host !== BINDING) return direct.open(target, connectMs);
       const [url = ''] = binding.connectionString.split('?'); // sslmode=disable, which is refused elsewhere
-      const pooled = parseConnectionString(url);
-      const { user, password, host, port, database } = pooled;
-      // Without TLS: what leads to Hyperdrive does not leave the machine.
-      const createClient = () => new pg.Client({ user, password, host, port, database, ssl: false });
-      return openConnection('tcp', createClient, pooled, connectMs);
+      return pooled.open(parseConnectionString(url), connectMs);
     },
   };
 }

@@ -4,9 +4,13 @@ import { bodyLimit } from 'hono/body-limit';
 import { methodNotAllowed } from 'hono/method-not-allowed';
 import { requestId } from 'hono/request-id';
 import type { Config } from './config.ts';
-import { createDatabase, type Database, type DatabaseOptions } from './db/database.ts';
-import type { DatabaseUrls } from './db/targets.ts';
-import type { QueryEvent } from './db/executor.ts';
+import {
+  createDatabase,
+  type Database,
+  type DatabaseOptions,
+  type DatabaseUrls,
+  type QueryEvent,
+} from './db/database.ts';
 import * as schema from './ledger/schema.ts';
 import { type DatabaseMiddlewareOptions, requestDatabase } from './middleware/database.ts';
 import { rateLimit, type RateLimitOptions } from './middleware/rate-limit.ts';

@@ -1,13 +1,14 @@
-import type { Timeouts } from './deadline.ts';
+import type { Timeouts } from './internal/deadline.ts';
 import { createDrizzle, type PinnedSession, type Queryable, type Schema } from './drizzle.ts';
 import { createExecutor, type RequestOptions } from './executor.ts';
-import { createPools, type Pools } from './pool.ts';
-import { createRetries, type RetryOptions } from './retry.ts';
-import { createTargets, type DatabaseUrls } from './targets.ts';
+import { createPools, type Pools } from './internal/pool.ts';
+import { createRetries, type RetryOptions } from './internal/retry.ts';
+import { createTargets, type DatabaseUrls } from './internal/targets.ts';
 import type { Transports } from './transport.ts';
 
 export type { PinnedSession, Queryable, Schema, Transaction } from './drizzle.ts';
 export type { QueryEvent } from './executor.ts';
+export type { DatabaseUrl, DatabaseUrls } from './internal/targets.ts';
 
 export interface DatabaseOptions<TSchema extends Schema> extends DatabaseUrls {
   /** drizzle tables and relations. */

@@ -1,27 +1,14 @@
 import type { BatchItem, BatchResponse } from 'drizzle-orm/batch';
-import {
-  PgDatabase,
-  PgDialect,
-  type PgQueryResultHKT,
-  PgTransaction,
-  type SelectedFieldsOrdered,
-} from 'drizzle-orm/pg-core';
+import { PgDatabase, PgDialect, type PgQueryResultHKT, PgTransaction } from 'drizzle-orm/pg-core';
 import {
   createTableRelationsHelpers,
   extractTablesRelationalConfig,
   type ExtractTablesWithRelations,
 } from 'drizzle-orm/relations';
-import { fillPlaceholders, type Query, type SQL } from 'drizzle-orm/sql';
-import { mapResultRow } from 'drizzle-orm/utils';
-import { misuse } from './error.ts';
+import type { SQL } from 'drizzle-orm/sql';
+import { prepareQuery, type PreparedQuery, type QueryResult, toStatement } from './internal/prepared-query.ts';
 import type { Scope } from './transaction.ts';
-import type { Statement, StatementResult, TransactionOptions } from './transport.ts';
-import { decoderFor, encodeParameter } from './values.ts';
-
-/** What `execute` resolves to, whatever the transport. */
-export interface QueryResult<Row = Record<string, unknown>> extends Omit<StatementResult, 'rows'> {
-  rows: Row[];
-}
+import type { TransactionOptions } from './transport.ts';
 
 interface QueryResultHKT extends PgQueryResultHKT {
   type: QueryResult<this['row']>;
@@ -72,8 +59,7 @@ export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
   const sessionOf = (scope: Scope) => {
     const execute = (query: SQL) => prepareQuery(scope, dialect.sqlToQuery(query)).execute() as Promise<QueryResult>;
     return {
-      prepareQuery: (query: Query, fields?: SelectedFieldsOrdered, _name?: string, _isArray?: boolean, map?: MapRows) =>
-        prepareQuery(scope, query, fields, map),
+      prepareQuery: prepareQuery.bind(undefined, scope),
       execute,
       all: async (query: SQL) => (await execute(query)).rows,
       count: async (query: SQL) => Number((await execute(query)).rows[0]?.['count']),
@@ -111,55 +97,4 @@ export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
   };
 
   return { sessionOf, open, openSession };
-}
-
-type Joins = Record<string, boolean> | undefined;
-
-declare module 'drizzle-orm/utils' {
-  /** From a row to what was selected. Exported, but missing from drizzle's types. */
-  function mapResultRow(fields: SelectedFieldsOrdered, row: unknown[], joins: Joins): unknown;
-}
-
-type MapRows = (rows: unknown[][]) => unknown;
-type PreparedQuery = ReturnType<typeof prepareQuery>;
-
-/** What drizzle's builders use of a `PgPreparedQuery`: a query, where it runs, and what becomes of its result. */
-function prepareQuery(scope: Scope, query: Query, selected?: SelectedFieldsOrdered, mapRows?: MapRows) {
-  const prepared = {
-    /** Set by drizzle's select. */
-    joinsNotNullableMap: undefined as Joins,
-    setToken: () => prepared,
-    getQuery: () => query,
-    mapResult(result: StatementResult, _isFromBatch?: boolean): unknown {
-      const rows = decodeRows(result);
-      if (mapRows) return mapRows(rows);
-      if (selected) return rows.map((row) => mapResultRow(selected, row, prepared.joinsNotNullableMap));
-      const { command, rowCount } = result;
-      const fields = result.fields.map(({ name, dataTypeID }) => ({ name, dataTypeID }));
-      const toObject = (row: unknown[]) => Object.fromEntries(row.map((value, i) => [fields[i]?.name, value]));
-      return { command, rowCount, fields, rows: rows.map(toObject) } satisfies QueryResult;
-    },
-    async execute(placeholderValues?: Record<string, unknown>): Promise<unknown> {
-      const [result] = await scope.send([toStatement(query, placeholderValues)]);
-      return result && prepared.mapResult(result);
-    },
-  };
-  return prepared;
-}
-
-/** The protocol counts them in 16 bits. */
-const MAX_PARAMETERS = 65_535;
-
-function toStatement({ sql, params }: Query, placeholderValues: Record<string, unknown> = {}): Statement {
-  if (params.length > MAX_PARAMETERS) throw misuse(`More than ${MAX_PARAMETERS} parameters.`);
-  try {
-    return { text: sql, params: fillPlaceholders(params, placeholderValues).map(encodeParameter) };
-  } catch (error) {
-    throw misuse(`A parameter cannot be sent: ${(error as Error).message}`);
-  }
-}
-
-function decodeRows({ fields, rows }: StatementResult): unknown[][] {
-  const decoders = fields.map(({ dataTypeID }) => decoderFor(dataTypeID));
-  return rows.map((row) => row.map((text, i) => (text === null ? null : decoders[i]?.(text))));
 }

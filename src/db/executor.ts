@@ -1,11 +1,11 @@
 import { chooseTransport, type Operation } from './choose-transport.ts';
 import type { ConnectionTarget } from './connection-string.ts';
-import { createDeadline, type Deadline, type Timeouts } from './deadline.ts';
+import { createDeadline, type Deadline, type Timeouts } from './internal/deadline.ts';
 import { DatabaseError, misuse, type TransportName, toDatabaseError } from './error.ts';
-import { type Attempt, lend } from './lease.ts';
-import type { Pools } from './pool.ts';
-import type { Retries } from './retry.ts';
-import type { FindTargets, Targets } from './targets.ts';
+import { type Attempt, lend } from './internal/lease.ts';
+import type { Pools } from './internal/pool.ts';
+import type { Retries } from './internal/retry.ts';
+import type { FindTargets, Targets } from './internal/targets.ts';
 import { requestScope, type Scope } from './transaction.ts';
 import type { StatementResult, Transports } from './transport.ts';
 

@@ -1,17 +1,18 @@
 import pg from 'pg';
+import { openConnection } from './internal/wire.ts';
 import type { SocketTransport } from './transport.ts';
-import { openConnection } from './wire.ts';
 
 /**
- * Plain TCP through `pg`: for Hyperdrive, for private networks, and by choice. TLS with a verified certificate everywhere but
- * on a loopback address.
+ * Plain TCP through `pg`: for Hyperdrive, for private networks, and by choice.
+ * @param tls with a verified certificate, everywhere but on a loopback address. False is for what does not leave the machine
+ *   on its way to the server, as with Hyperdrive
  */
-export function tcp(): SocketTransport {
+export function tcp({ tls = true } = {}): SocketTransport {
   return {
     name: 'tcp',
     open(target, connectMs) {
       const { user, password, host, port, database, provider } = target;
-      const ssl = provider !== 'local' && { rejectUnauthorized: true };
+      const ssl = tls && provider !== 'local' && { rejectUnauthorized: true };
       const createClient = () => new pg.Client({ user, password, host, port, database, ssl });
       return openConnection('tcp', createClient, target, connectMs);
     },

@@ -1,4 +1,4 @@
-import type { Deadline } from './deadline.ts';
+import type { Deadline } from './internal/deadline.ts';
 import { DatabaseError, misuse } from './error.ts';
 import type { Connection, NotificationListener, Statement, StatementResult, TransactionOptions } from './transport.ts';
 

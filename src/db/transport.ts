@@ -68,6 +68,9 @@ export interface Connection {
 
 export type NotificationListener = (notification: { channel: string; payload: string }) => void;
 
+/** How long an unused connection stays open: well below the five minutes after which Neon suspends an unused database. */
+export const IDLE_MS = 60_000;
+
 /** The transports that an entry puts into its bundle. */
 export interface Transports {
   http?: HttpTransport;

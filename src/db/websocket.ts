@@ -1,7 +1,8 @@
 import { Client as DriverClient } from '@neondatabase/serverless';
 import { endpointsOf } from './connection-string.ts';
+import { GatheringWebSocket } from './internal/gathering-web-socket.ts';
+import { openConnection } from './internal/wire.ts';
 import type { SocketTransport } from './transport.ts';
-import { openConnection } from './wire.ts';
 
 /**
  * The Neon driver's WebSocket mode: one PostgreSQL connection a socket.
@@ -27,38 +28,4 @@ export function neonWebSocket({ Client = DriverClient } = {}): SocketTransport {
       return openConnection('websocket', createClient, target, connectMs);
     },
   };
-}
-
-/**
- * Gathers what is written in one go into one frame. The driver writes message by message; its own way to gather them waits
- * for a timer, which costs a millisecond a statement, and a frame a message meets Nagle's algorithm and delayed
- * acknowledgements, which cost forty. What is still to be sent when the socket has gone is dropped; the driver's timer
- * throws then, where nobody can catch it.
- */
-class GatheringWebSocket extends WebSocket {
-  #gathered: Uint8Array<ArrayBuffer>[] = [];
-
-  override send(data: Uint8Array<ArrayBuffer>): void {
-    this.#gathered.push(data);
-    // Two microtasks: the start-up, the password and the first flight are written one microtask apart.
-    if (this.#gathered.length === 1) queueMicrotask(() => queueMicrotask(() => this.#flush()));
-  }
-
-  override close(code?: number, reason?: string): void {
-    this.#flush();
-    super.close(code, reason);
-  }
-
-  #flush(): void {
-    const parts = this.#gathered;
-    this.#gathered = [];
-    if (parts.length === 0 || this.readyState !== WebSocket.OPEN) return;
-    const frame = new Uint8Array(parts.reduce((length, part) => length + part.byteLength, 0));
-    let offset = 0;
-    for (const part of parts) {
-      frame.set(part, offset);
-      offset += part.byteLength;
-    }
-    super.send(frame);
-  }
 }

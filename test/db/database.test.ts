@@ -6,9 +6,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from
 import { integer, jsonb, pgTable, text, timestamp } from 'drizzle-orm/pg-core';
 import { anyFreePort } from '../../local/ports.ts';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
-import { createDatabase, type Database, type Queryable } from '../../src/db/database.ts';
+import { createDatabase, type Database, type Queryable, type QueryEvent } from '../../src/db/database.ts';
 import type { DatabaseError } from '../../src/db/error.ts';
-import type { QueryEvent } from '../../src/db/executor.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { failure, WAYS } from './ways.ts';
 

@@ -1,7 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from 'vitest';
-import { createDatabase, type Database, type PinnedSession } from '../../src/db/database.ts';
-import type { QueryEvent } from '../../src/db/executor.ts';
+import { createDatabase, type Database, type PinnedSession, type QueryEvent } from '../../src/db/database.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
 import { CREATE_NOTES, failure, notes, WAYS } from './ways.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { decoderFor, encodeParameter } from '../../src/db/values.ts';
+import { decoderFor, encodeParameter } from '../../src/db/internal/values.ts';
 
 describe('encodeParameter', () => {
   it.each([

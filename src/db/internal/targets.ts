@@ -1,6 +1,6 @@
-import { type ConnectionTarget, directTarget, parseConnectionString, roleWarning } from './connection-string.ts';
+import { type ConnectionTarget, directTarget, parseConnectionString, roleWarning } from '../connection-string.ts';
 import { createDeadline } from './deadline.ts';
-import { DatabaseError } from './error.ts';
+import { DatabaseError } from '../error.ts';
 
 /** A `postgresql://` URL, or what finds it out: it is asked at the first use, and once more when a log-in fails. */
 export type DatabaseUrl = string | (() => string | Promise<string>);

@@ -1,8 +1,8 @@
-import type { Operation } from './choose-transport.ts';
-import { DatabaseError } from './error.ts';
+import type { Operation } from '../choose-transport.ts';
+import { DatabaseError } from '../error.ts';
 import type { Pool } from './pool.ts';
-import { connectionScope, type Limits, type Line, type Scope } from './transaction.ts';
-import type { Connection, Statement, StatementResult } from './transport.ts';
+import { connectionScope, type Limits, type Line, type Scope } from '../transaction.ts';
+import type { Connection, Statement, StatementResult } from '../transport.ts';
 
 /** One try of an operation. */
 export interface Attempt extends Limits {

@@ -1,4 +1,4 @@
-import { DatabaseError } from './error.ts';
+import { DatabaseError } from '../error.ts';
 
 /** Deadlines in milliseconds; what passes one fails with kind `timeout` and is stopped on the server. */
 export interface Timeouts {

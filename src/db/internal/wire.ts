@@ -1,7 +1,7 @@
 import type { Connection as DriverConnection } from '@neondatabase/serverless';
-import type { ConnectionTarget } from './connection-string.ts';
-import { DatabaseError, misuse, type TransportName, toDatabaseError } from './error.ts';
-import type { Connection, Statement, StatementResult } from './transport.ts';
+import type { ConnectionTarget } from '../connection-string.ts';
+import { DatabaseError, misuse, type TransportName, toDatabaseError } from '../error.ts';
+import type { Connection, Statement, StatementResult } from '../transport.ts';
 
 /** What this file needs of a client: the Neon driver's `Client` and `pg`'s both have it. */
 export interface WireClient {

@@ -1,8 +1,5 @@
-import type { ConnectionTarget } from './connection-string.ts';
-import type { Connection, SocketTransport } from './transport.ts';
-
-/** How long an unused connection stays open: well below the five minutes after which Neon suspends an unused database. */
-export const IDLE_MS = 60_000;
+import type { ConnectionTarget } from '../connection-string.ts';
+import { type Connection, IDLE_MS, type SocketTransport } from '../transport.ts';
 
 export type Pool = ReturnType<typeof createPool>;
 export type Pools = ReturnType<typeof createPools>;

@@ -1,0 +1,72 @@
+import type { SelectedFieldsOrdered } from 'drizzle-orm/pg-core';
+import { fillPlaceholders, type Query } from 'drizzle-orm/sql';
+import { mapResultRow } from 'drizzle-orm/utils';
+import { misuse } from '../error.ts';
+import type { Scope } from '../transaction.ts';
+import type { Statement, StatementResult } from '../transport.ts';
+import { decoderFor, encodeParameter } from './values.ts';
+
+/** What `execute` resolves to, whatever the transport. */
+export interface QueryResult<Row = Record<string, unknown>> extends Omit<StatementResult, 'rows'> {
+  rows: Row[];
+}
+
+type Joins = Record<string, boolean> | undefined;
+
+declare module 'drizzle-orm/utils' {
+  /** From a row to what was selected. Exported, but missing from drizzle's types. */
+  function mapResultRow(fields: SelectedFieldsOrdered, row: unknown[], joins: Joins): unknown;
+}
+
+export type PreparedQuery = ReturnType<typeof prepareQuery>;
+
+/**
+ * What drizzle's builders use of a `PgPreparedQuery`: a query, where it runs, and what becomes of its result. Behind the
+ * scope, the parameters are those of drizzle's own `prepareQuery`.
+ */
+export function prepareQuery(
+  scope: Scope,
+  query: Query,
+  selected?: SelectedFieldsOrdered,
+  _name?: string,
+  _isResponseInArrayMode?: boolean,
+  mapRows?: (rows: unknown[][]) => unknown,
+) {
+  const prepared = {
+    /** Set by drizzle's select. */
+    joinsNotNullableMap: undefined as Joins,
+    setToken: () => prepared,
+    getQuery: () => query,
+    mapResult(result: StatementResult, _isFromBatch?: boolean): unknown {
+      const rows = decodeRows(result);
+      if (mapRows) return mapRows(rows);
+      if (selected) return rows.map((row) => mapResultRow(selected, row, prepared.joinsNotNullableMap));
+      const { command, rowCount } = result;
+      const fields = result.fields.map(({ name, dataTypeID }) => ({ name, dataTypeID }));
+      const toObject = (row: unknown[]) => Object.fromEntries(row.map((value, i) => [fields[i]?.name, value]));
+      return { command, rowCount, fields, rows: rows.map(toObject) } satisfies QueryResult;
+    },
+    async execute(placeholderValues?: Record<string, unknown>): Promise<unknown> {
+      const [result] = await scope.send([toStatement(query, placeholderValues)]);
+      return result && prepared.mapResult(result);
+    },
+  };
+  return prepared;
+}
+
+/** The protocol counts them in 16 bits. */
+const MAX_PARAMETERS = 65_535;
+
+export function toStatement({ sql, params }: Query, placeholderValues: Record<string, unknown> = {}): Statement {
+  if (params.length > MAX_PARAMETERS) throw misuse(`More than ${MAX_PARAMETERS} parameters.`);
+  try {
+    return { text: sql, params: fillPlaceholders(params, placeholderValues).map(encodeParameter) };
+  } catch (error) {
+    throw misuse(`A parameter cannot be sent: ${(error as Error).message}`);
+  }
+}
+
+function decodeRows({ fields, rows }: StatementResult): unknown[][] {
+  const decoders = fields.map(({ dataTypeID }) => decoderFor(dataTypeID));
+  return rows.map((row) => row.map((text, i) => (text === null ? null : decoders[i]?.(text))));
+}
