@@ -11,14 +11,13 @@ export interface WireClient {
   processID?: number;
   secretKey?: number;
   connect(): Promise<unknown>;
-  end(): Promise<void>;
   query(flight: { submit(protocol: Protocol): void }): unknown;
   on(event: 'error', listener: (error: Error) => void): unknown;
   on(event: 'end', listener: () => void): unknown;
 }
 
 /** PostgreSQL's protocol, message by message. */
-interface Protocol extends Pick<DriverConnection, 'parse' | 'bind' | 'describe' | 'execute' | 'sync' | 'on'> {
+interface Protocol extends Pick<DriverConnection, 'parse' | 'bind' | 'describe' | 'execute' | 'sync' | 'end' | 'on'> {
   /** Corked, what is written in one go leaves in one packet. The Neon driver's stream cannot, and gathers by itself. */
   stream: { cork?(): void; uncork?(): void; destroy(): void };
   ssl: unknown;
@@ -87,11 +86,9 @@ export function openConnection(
   const shutDown = async (reason?: Error) => {
     const isRunning = flight?.submitted;
     connection.onFailure = undefined;
+    if (failure) return protocol.stream.destroy();
     fail(reason);
-    if (connection.transactionStatus && !isRunning) {
-      client.end().catch(() => {}); // settles never when the other end is gone: nobody waits for it
-      return;
-    }
+    if (connection.transactionStatus && !isRunning) return protocol.end();
     // What runs is stopped before the socket goes: a proxy may forget the key together with the socket. The request may
     // overtake the statement it is about, and is repeated until that has ended.
     over = !isRunning;
