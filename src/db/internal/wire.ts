@@ -39,13 +39,10 @@ export function openConnection(
 ): Connection {
   const client = createClient();
   const protocol = client.connection as Protocol;
+  /** What the server has not ended, even when nobody waits for it any more. */
   let flight: Flight | undefined;
   let failure: Partial<Error> | undefined;
-  /** Whether the server answered the start-up with an error: then nothing that was sent with it has run. */
-  let refused = false;
   let closing: Promise<void> | undefined;
-  /** Whether the server has ended the flight, or will not. */
-  let over: boolean;
 
   const connection: Connection = {
     get usable() {
@@ -60,7 +57,7 @@ export function openConnection(
       try {
         return await sent.results;
       } catch (error) {
-        throw toDatabaseError(error, transport, sent.submitted && !refused);
+        throw toDatabaseError(error, transport, sent.mayHaveRun);
       }
     },
 
@@ -84,16 +81,14 @@ export function openConnection(
   };
 
   const shutDown = async (reason?: Error) => {
-    const isRunning = flight?.submitted;
     connection.onFailure = undefined;
     if (failure) return protocol.stream.destroy();
     fail(reason);
-    if (connection.transactionStatus && !isRunning) return protocol.end();
+    if (connection.transactionStatus && !flight) return protocol.end();
     // What runs is stopped before the socket goes: a proxy may forget the key together with the socket. The request may
     // overtake the statement it is about, and is repeated until that has ended.
-    over = !isRunning;
     for (let ms = 50; ms < 1_000; ms *= 2) {
-      if (over) break;
+      if (!flight?.mayHaveRun) break;
       if (client.processID) await cancel();
       await new Promise((resolve) => setTimeout(resolve, ms));
     }
@@ -101,23 +96,17 @@ export function openConnection(
     protocol.stream.destroy();
   };
 
-  /** Ends the flight at hand. @param broken why no more answers will come */
-  const land = (broken?: unknown) => {
-    over = true;
-    flight?.settle(broken);
-    flight = undefined;
-  };
   const fail = (reason?: Partial<Error>) => {
     clearTimeout(timer);
     // The event of a WebSocket that failed says nothing.
     failure ??= reason?.message ? reason : { message: `the connection to ${target.host}:${target.port} failed` };
-    land(failure);
+    flight?.settle(failure);
     connection.onFailure?.(toDatabaseError(failure, transport, false));
   };
 
   // Unlike the clients' own timer, this one covers authentication, too.
   const timer = setTimeout(() => {
-    const retryable = !flight?.submitted;
+    const retryable = !flight?.mayHaveRun;
     fail(new DatabaseError(`Connecting took more than ${connectMs} ms.`, { kind: 'timeout', transport, retryable }));
     protocol.stream.destroy();
   }, connectMs);
@@ -125,20 +114,26 @@ export function openConnection(
   // What the URL says and nothing else: the clients would add PGOPTIONS and the like from the environment.
   Object.assign(client, { getStartupConf: () => ({ user: target.user, database: target.database }) });
   client.on('error', fail);
-  client.on('end', () => fail());
+  client.on('end', () => {
+    fail();
+    flight = undefined;
+  });
   client.connect().catch(fail);
   // Only now: connecting with a pipelined password removes every listener of this event.
   protocol.on('readyForQuery', ({ status }: { status: Connection['transactionStatus'] }) => {
     const isStartUp = !connection.transactionStatus;
     connection.transactionStatus = status;
     clearTimeout(timer);
-    if (!isStartUp) land();
+    if (isStartUp) return;
+    flight?.settle();
+    flight = undefined;
   });
   protocol.on('notification', (notification) => connection.onNotification?.(notification));
   // A refused log-in, a server shutting down: nothing else will come.
   protocol.on('errorMessage', (error: Error & { severity?: string }) => {
     if (error.severity !== 'FATAL' && error.severity !== 'PANIC') return;
-    refused = !connection.transactionStatus;
+    // In answer to the start-up, it says that nothing has run of what was sent with it.
+    if (flight && !connection.transactionStatus) flight.mayHaveRun = false;
     fail(error);
   });
 
@@ -164,11 +159,11 @@ function createFlight(statements: readonly Statement[]) {
   };
 
   return {
-    submitted: false,
+    mayHaveRun: false,
     results: promise,
 
     submit(protocol: Protocol) {
-      this.submitted = true;
+      this.mayHaveRun = true;
       protocol.stream.cork?.();
       for (const { text, params } of statements) {
         protocol.parse({ name: '', text, types: [] }, true);
@@ -181,7 +176,7 @@ function createFlight(statements: readonly Statement[]) {
     },
 
     /** What the server said is a better explanation than that it says no more. */
-    settle(broken: unknown) {
+    settle(broken?: unknown) {
       const reason = error ?? broken;
       if (reason) reject(reason);
       else resolve(results);
