@@ -22,20 +22,26 @@ export type Deadline = ReturnType<typeof createDeadline>;
 export function createDeadline(parent?: AbortSignal) {
   const controller = new AbortController();
   const { signal } = controller;
-  const abort = (message: string, cause?: unknown) =>
-    controller.abort(new DatabaseError(message, { kind: 'timeout', cause }));
-  const follow = () => abort('The operation was aborted.', parent?.reason);
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  aborted.catch(() => {}); // nothing may race against it
+  const fail = (error: DatabaseError) => {
+    controller.abort(error);
+    // What fails because of the signal says more, and needs a moment for it.
+    setTimeout(reject, 0, signal.reason);
+  };
+  const expire = (message: string, cause?: unknown) => fail(new DatabaseError(message, { kind: 'timeout', cause }));
+  const follow = () => expire('The operation was aborted.', parent?.reason);
   parent?.addEventListener('abort', follow);
   if (parent?.aborted) follow();
 
   return {
     signal,
-    fail: (error: DatabaseError) => controller.abort(error),
+    fail,
     end: () => parent?.removeEventListener('abort', follow),
 
     /** Aborts unless `work` settles within `ms`, or those of them that are `left`. */
     limit: async <T>(what: string, ms: number, work: () => Promise<T>, left = ms): Promise<T> => {
-      const timer = setTimeout(() => abort(`${what} took more than ${ms} ms.`), left);
+      const timer = setTimeout(() => expire(`${what} took more than ${ms} ms.`), left);
       try {
         return await work();
       } finally {
@@ -44,14 +50,6 @@ export function createDeadline(parent?: AbortSignal) {
     },
 
     /** Settles as `promise` does, or rejects with the signal's reason should it abort first. */
-    race: <T>(promise: Promise<T>): Promise<T> => {
-      const { promise: aborted, reject } = Promise.withResolvers<never>();
-      const lose = () => reject(signal.reason as Error);
-      // What fails because of the signal says more, and needs a moment for it.
-      const loseLater = () => setTimeout(lose);
-      if (signal.aborted) lose();
-      signal.addEventListener('abort', loseLater);
-      return Promise.race([promise, aborted]).finally(() => signal.removeEventListener('abort', loseLater));
-    },
+    race: <T>(promise: Promise<T>): Promise<T> => Promise.race([promise, aborted]),
   };
 }
