@@ -1,8 +1,8 @@
 import type { Operation } from '../choose-transport.ts';
-import { DatabaseError } from '../error.ts';
+import type { DatabaseError } from '../error.ts';
 import type { Pool } from './pool.ts';
 import { connectionScope, type Limits, type Line, type Scope } from '../transaction.ts';
-import type { Connection, Statement, StatementResult } from '../transport.ts';
+import type { Connection, StatementResult } from '../transport.ts';
 
 /** One try of an operation. */
 export interface Attempt extends Limits {
@@ -38,17 +38,14 @@ export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope)
 
   const acquire = async (fresh: boolean) => {
     connection = await limit('Waiting for a connection', connectMs, () => race(pool.acquire(signal, fresh)));
-    // Nothing else tells a session that waits: for a notification, or for others while it holds a lock.
-    if (isSession) connection.onFailure = fail;
-    connection.onNotification = (notification) => scope.onNotification?.(notification);
+    if (isSession) {
+      connection.onNotification = (notification) => scope.onNotification?.(notification);
+      // Nothing else tells a session that waits: for a notification, or for others while it holds a lock.
+      connection.onFailure = fail;
+    }
     return connection;
   };
   const take = () => (acquiring ??= acquire(isSession));
-  const sendOver = (acquired: Connection, statements: readonly Statement[]) =>
-    exchange(() => {
-      signal.throwIfAborted();
-      return acquired.send(statements);
-    });
 
   const line: Line = {
     get transactionStatus() {
@@ -63,14 +60,17 @@ export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope)
       const wasIdle = isFirst && acquired.transactionStatus !== undefined;
       isFirst = false;
       try {
-        return await sendOver(acquired, statements);
+        return await exchange(() => {
+          signal.throwIfAborted();
+          return acquired.send(statements);
+        });
       } catch (error) {
         // A connection that went stale while it was idle is replaced, where nothing can have been committed over it.
-        const isHarmless =
-          operation === 'transaction' || readOnly || (error instanceof DatabaseError && error.retryable);
+        const isHarmless = operation === 'transaction' || readOnly || (error as DatabaseError).retryable;
         if (!wasIdle || acquired.usable || signal.aborted || !isHarmless) throw error;
         void pool.release(acquired, false);
-        return sendOver(await (acquiring = acquire(true)), statements);
+        acquiring = acquire(true);
+        return line.send(statements);
       }
     },
   };
