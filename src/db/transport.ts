@@ -52,10 +52,8 @@ export interface Connection {
    * server skips those behind it. Settles when the server is ready for the next flight, which has to wait for that.
    */
   send(statements: readonly Statement[]): Promise<StatementResult[]>;
-  /** As the server last said: `I` idle, `T` in a transaction, `E` in a failed one; undefined until it has. */
-  transactionStatus?: 'I' | 'T' | 'E' | undefined;
-  /** False once the connection has failed or was closed. */
-  readonly usable: boolean;
+  /** As the server last said: `I` idle, `T` in a transaction, `E` in a failed one; undefined before that and after the end. */
+  readonly transactionStatus: 'I' | 'T' | 'E' | undefined;
   onNotification?: NotificationListener | undefined;
   /** Called when it fails, whether or not anything waits for an answer. */
   onFailure?: ((error: DatabaseError) => void) | undefined;

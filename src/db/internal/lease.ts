@@ -49,7 +49,7 @@ export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope)
 
   const line: Line = {
     get transactionStatus() {
-      return connection?.usable ? connection.transactionStatus : undefined;
+      return connection?.transactionStatus;
     },
 
     take,
@@ -67,7 +67,7 @@ export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope)
       } catch (error) {
         // A connection that went stale while it was idle is replaced, where nothing can have been committed over it.
         const isHarmless = operation === 'transaction' || readOnly || (error as DatabaseError).retryable;
-        if (!wasIdle || acquired.usable || signal.aborted || !isHarmless) throw error;
+        if (!wasIdle || acquired.transactionStatus || signal.aborted || !isHarmless) throw error;
         void pool.release(acquired, false);
         acquiring = acquire(true);
         return line.send(statements);

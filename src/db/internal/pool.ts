@@ -45,7 +45,7 @@ function createPool(open: () => Connection, max: number, lifetime: { readonly ov
     for (let entry = idle.pop(); entry; entry = idle.pop()) {
       clearTimeout(entry.timer);
       // Where a process was frozen meanwhile, its timers were, too.
-      if (entry.connection.usable && Date.now() < entry.expires) return entry.connection;
+      if (entry.connection.transactionStatus && Date.now() < entry.expires) return entry.connection;
       void entry.connection.close();
     }
     return undefined;
@@ -75,7 +75,7 @@ function createPool(open: () => Connection, max: number, lifetime: { readonly ov
 
     /** Takes a connection back: kept for the next one when it is `clean`, closed otherwise. */
     async release(connection: Connection, clean: boolean): Promise<void> {
-      if (clean && !lifetime.over && connection.usable && connection.transactionStatus === 'I') keep(connection);
+      if (clean && !lifetime.over && connection.transactionStatus === 'I') keep(connection);
       else await connection.close();
       leavePlace();
     },

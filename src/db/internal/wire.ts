@@ -41,12 +41,14 @@ export function openConnection(
   const protocol = client.connection as Protocol;
   /** What the server has not ended, even when nobody waits for it any more. */
   let flight: Flight | undefined;
+  /** Undefined until the end of the start-up. */
+  let status: Connection['transactionStatus'];
   let failure: Partial<Error> | undefined;
   let closing: Promise<void> | undefined;
 
   const connection: Connection = {
-    get usable() {
-      return !failure;
+    get transactionStatus() {
+      return failure ? undefined : status;
     },
 
     async send(statements) {
@@ -84,7 +86,7 @@ export function openConnection(
     connection.onFailure = undefined;
     if (failure) return protocol.stream.destroy();
     fail(reason);
-    if (connection.transactionStatus && !flight) return protocol.end();
+    if (status && !flight) return protocol.end();
     // What runs is stopped before the socket goes: a proxy may forget the key together with the socket. The request may
     // overtake the statement it is about, and is repeated until that has ended.
     for (let ms = 50; ms < 1_000; ms *= 2) {
@@ -120,20 +122,20 @@ export function openConnection(
   });
   client.connect().catch(fail);
   // Only now: connecting with a pipelined password removes every listener of this event.
-  protocol.on('readyForQuery', ({ status }: { status: Connection['transactionStatus'] }) => {
-    const isStartUp = !connection.transactionStatus;
-    connection.transactionStatus = status;
+  protocol.on('readyForQuery', (message: { status: typeof status }) => {
     clearTimeout(timer);
-    if (isStartUp) return;
-    flight?.settle();
-    flight = undefined;
+    if (status) {
+      flight?.settle();
+      flight = undefined;
+    }
+    status = message.status;
   });
   protocol.on('notification', (notification) => connection.onNotification?.(notification));
   // A refused log-in, a server shutting down: nothing else will come.
   protocol.on('errorMessage', (error: Error & { severity?: string }) => {
     if (error.severity !== 'FATAL' && error.severity !== 'PANIC') return;
     // In answer to the start-up, it says that nothing has run of what was sent with it.
-    if (flight && !connection.transactionStatus) flight.mayHaveRun = false;
+    if (flight && !status) flight.mayHaveRun = false;
     fail(error);
   });
 
