@@ -5,7 +5,7 @@ export interface FaultProxy {
   port: number;
   /** Connections taken since the start. */
   connections(): number;
-  /** What the server sends goes nowhere from now on, but for a connection's first `packets`; or goes on. */
+  /** What the server sends, its end included, goes nowhere from now on, but for a connection's first `packets`; or goes on. */
   stall(stalled: boolean, packets?: number): void;
   /** Resets every connection as soon as the server answers anything: the request has arrived, its answer is lost. */
   loseAnswers(lost: boolean): void;
@@ -50,10 +50,11 @@ export async function startFaultProxy(target: { port: number }, port = 0): Promi
       if (lossy) client.resetAndDestroy();
       else if (!stalled || packets++ < passing) client.write(chunk);
     });
-    server.on('end', () => client.end());
+    server.on('end', () => stalled || client.end());
     for (const socket of [client, server]) {
       socket.on('error', () => {});
       socket.on('close', () => {
+        if (stalled && socket === server) return;
         pairs.delete(pair);
         client.destroy();
         later(() => server.destroy());

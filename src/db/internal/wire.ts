@@ -66,18 +66,21 @@ export function openConnection(
     close: (reason) => (closing ??= shutDown(reason)),
   };
 
-  /** Asks the server, over a connection of its own, to stop what runs on this one. Settles when it has been asked. */
+  /** Asks the server, over a connection of its own, to stop what runs on this one. Settles when it has, or cannot. */
   const cancel = () => {
     const asking = createClient().connection as Protocol;
     const request = () => asking.cancel(client.processID, client.secretKey);
     return new Promise<void>((resolve) => {
+      const settle = () => resolve(clearTimeout(giveUp));
+      // A WebSocket whose other end is gone does not even end.
       const giveUp = setTimeout(() => {
         asking.stream.destroy();
-        protocol.stream.destroy();
+        flight = undefined;
+        settle();
       }, connectMs);
       asking.on('connect', () => (asking.ssl ? asking.requestSsl() : request()));
       asking.on('sslconnect', request);
-      for (const event of ['end', 'error']) asking.on(event, () => resolve(clearTimeout(giveUp)));
+      for (const event of ['end', 'error']) asking.on(event, settle);
       asking.connect(target.port, target.host);
     });
   };
