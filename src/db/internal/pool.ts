@@ -31,9 +31,8 @@ export function createPools(max: number, connectMs: number, isolated = false) {
 function createPool(open: () => Connection, max: number, lifetime: { readonly over: boolean }) {
   const idle: { connection: Connection; expires: number; timer: ReturnType<typeof setTimeout> }[] = [];
   let lent = 0;
-  const waiting: (() => void)[] = [];
-
   /** First come, first served. */
+  const waiting: (() => void)[] = [];
   const turn = () => new Promise<void>((resolve) => waiting.push(resolve));
   const leavePlace = () => {
     const next = waiting.shift();
@@ -49,13 +48,6 @@ function createPool(open: () => Connection, max: number, lifetime: { readonly ov
       void entry.connection.close();
     }
     return undefined;
-  };
-
-  const keep = (connection: Connection) => {
-    const timer = setTimeout(() => void connection.close(), IDLE_MS);
-    // In Node the timer must not keep the process alive; elsewhere a timer is a number.
-    (timer as { unref?: () => void }).unref?.();
-    idle.push({ connection, timer, expires: Date.now() + IDLE_MS });
   };
 
   return {
@@ -75,8 +67,14 @@ function createPool(open: () => Connection, max: number, lifetime: { readonly ov
 
     /** Takes a connection back: kept for the next one when it is `clean`, closed otherwise. */
     async release(connection: Connection, clean: boolean): Promise<void> {
-      if (clean && !lifetime.over && connection.transactionStatus === 'I') keep(connection);
-      else await connection.close();
+      if (clean && !lifetime.over && connection.transactionStatus === 'I') {
+        const timer = setTimeout(() => void connection.close(), IDLE_MS);
+        // In Node the timer must not keep the process alive; elsewhere a timer is a number.
+        (timer as { unref?: () => void }).unref?.();
+        idle.push({ connection, timer, expires: Date.now() + IDLE_MS });
+      } else {
+        await connection.close();
+      }
       leavePlace();
     },
 
