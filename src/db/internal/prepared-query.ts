@@ -38,7 +38,8 @@ export function prepareQuery(
     setToken: () => prepared,
     getQuery: () => query,
     mapResult(result: StatementResult, _isFromBatch?: boolean): unknown {
-      const rows = decodeRows(result);
+      const decoders = result.fields.map(({ dataTypeID }) => decoderFor(dataTypeID));
+      const rows = result.rows.map((row) => row.map((text, i) => (text === null ? null : decoders[i]?.(text))));
       if (mapRows) return mapRows(rows);
       if (selected) return rows.map((row) => mapResultRow(selected, row, prepared.joinsNotNullableMap));
       const { command, rowCount } = result;
@@ -64,9 +65,4 @@ export function toStatement({ sql, params }: Query, placeholderValues: Record<st
   } catch (error) {
     throw misuse(`A parameter cannot be sent: ${(error as Error).message}`);
   }
-}
-
-function decodeRows({ fields, rows }: StatementResult): unknown[][] {
-  const decoders = fields.map(({ dataTypeID }) => decoderFor(dataTypeID));
-  return rows.map((row) => row.map((text, i) => (text === null ? null : decoders[i]?.(text))));
 }
