@@ -24,11 +24,10 @@ const TYPES: [oid: number, arrayOid: number, decode: Decoder][] = [
 /** char, text, bpchar, varchar, int8, timestamp, date, time, timestamptz, interval, numeric, timetz, uuid. */
 const TEXT_ARRAYS = [1002, 1009, 1014, 1015, 1016, 1115, 1182, 1183, 1185, 1187, 1231, 1270, 2951];
 
-const DECODERS = new Map<number, Decoder>([
-  ...TYPES.map(([oid, , decode]) => [oid, decode] as const),
-  ...TYPES.map(([, arrayOid, decode]) => [arrayOid, (text: string) => decodeArray(text, decode)] as const),
-  ...TEXT_ARRAYS.map((oid) => [oid, (text: string) => decodeArray(text, asText)] as const),
-]);
+const DECODERS = new Map<number, Decoder>(TEXT_ARRAYS.map((oid) => [oid, (text) => decodeArray(text, asText)]));
+for (const [oid, arrayOid, decode] of TYPES) {
+  DECODERS.set(oid, decode).set(arrayOid, (text) => decodeArray(text, decode));
+}
 
 /**
  * The reader for a type's text: booleans, 16- and 32-bit integers, floats, JSON, bytea (`Uint8Array`) and arrays become
