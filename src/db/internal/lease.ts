@@ -1,14 +1,13 @@
 import type { Operation } from '../choose-transport.ts';
 import type { DatabaseError } from '../error.ts';
+import type { Timeouts } from './deadline.ts';
 import type { Pool } from './pool.ts';
 import { connectionScope, type Limits, type Line, type Scope } from '../transaction.ts';
 import type { Connection, StatementResult } from '../transport.ts';
 
 /** One try of an operation. */
-export interface Attempt extends Limits {
+export interface Attempt extends Limits, Pick<Timeouts, 'connectMs'> {
   readonly operation: Operation;
-  /** Milliseconds to wait for a place in the pool. */
-  readonly connectMs: number;
   /** Whether all of it may be done twice: it reads, and says so. */
   readonly readOnly: boolean | undefined;
   /** Runs one exchange with the server within its limit, and reports it. */
@@ -22,10 +21,7 @@ export interface Attempt extends Limits {
 const LEAVES_NOTHING =
   /^[\s(]*(select|with|insert|update|delete|merge|begin|commit|rollback|savepoint|release|set local)\b(?!.*(set_config(?!.*true\s*\))|pg_(try_)?advisory_lock))/is;
 
-/**
- * Lends `work` a connection, taken from its pool when the first flight needs it. A session's is a new one, and is closed
- * afterwards.
- */
+/** Lends `work` a connection, taken from the pool when it first needs one. A session's is new, and is closed afterwards. */
 export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope) => Promise<T>): Promise<T> {
   const { operation, connectMs, readOnly, exchange } = attempt;
   const { signal, race, limit, fail } = attempt.deadline;
