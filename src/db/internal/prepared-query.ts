@@ -20,10 +20,7 @@ declare module 'drizzle-orm/utils' {
 
 export type PreparedQuery = ReturnType<typeof prepareQuery>;
 
-/**
- * What drizzle's builders use of a `PgPreparedQuery`: a query, where it runs, and what becomes of its result. Behind the
- * scope, the parameters are those of drizzle's own `prepareQuery`.
- */
+/** What drizzle's builders use of a `PgPreparedQuery`. Behind the scope, the parameters are those of its `prepareQuery`. */
 export function prepareQuery(
   scope: Scope,
   query: Query,

@@ -26,11 +26,7 @@ interface Protocol extends Pick<DriverConnection, 'parse' | 'bind' | 'describe' 
   cancel(processID: number | undefined, secretKey: number | undefined): void;
 }
 
-/**
- * A connection over a client of the Neon driver or of `pg`, at the level of the wire protocol: whole flights instead of
- * statement by statement. It starts to connect at once; a flight sent meanwhile leaves together with the start-up where the
- * client allows it.
- */
+/** A connection over a client of the Neon driver or of `pg`. What is sent at once leaves with the start-up where it can. */
 export function openConnection(
   transport: TransportName,
   createClient: () => WireClient,
