@@ -33,6 +33,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
     await test.query(`create table things (id int primary key, name text unique, data jsonb, at timestamptz)`);
     await test.query('create table later (id int unique deferrable initially deferred); create table secret ()');
     await test.query('grant all on things, later to app');
+    await test.query(`do $$ begin execute format('grant temporary on database %I to app', current_database()); end $$`);
     events = [];
     db = database.forRequest({ onQuery: (event) => events.push(event) });
   });
@@ -135,9 +136,11 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
     it.each([
       [`select set_config('app.tenant', 'alice', false)`, false],
       [`select pg_advisory_lock(77)`, false],
+      [`select 1 as n into temporary leftover`, false],
       [`select set_config('app.tenant', 'alice', true)`, true],
       [`select pg_advisory_xact_lock(77)`, true],
       [`(select 1) union (select 2)`, true],
+      [`with temp as (select 1 as id) insert into things select id from temp`, true],
     ])('%s leaves a connection that is used again: %s', async (text, isUsedAgain) => {
       const before = await backend();
       await db.transaction((tx) => tx.execute(sql.raw(text)));

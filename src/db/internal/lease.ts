@@ -16,10 +16,10 @@ export interface Attempt extends Limits, Pick<Timeouts, 'connectMs'> {
 
 /**
  * Statements whose effect ends with their transaction. What others leave behind must not meet the next operation: a
- * setting, unless the third argument of `set_config` says that it is local, or a lock.
+ * setting, unless the third argument of `set_config` says that it is local, a lock, or a temporary table.
  */
 const LEAVES_NOTHING =
-  /^[\s(]*(select|with|insert|update|delete|merge|begin|commit|rollback|savepoint|release|set local)\b(?!.*(set_config(?!.*true\s*\))|pg_(try_)?advisory_lock))/is;
+  /^[\s(]*(select|with|insert|update|delete|merge|begin|commit|rollback|savepoint|release|set local)\b(?!.*(set_config(?!.*true\s*\))|pg_(try_)?advisory_lock|into\s+temp(orary)?\b))/is;
 
 /** Lends `work` a connection, taken from the pool when it first needs one. A session's is new, and is closed afterwards. */
 export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope) => Promise<T>): Promise<T> {
