@@ -62,23 +62,21 @@ export function openConnection(
     close: (reason) => (closing ??= shutDown(reason)),
   };
 
-  /** Asks the server, over a connection of its own, to stop what runs on this one. Settles when it has, or cannot. */
-  const cancel = () => {
+  /** Asks the server, over a connection of its own, to stop what runs on this one. False when it says nothing. */
+  const cancel = async () => {
     const asking = createClient().connection as Protocol;
     const request = () => asking.cancel(client.processID, client.secretKey);
-    return new Promise<void>((resolve) => {
-      const settle = () => resolve(clearTimeout(giveUp));
-      // A WebSocket whose other end is gone does not even end.
-      const giveUp = setTimeout(() => {
-        asking.stream.destroy();
-        flight = undefined;
-        settle();
-      }, connectMs);
-      asking.on('connect', () => (asking.ssl ? asking.requestSsl() : request()));
-      asking.on('sslconnect', request);
-      for (const event of ['end', 'error']) asking.on(event, settle);
-      asking.connect(target.port, target.host);
-    });
+    const { promise: answered, resolve } = Promise.withResolvers<boolean>();
+    asking.on('connect', () => (asking.ssl ? asking.requestSsl() : request()));
+    asking.on('sslconnect', request);
+    for (const event of ['end', 'error']) asking.on(event, () => resolve(true));
+    asking.connect(target.port, target.host);
+    // A WebSocket whose other end is gone does not even end.
+    const giveUp = setTimeout(resolve, connectMs, false);
+    const isAnswered = await answered;
+    clearTimeout(giveUp);
+    asking.stream.destroy();
+    return isAnswered;
   };
 
   const shutDown = async (reason?: Error) => {
@@ -90,7 +88,7 @@ export function openConnection(
     // overtake the statement it is about, and is repeated until that has ended.
     for (let ms = 50; ms < 1_000; ms *= 2) {
       if (!flight?.mayHaveRun) break;
-      if (client.processID) await cancel();
+      if (client.processID && !(await cancel())) break;
       await new Promise((resolve) => setTimeout(resolve, ms));
     }
     // Before the start-up's end a flight may still wait to be sent: it must not be.
