@@ -2,7 +2,7 @@ import { chooseTransport, type Operation } from './choose-transport.ts';
 import type { ConnectionTarget } from './connection-string.ts';
 import { createDeadline, type Deadline, type Timeouts } from './internal/deadline.ts';
 import { DatabaseError, misuse, type TransportName, toDatabaseError } from './error.ts';
-import { type Attempt, lend } from './internal/lease.ts';
+import { lend } from './internal/lease.ts';
 import type { Pools } from './internal/pool.ts';
 import type { Retries } from './internal/retry.ts';
 import type { FindTargets, Targets } from './internal/targets.ts';
@@ -87,17 +87,16 @@ export function createExecutor(
       const target = replica ?? targets[choice.address];
       if (!target) throw misuse(`A ${operation} needs unpooledUrl (DATABASE_URL_UNPOOLED).`);
 
-      const fly = async (flight: () => Promise<StatementResult[]>) => {
+      const exchange = async (flight: () => Promise<StatementResult[]>) => {
         const start = performance.now();
-        // Who looks on must not change what happened: neither by throwing nor by rejecting.
         const report = (rows: number, error?: string) => {
-          if (!onQuery) return;
           const ms = performance.now() - start;
           const event = { operation, transport: transport.name, roundTrips: 1, ms, rows, error };
-          (async () => onQuery(event))().catch(() => {});
+          // Who looks on must not change what happened: neither by throwing nor by rejecting.
+          (async () => onQuery?.(event))().catch(() => {});
         };
         try {
-          const results = await flight();
+          const results = await deadline.limit('A statement', statementMs, flight, statementMs + GRACE_MS);
           answered = true;
           report(results.reduce((sum, { rowCount }) => sum + (rowCount ?? 0), 0));
           return results;
@@ -107,16 +106,10 @@ export function createExecutor(
           throw error;
         }
       };
-      const attempt: Attempt = {
-        operation,
-        readOnly,
-        deadline,
-        ...timeouts,
-        exchange: (flight) => deadline.limit('A statement', statementMs, () => fly(flight), statementMs + GRACE_MS),
-      };
+      const attempt = { operation, readOnly, deadline, ...timeouts, exchange };
       if (transport.name === 'http') {
         const send: Scope['send'] = (statements, settings) =>
-          attempt.exchange(() => transport.send(target, statements, settings, deadline.signal));
+          exchange(() => transport.send(target, statements, settings, deadline.signal));
         return work(requestScope(send, attempt) as Scope); // what needs more than that is no operation for http
       }
       return lend(pools.at(transport, target), attempt, work);
