@@ -1,4 +1,4 @@
-import { type FullQueryResults, type HTTPTransactionOptions, neon, neonConfig } from '@neondatabase/serverless';
+import { type HTTPTransactionOptions, neon, neonConfig } from '@neondatabase/serverless';
 import { type ConnectionTarget, endpointsOf } from './connection-string.ts';
 import type { HttpTransport, TransactionOptions } from './transport.ts';
 
@@ -23,18 +23,15 @@ export function neonHttp(): HttpTransport {
       connected.set(target, sql);
       const fetchOptions = { signal };
       const queries = statements.map(({ text, params }) => sql.query(text, [...params], { types, fetchOptions }));
-      // The driver has one endpoint setting for the whole process and reads it before its first await: set, started and
-      // put back in one go, requests to different providers do not meet.
-      const previous = neonConfig.fetchEndpoint;
+      const settings = options && { ...driverOptions(options), fetchOptions };
+      // The driver has one endpoint setting for the whole process, and reads it before its first await, until which nothing
+      // throws: set, started and put back in one go, requests to different providers do not meet.
+      const { fetchEndpoint } = neonConfig;
       neonConfig.fetchEndpoint = () => endpointsOf(target).http;
-      let request: Promise<FullQueryResults<true>[]>;
-      try {
-        request = options
-          ? sql.transaction(queries, { ...driverOptions(options), fetchOptions })
-          : Promise.all(queries.map((query) => query.then((result) => result)));
-      } finally {
-        neonConfig.fetchEndpoint = previous;
-      }
+      const request = settings
+        ? sql.transaction(queries, settings)
+        : Promise.all(queries.map((query) => query.then((result) => result)));
+      neonConfig.fetchEndpoint = fetchEndpoint;
       try {
         return await request;
       } catch (error) {
