@@ -1,3 +1,5 @@
+import type { NeonDbError } from '@neondatabase/serverless';
+
 /** The transports a statement can travel over. */
 export type TransportName = 'http' | 'websocket' | 'tcp';
 
@@ -47,12 +49,8 @@ const KINDS: [RegExp, DatabaseErrorKind][] = [
   [/^(55P03|57014|25P0[34])/, 'timeout'],
 ];
 
-/** What the drivers throw: errors of PostgreSQL and of `fetch`. */
-interface DriverError extends Partial<Record<'message' | 'code' | 'severity', string>> {
-  constraint?: string;
-  table?: string;
-  column?: string;
-  /** Of the driver's HTTP errors: what `fetch` threw. */
+/** What the drivers throw: the fields of PostgreSQL's errors, and of HTTP errors what `fetch` threw. */
+interface DriverError extends Partial<Omit<NeonDbError, 'sourceError'>> {
   sourceError?: { cause?: { code?: string } };
 }
 
@@ -69,22 +67,16 @@ const NO_COMPUTE = /control plane|connect to compute/i;
 export function toDatabaseError(thrown: unknown, transport: TransportName, sent: boolean): DatabaseError {
   if (thrown instanceof DatabaseError) return thrown;
   const error = (thrown ?? {}) as DriverError;
-  const code = (error.severity && error.code) || undefined;
+  const { severity, constraint, table, column } = error;
+  const code = (severity && error.code) || undefined;
   const reason = error.sourceError?.cause?.code;
   const message = withoutValues(reason ? `${error.message} (${reason})` : (error.message ?? ''), code);
   // Sent by a pooler, a protocol violation ends the connection; by PostgreSQL, it is a parameter too few.
-  const kind = code === '08P01' && error.severity === 'ERROR' ? 'query' : kindOf(code, message);
+  const kind = code === '08P01' && severity === 'ERROR' ? 'query' : kindOf(code, message);
   const neverRan = !sent || NO_CONNECTION.test(message) || NO_COMPUTE.test(message);
-  return new DatabaseError(message, {
-    kind,
-    code,
-    transport,
-    retryable: kind === 'serialization' || (neverRan && (kind === 'connection' || kind === 'unavailable')),
-    constraint: error.constraint,
-    table: error.table,
-    column: error.column,
-    cause: withoutFields(thrown, message),
-  });
+  const retryable = kind === 'serialization' || (neverRan && (kind === 'connection' || kind === 'unavailable'));
+  const cause = withoutFields(thrown, message);
+  return new DatabaseError(message, { kind, code, transport, retryable, constraint, table, column, cause });
 }
 
 function kindOf(code: string | undefined, message: string): DatabaseErrorKind {
