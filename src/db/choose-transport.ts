@@ -14,24 +14,16 @@ export interface TransportChoice {
 const TCP: TransportChoice = { transport: 'tcp', address: 'pooled', reason: 'A pooled connection is at hand.' };
 const HTTP: TransportChoice = { transport: 'http', address: 'pooled', reason: 'Known statements are one request.' };
 const SOCKET: TransportChoice = { transport: 'websocket', address: 'pooled', reason: 'It needs a connection.' };
-const DIRECT = { address: 'direct', reason: 'A pooler loses session state.' } as const;
 
 /** For each operation the choices in order of preference: the first whose transport is available is taken. */
 const CHOICES: Record<Operation, readonly TransportChoice[]> = {
   'one-shot': [TCP, HTTP, SOCKET],
   batch: [TCP, HTTP, SOCKET],
   transaction: [TCP, SOCKET],
-  session: [
-    { ...TCP, ...DIRECT },
-    { ...SOCKET, ...DIRECT },
-  ],
+  session: [TCP, SOCKET].map((choice) => ({ ...choice, address: 'direct', reason: 'A pooler loses session state.' })),
 };
 
-/**
- * Which transport carries an operation, and why.
- * @param facts the transports that the entry has put into its bundle
- * @returns undefined when none of them can
- */
+/** Which of the transports that the entry has put into its bundle carries an operation; undefined when none can. */
 export function chooseTransport(operation: Operation, facts: { available: readonly TransportName[] }) {
   return CHOICES[operation].find(({ transport }) => facts.available.includes(transport));
 }
