@@ -138,17 +138,20 @@ export function connectionScope(line: Line, limits: Limits) {
     const isNested = outer !== session;
     assertInnermost(outer, isNested ? options : {});
     if (isNested) assertHealthy(outer);
-    const savepoint = command(`savepoint savepoint_${open.length}`);
-    const release = command(`release ${savepoint.text}`);
-    riding.push(...(isNested ? [savepoint] : begin(options, limits)));
+    const savepoint = `savepoint savepoint_${open.length}`;
+    const prologue = isNested ? [command(savepoint)] : begin(options, limits);
+    const before = riding;
+    riding = [...before, ...prologue];
+    /** Then nothing has to end it. */
+    const isUnsent = () => prologue.some((statement) => riding.includes(statement));
     const level: Level = { pending: 0, begun: false };
     open.push(level);
     try {
       const value = await body(scopeAt(level));
       if (open.at(-1) !== level || level.pending > 0) throw misuse('A query was left unawaited: all is rolled back.');
       assertHealthy(level);
-      if (isNested) riding.push(release);
-      else if (!level.begun) riding = [];
+      if (isUnsent()) riding = before;
+      else if (isNested) riding = [...riding, command(`release ${savepoint}`)];
       else {
         const [result] = await committing(limits, options, () => fly(level, [command('commit')]));
         if (result?.command !== 'COMMIT') throw rolledBack(level);
@@ -161,9 +164,7 @@ export function connectionScope(line: Line, limits: Limits) {
         // In turn: what is still to be sent may begin it.
         await inTurn(async () => level.begun && tidyUp('rollback', 'TE'));
       } else if (open.includes(level)) {
-        // What waits behind the savepoint is undone with it; the savepoint itself may still wait, too.
-        const kept = riding.slice(0, riding.indexOf(savepoint) + 1);
-        riding = [...kept, command(`rollback to ${savepoint.text}`), release];
+        riding = isUnsent() ? before : [command(`rollback to ${savepoint}`), command(`release ${savepoint}`)];
       }
       throw error;
     } finally {

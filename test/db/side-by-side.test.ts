@@ -123,6 +123,20 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       expect(await ids()).toEqual([2, 3]);
     });
 
+    it('a transaction whose nested one left a query unawaited ends before what comes after it', async () => {
+      await database.session(async (session) => {
+        const slow = session.execute(sql`select pg_sleep(0.1)`).execute();
+        await session.transaction(async (tx) => {
+          const nested = tx.transaction(async (inner) => {
+            add(inner, 1).catch(() => {});
+          });
+          expect((await failure(nested)).message).toContain('unawaited');
+        });
+        await Promise.all([slow, add(session, 2)]);
+      });
+      expect(await ids()).toEqual([2]);
+    });
+
     it('a batch that fails fails alone', async () => {
       await database.session(async (session) => {
         const failed = failure(session.batch([session.execute(sql`select pg_sleep(0.1), 1 / 0`)]));
