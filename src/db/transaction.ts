@@ -59,7 +59,7 @@ interface Level {
 export function connectionScope(line: Line, limits: Limits) {
   const session: Level = { pending: 0, begun: false };
   /** What is open, from the outside in. Only the innermost may be used. */
-  let open = [session];
+  const open = [session];
   /** What goes in front of the next flight. */
   let riding: Statement[] = [];
   /** Settles when the line is free: a flight has to wait for the one before. */
@@ -160,7 +160,7 @@ export function connectionScope(line: Line, limits: Limits) {
     } catch (error) {
       if (!isNested) {
         riding = [];
-        open = [session];
+        open.splice(1);
         // In turn: what is still to be sent may begin it.
         await inTurn(async () => level.begun && tidyUp('rollback', 'TE'));
       } else if (open.includes(level)) {
@@ -185,7 +185,7 @@ export function connectionScope(line: Line, limits: Limits) {
     ...scopeAt(session),
     /** Has the connection forget its state. Closing it would, too, but later than the next may ask for the same lock. */
     async end(): Promise<void> {
-      open = [];
+      open.length = 0;
       await inTurn(async () => {
         await tidyUp('rollback', 'TE');
         await tidyUp('discard all', 'I');

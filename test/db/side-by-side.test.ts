@@ -137,6 +137,18 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       expect(await ids()).toEqual([2]);
     });
 
+    it('a transaction that outlives it does not open it again', async () => {
+      const kept = await database.session(async (session) => {
+        const outlived = session.transaction(async () => {
+          await sleep(20);
+          throw new Error('late');
+        });
+        return { session, outlived };
+      });
+      await expect(kept.outlived).rejects.toThrow('late');
+      expect((await failure(kept.session.execute(sql`select 1`).execute())).message).toContain('has ended');
+    });
+
     it('a batch that fails fails alone', async () => {
       await database.session(async (session) => {
         const failed = failure(session.batch([session.execute(sql`select pg_sleep(0.1), 1 / 0`)]));
