@@ -1,15 +1,6 @@
 import { type HTTPTransactionOptions, neon, neonConfig } from '@neondatabase/serverless';
-import { type ConnectionTarget, endpointsOf } from './connection-string.ts';
+import { endpointsOf } from './connection-string.ts';
 import type { HttpTransport, TransactionOptions } from './transport.ts';
-
-const connect = (target: ConnectionTarget) => {
-  const [user, password, database] = [target.user, target.password, target.database].map(encodeURIComponent);
-  const url = `postgresql://${user}:${password}@${endpointsOf(target).address}/${database}`;
-  return neon(url, { arrayMode: true, fullResults: true });
-};
-
-/** Made once for each target: the driver parses the URL that it is given. */
-const connected = new WeakMap<ConnectionTarget, ReturnType<typeof connect>>();
 
 /** The driver decodes nothing: values.ts does, for every transport. */
 const types = { getTypeParser: () => (text: string) => text };
@@ -19,15 +10,16 @@ export function neonHttp(): HttpTransport {
   return {
     name: 'http',
     async send(target, statements, options, signal) {
-      const sql = connected.get(target) ?? connect(target);
-      connected.set(target, sql);
-      const fetchOptions = { signal };
-      const queries = statements.map(({ text, params }) => sql.query(text, [...params], { types, fetchOptions }));
-      const settings = options && { ...driverOptions(options), fetchOptions };
+      const { address, http } = endpointsOf(target);
+      const [user, password, database] = [target.user, target.password, target.database].map(encodeURIComponent);
+      const url = `postgresql://${user}:${password}@${address}/${database}`;
+      const sql = neon(url, { arrayMode: true, fullResults: true, fetchOptions: { signal } });
+      const queries = statements.map(({ text, params }) => sql.query(text, [...params], { types }));
+      const settings = options && driverOptions(options);
       // The driver has one endpoint setting for the whole process, and reads it before its first await, until which nothing
       // throws: set, started and put back in one go, requests to different providers do not meet.
       const { fetchEndpoint } = neonConfig;
-      neonConfig.fetchEndpoint = () => endpointsOf(target).http;
+      neonConfig.fetchEndpoint = () => http;
       const request = settings
         ? sql.transaction(queries, settings)
         : Promise.all(queries.map((query) => query.then((result) => result)));
