@@ -73,10 +73,8 @@ export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
     const batch = async (queries: readonly BatchItem<'pg'>[], options: TransactionOptions = {}) => {
       // `_prepare` is what drizzle's own batches call; its types keep it to themselves.
       const prepared = queries.map((query) => (query as BatchItem<'pg'> & { _prepare(): PreparedQuery })._prepare());
-      const results = await scope.send(
-        prepared.map((query) => toStatement(query.getQuery())),
-        options,
-      );
+      const statements = prepared.map((query) => toStatement(query.getQuery()));
+      const results = await scope.send(statements, options);
       return results.map((result, i) => prepared[i]?.mapResult(result, true));
     };
     const database = Reflect.construct(Class as new () => object, [dialect, session, relations]);
