@@ -198,11 +198,7 @@ export function connectionScope(line: Line, limits: Limits) {
  * Sends what ends in COMMIT.
  * @throws {DatabaseError} `outcome-unknown` when the answer does not come: nobody knows whether it took effect
  */
-async function committing<T>(
-  { deadline }: Limits,
-  { accessMode }: TransactionOptions,
-  send: () => Promise<T>,
-): Promise<T> {
+async function committing<T>({ deadline }: Limits, { accessMode }: TransactionOptions, send: () => Promise<T>) {
   deadline.signal.throwIfAborted();
   try {
     return await send();
