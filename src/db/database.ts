@@ -1,13 +1,13 @@
 import type { Timeouts } from './internal/deadline.ts';
 import { createDrizzle, type PinnedSession, type Queryable, type Schema } from './drizzle.ts';
-import { createExecutor, type RequestOptions } from './executor.ts';
+import { createExecutor, type RequestScope } from './executor.ts';
 import { createPools, type Pools } from './internal/pool.ts';
 import { createRetries, type RetryOptions } from './internal/retry.ts';
 import { createTargets, type DatabaseUrls } from './internal/targets.ts';
 import type { Transports } from './transport.ts';
 
 export type { PinnedSession, Queryable, Schema, Transaction } from './drizzle.ts';
-export type { QueryEvent } from './executor.ts';
+export type { QueryEvent, RequestScope } from './executor.ts';
 export type { DatabaseUrl, DatabaseUrls } from './internal/targets.ts';
 
 export interface DatabaseOptions<TSchema extends Schema> extends DatabaseUrls {
@@ -25,11 +25,6 @@ export interface DatabaseOptions<TSchema extends Schema> extends DatabaseUrls {
   retry?: Partial<RetryOptions> | undefined;
   /** Told once what is unwise about the configuration. Default: `console.warn`. */
   onWarning?: ((message: string) => void) | undefined;
-}
-
-export interface RequestScope extends RequestOptions {
-  /** The platform's: keeps the instance alive until the promise passed to it has settled. */
-  waitUntil?: ((promise: Promise<unknown>) => void) | undefined;
 }
 
 /** Made by `createDatabase`. */

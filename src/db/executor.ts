@@ -31,11 +31,13 @@ interface Resources {
   retries: Retries;
 }
 
-export interface RequestOptions {
+export interface RequestScope {
   /** Stops everything that the request still does at the database when it aborts. */
   signal?: AbortSignal | undefined;
   /** Called for every exchange with the database. */
   onQuery?: ((event: QueryEvent) => void) | undefined;
+  /** The platform's: keeps the instance alive until the promise passed to it has settled. */
+  waitUntil?: ((promise: Promise<unknown>) => void) | undefined;
 }
 
 /** Runs statements over the transport that `chooseTransport` names. Knows nothing of drizzle. */
@@ -55,7 +57,7 @@ const REST_MS = 30_000;
 export function createExecutor(
   { transports, findTargets, retries, timeouts }: Resources,
   pools: Pools,
-  { signal: requestSignal, onQuery }: RequestOptions,
+  { signal: requestSignal, onQuery }: RequestScope,
 ): Executor {
   const { statementMs, operationMs } = timeouts;
   const available = Object.keys(transports) as TransportName[];
