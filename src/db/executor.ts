@@ -144,7 +144,7 @@ export function createExecutor(
     send(statements, settings) {
       const readOnly = settings?.accessMode === 'read only';
       // A select may write, too, by a function; but what it writes is not what the next read is about.
-      written ||= !readOnly && !(!settings && /^\s*select\b/i.test(statements[0]?.text ?? ''));
+      written ||= settings ? !readOnly : !/^\s*select\b/i.test(statements[0]?.text ?? '');
       return operate(settings ? 'batch' : 'one-shot', { readOnly }, (scope) => scope.send(statements, settings));
     },
     read: (statements) => operate('one-shot', { readOnly: true, mayLag: true }, (scope) => scope.send(statements)),
