@@ -62,10 +62,7 @@ export function parseConnectionString(connectionString: string): ConnectionTarge
   return withPassword({ provider, host, port, database, user, role, branch, suffix, route, server, network }, password);
 }
 
-/**
- * The same database without the transaction pooler, where that is certain.
- * @returns undefined where it is not: a named PgBouncer may lead to the primary or to a replica
- */
+/** The same database without the transaction pooler; undefined for a named PgBouncer, which may lead to a replica. */
 export function directTarget(target: ConnectionTarget): ConnectionTarget | undefined {
   if (target.route === 'direct') return target;
   if (target.suffix) return undefined;
@@ -74,8 +71,7 @@ export function directTarget(target: ConnectionTarget): ConnectionTarget | undef
 }
 
 /**
- * Where the Neon driver reaches a target: `POST` to `http`, a WebSocket to `webSocket`, without the scheme, as it wants it;
- * and the target's own `address`, as a URL has it.
+ * What the Neon driver has to know: the URL for HTTP, the WebSocket's without its scheme, and the target's own address.
  * @throws {DatabaseError} for a host that has no such endpoint: the request would carry the password to a stranger
  */
 export function endpointsOf({ provider, network, host, port, branch }: ConnectionTarget) {

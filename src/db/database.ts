@@ -14,10 +14,7 @@ export interface DatabaseOptions<TSchema extends Schema> extends DatabaseUrls {
   /** drizzle tables and relations. */
   schema: TSchema;
   transports: Transports;
-  /**
-   * How long a socket may live. `request`: on platforms where a socket opened for one request cannot serve another
-   * (Cloudflare Workers). `instance`: everywhere else.
-   */
+  /** How long a socket may live: `request` on Cloudflare Workers, where it cannot serve another; else `instance`. */
   sockets: 'request' | 'instance';
   /** Sockets open at once to one address, for a request or for the instance. */
   maxSockets?: number | undefined;
@@ -31,10 +28,7 @@ export interface DatabaseOptions<TSchema extends Schema> extends DatabaseUrls {
 export interface Database<TSchema extends Schema = Schema> extends Queryable<TSchema> {
   /** The database for one request. Costs and opens nothing; `close` it when the response is ready. */
   readonly forRequest: (scope: RequestScope) => Database<TSchema>;
-  /**
-   * Ends a lifetime: idle sockets are closed now, those in use as soon as their work is done. A request's database whose
-   * sockets belong to the instance has nothing to close. Idempotent.
-   */
+  /** Closes idle sockets now, busy ones after their work; for a request, none that are the instance's. Idempotent. */
   readonly close: () => Promise<void>;
   /**
    * Reads from the replica, which may lag. Reads from the primary where there is no replica or it does not answer, and once
@@ -60,9 +54,8 @@ const DEFAULT_RETRY: RetryOptions = { attempts: 3, baseMs: 50, ratio: 0.1 };
  * A drizzle database that picks the transport for what is asked of it. Opens nothing until the first statement.
  *
  * @example
- * const database = createDatabase({
- *   url, schema, transports: { http: neonHttp(), websocket: neonWebSocket() }, sockets: 'request',
- * });
+ * const transports = { http: neonHttp(), websocket: neonWebSocket() };
+ * const database = createDatabase({ url, schema, transports, sockets: 'request' });
  * const db = database.forRequest({ waitUntil });
  * await db.select().from(accounts); // HTTP, one round trip
  * await db.transaction(async (tx) => { … }); // WebSocket

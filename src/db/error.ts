@@ -60,10 +60,7 @@ const NO_CONNECTION = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UNREACH|CONNECT_TIMEOUT/
 /** Neon's proxy could not reach the database: nothing has run. */
 const NO_COMPUTE = /control plane|connect to compute/i;
 
-/**
- * Turns whatever a driver threw into a `DatabaseError`.
- * @param sent whether the statement may have run, as far as the transport knows
- */
+/** Makes a `DatabaseError` of whatever a driver threw. @param sent whether the statement may have run */
 export function toDatabaseError(thrown: unknown, transport: TransportName, sent: boolean): DatabaseError {
   if (thrown instanceof DatabaseError) return thrown;
   const error = (thrown ?? {}) as DriverError;

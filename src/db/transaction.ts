@@ -50,11 +50,9 @@ interface Level {
 }
 
 /**
- * One connection: statements one by one; a transaction; in that a savepoint, and so on.
- *
- * N flights in a transaction take N + 1 round trips, none when there are none: BEGIN is one of the messages in front of the
- * first statement, behind the same Sync. Should it fail, the server skips the statement. Sent as a query of its own, a
- * failed BEGIN would let the statement behind it commit by itself.
+ * One connection: statements one by one; a transaction; in that a savepoint, and so on. In a transaction N flights take
+ * N + 1 round trips, and none take none: BEGIN travels in front of the first statement, behind the same Sync. Should it
+ * fail, the server skips the statement, which behind a BEGIN that was sent on its own would commit by itself.
  */
 export function connectionScope(line: Line, limits: Limits) {
   const session: Level = { pending: 0, begun: false };
@@ -194,10 +192,7 @@ export function connectionScope(line: Line, limits: Limits) {
   };
 }
 
-/**
- * Sends what ends in COMMIT.
- * @throws {DatabaseError} `outcome-unknown` when the answer does not come: nobody knows whether it took effect
- */
+/** Sends what ends in COMMIT. @throws {DatabaseError} `outcome-unknown` when the answer does not come */
 async function committing<T>({ deadline }: Limits, { accessMode }: TransactionOptions, send: () => Promise<T>) {
   deadline.signal.throwIfAborted();
   try {

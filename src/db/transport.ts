@@ -39,10 +39,7 @@ export interface HttpTransport {
 /** Connections that keep state: what transactions and sessions need. */
 export interface SocketTransport {
   readonly name: 'websocket' | 'tcp';
-  /**
-   * Starts to connect and returns at once: statements may be sent before the connection is ready.
-   * @param connectMs milliseconds for everything until it is: socket, TLS, authentication
-   */
+  /** Starts to connect, and takes statements at once. Socket, TLS and authentication have `connectMs` milliseconds. */
   open(target: ConnectionTarget, connectMs: number): Connection;
 }
 
@@ -57,10 +54,7 @@ export interface Connection {
   onNotification?: NotificationListener | undefined;
   /** Called when it fails, whether or not anything waits for an answer. */
   onFailure?: ((error: DatabaseError) => void) | undefined;
-  /**
-   * Ends the connection; what waits for an answer fails with `reason`, and is stopped on the server. Idempotent.
-   * @returns settles when the server has been told to stop
-   */
+  /** Ends it: what waits for an answer fails with `reason`; settles when that was stopped on the server. Idempotent. */
   close(reason?: Error): Promise<void>;
 }
 
