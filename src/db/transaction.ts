@@ -1,15 +1,13 @@
 import type { Deadline } from './internal/deadline.ts';
 import { DatabaseError, misuse } from './error.ts';
-import type { Connection, NotificationListener, Statement, StatementResult, TransactionOptions } from './transport.ts';
+import type { Connection, Statement, StatementResult, TransactionOptions } from './transport.ts';
 
 /** Where statements run: on their own, inside a transaction or one of its savepoints, or on a session's connection. */
-export interface Scope {
+export interface Scope extends Pick<Connection, 'onNotification'> {
   /** Runs one statement; with `options` any number, as one transaction or as a part of the one at hand. One round trip. */
   send(statements: readonly Statement[], options?: TransactionOptions): Promise<StatementResult[]>;
   /** Inside a transaction: a savepoint. */
   transaction<T>(options: TransactionOptions, body: Body<T>): Promise<T>;
-  /** Of a session: called for every notification of a channel that it listens to. */
-  onNotification?: NotificationListener | undefined;
 }
 
 type Body<T> = (scope: Scope) => Promise<T>;

@@ -51,14 +51,13 @@ export interface Connection {
   send(statements: readonly Statement[]): Promise<StatementResult[]>;
   /** As the server last said: `I` idle, `T` in a transaction, `E` in a failed one; undefined before that and after the end. */
   readonly transactionStatus: 'I' | 'T' | 'E' | undefined;
-  onNotification?: NotificationListener | undefined;
+  /** Called for every notification of a channel that it listens to. */
+  onNotification?: ((notification: { channel: string; payload: string }) => void) | undefined;
   /** Called when it fails, whether or not anything waits for an answer. */
   onFailure?: ((error: DatabaseError) => void) | undefined;
   /** Ends it: what waits for an answer fails with `reason`; settles when that was stopped on the server. Idempotent. */
   close(reason?: Error): Promise<void>;
 }
-
-export type NotificationListener = (notification: { channel: string; payload: string }) => void;
 
 /** How long an unused connection stays open: well below the five minutes after which Neon suspends an unused database. */
 export const IDLE_MS = 60_000;
