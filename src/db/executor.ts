@@ -6,7 +6,7 @@ import { lend } from './internal/lease.ts';
 import type { Pools } from './internal/pool.ts';
 import type { Retries } from './internal/retry.ts';
 import type { FindTargets, Targets } from './internal/targets.ts';
-import { requestScope, type Scope } from './transaction.ts';
+import { type Scope, sendRequests } from './transaction.ts';
 import type { StatementResult, Transports } from './transport.ts';
 
 /** One exchange with the database, for logs and metrics. Holds no SQL and no parameters. */
@@ -110,9 +110,10 @@ export function createExecutor(
       };
       const attempt = { operation, readOnly, deadline, ...timeouts, exchange };
       if (transport.name === 'http') {
-        const send: Scope['send'] = (statements, settings) =>
+        const request: Scope['send'] = (statements, settings) =>
           exchange(() => transport.send(target, statements, settings, deadline.signal));
-        return work(requestScope(send, attempt) as Scope); // what needs more than that is no operation for http
+        // What needs more than that is no operation for HTTP.
+        return work({ send: sendRequests(request, attempt) } as Scope);
       }
       return lend(pools.at(transport, target), attempt, work);
     };

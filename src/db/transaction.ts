@@ -19,13 +19,11 @@ export interface Limits {
 }
 
 /** Requests, each for itself. */
-export function requestScope(send: Scope['send'], limits: Limits): Pick<Scope, 'send'> {
-  return {
-    async send(statements, options) {
-      if (!options) return send(statements);
-      const limited = [timeLimit(limits), ...statements];
-      return (await committing(limits, options, () => send(limited, options))).slice(1);
-    },
+export function sendRequests(send: Scope['send'], limits: Limits): Scope['send'] {
+  return async (statements, options) => {
+    if (!options) return send(statements);
+    const limited = [timeLimit(limits), ...statements];
+    return (await committing(limits, options, () => send(limited, options))).slice(1);
   };
 }
 
