@@ -42,10 +42,8 @@ export function parseConnectionString(connectionString: string): ConnectionTarge
   const provider = providerOf(host);
   const isLocal = provider === 'local';
   const isPlanetScale = provider === 'planetscale';
-  refuse(
-    !isLocal && url.searchParams.get('sslmode') === 'disable',
-    `${host} is no loopback address: no sslmode=disable`,
-  );
+  const isPlain = url.searchParams.get('sslmode') === 'disable';
+  refuse(isPlain && !isLocal, `${host} is no loopback address: no sslmode=disable`);
   // A loopback address may stand in for PlanetScale, on any port.
   const named = isLocal || isPlanetScale ? PLANETSCALE_USER.exec(user) : null;
   const [, role = user, branch, suffix] = named ?? [];
