@@ -31,7 +31,6 @@ function hyperdrive(binding: Hyperdrive): SocketTransport {
   const direct = tcp();
   const pooled = tcp({ tls: false }); // what leads to Hyperdrive does not leave the machine
   return {
-    name: 'tcp',
     open(target, connectMs) {
       if (target.host !== BINDING) return direct.open(target, connectMs);
       const [url = ''] = binding.connectionString.split('?'); // sslmode=disable, which is refused elsewhere

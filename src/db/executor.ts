@@ -93,7 +93,7 @@ export function createExecutor(
         const start = performance.now();
         const report = (rows: number, error?: string) => {
           const ms = performance.now() - start;
-          const event = { operation, transport: transport.name, roundTrips: 1, ms, rows, error };
+          const event = { operation, transport: choice.transport, roundTrips: 1, ms, rows, error };
           // Who looks on must not change what happened: neither by throwing nor by rejecting.
           (async () => onQuery?.(event))().catch(() => {});
         };
@@ -103,13 +103,13 @@ export function createExecutor(
           report(results.reduce((sum, { rowCount }) => sum + (rowCount ?? 0), 0));
           return results;
         } catch (thrown) {
-          const error = toDatabaseError(thrown, transport.name, true);
+          const error = toDatabaseError(thrown, choice.transport, true);
           report(0, error.code ?? error.kind);
           throw error;
         }
       };
       const attempt = { operation, readOnly, deadline, ...timeouts, exchange };
-      if (transport.name === 'http') {
+      if ('send' in transport) {
         const request: Scope['send'] = (statements, settings) =>
           exchange(() => transport.send(target, statements, settings, deadline.signal));
         // What needs more than that is no operation for HTTP.

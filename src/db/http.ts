@@ -8,7 +8,6 @@ const types = { getTypeParser: () => (text: string) => text };
 /** The Neon driver's HTTP mode: one request a query or batch, nothing kept open. */
 export function neonHttp(): HttpTransport {
   return {
-    name: 'http',
     async send(target, statements, options, signal) {
       const { address, http } = endpointsOf(target);
       const [user, password, database] = [target.user, target.password, target.database].map(encodeURIComponent);

@@ -9,7 +9,6 @@ import type { SocketTransport } from './transport.ts';
  */
 export function tcp({ tls = true } = {}): SocketTransport {
   return {
-    name: 'tcp',
     open(target, connectMs) {
       const { user, password, host, port, database, provider } = target;
       const ssl = tls && provider !== 'local' && { rejectUnauthorized: true };

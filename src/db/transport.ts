@@ -26,7 +26,6 @@ export interface TransactionOptions {
 
 /** One request for each call, and no state between them. Throws whatever its driver does, or the signal's reason. */
 export interface HttpTransport {
-  readonly name: 'http';
   /** Runs one statement, or with `options` any number of them as one transaction. One round trip. */
   send(
     target: ConnectionTarget,
@@ -38,7 +37,6 @@ export interface HttpTransport {
 
 /** Connections that keep state: what transactions and sessions need. */
 export interface SocketTransport {
-  readonly name: 'websocket' | 'tcp';
   /** Starts to connect, and takes statements at once. Socket, TLS and authentication have `connectMs` milliseconds. */
   open(target: ConnectionTarget, connectMs: number): Connection;
 }

@@ -10,7 +10,6 @@ import type { SocketTransport } from './transport.ts';
  */
 export function neonWebSocket({ Client = DriverClient } = {}): SocketTransport {
   return {
-    name: 'websocket',
     open(target, connectMs) {
       const { user, password, host, port, database, provider, branch } = target;
       const createClient = () => {
