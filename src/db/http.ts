@@ -23,11 +23,9 @@ export function neonHttp(): HttpTransport {
         ? sql.transaction(queries, settings)
         : Promise.all(queries.map((query) => query.then((result) => result)));
       neonConfig.fetchEndpoint = fetchEndpoint;
-      try {
-        return await request;
-      } catch (error) {
+      return request.catch((error: unknown) => {
         throw signal.aborted ? signal.reason : error;
-      }
+      });
     },
   };
 }
