@@ -73,8 +73,6 @@ export function createDatabase<TSchema extends Schema>(options: DatabaseOptions<
     const executor = createExecutor({ transports, findTargets, timeouts, retries }, pools, scope);
     const session = <T>(callback: (session: PinnedSession<TSchema>) => Promise<T>) =>
       executor.session((pinned) => callback(drizzle.openSession(pinned)));
-    // drizzle keeps its own session under this name, for its query builders: what is here is both.
-    Object.assign(session, drizzle.sessionOf(executor));
     const replica = drizzle.open({ ...executor, send: executor.read });
     return Object.assign(drizzle.open(executor, session), { forRequest, close, session, replica });
   };

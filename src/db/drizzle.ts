@@ -64,12 +64,12 @@ export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
       all: async (query: SQL) => (await execute(query)).rows,
       count: async (query: SQL) => Number((await execute(query)).rows[0]?.['count']),
       transaction: (callback: (tx: unknown) => Promise<unknown>, options: TransactionOptions = {}) =>
-        scope.transaction(options, (inner) => callback(open(inner, sessionOf(inner), PgTransaction))),
+        scope.transaction(options, (inner) => callback(open(inner, {}, PgTransaction))),
     };
   };
 
-  /** @param Class drizzle's `PgDatabase`, or what extends it */
-  const open = (scope: Scope, session: object = sessionOf(scope), Class: object = PgDatabase) => {
+  /** @param session made to be drizzle's own, too, which it keeps under this name @param Class a kind of `PgDatabase` */
+  const open = (scope: Scope, session: object = {}, Class: object = PgDatabase) => {
     const batch = async (queries: readonly BatchItem<'pg'>[], options: TransactionOptions = {}) => {
       // `_prepare` is what drizzle's own batches call; its types keep it to themselves.
       const prepared = queries.map((query) => (query as BatchItem<'pg'> & { _prepare(): PreparedQuery })._prepare());
@@ -77,6 +77,7 @@ export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
       const results = await scope.send(statements, options);
       return results.map((result, i) => prepared[i]?.mapResult(result, true));
     };
+    Object.assign(session, sessionOf(scope));
     const database = Reflect.construct(Class as new () => object, [dialect, session, relations]);
     return Object.assign(database, { batch }) as Queryable<TSchema>;
   };
@@ -94,5 +95,5 @@ export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
     return Object.assign(open(scope), { listen });
   };
 
-  return { sessionOf, open, openSession };
+  return { open, openSession };
 }
