@@ -35,10 +35,7 @@ export interface Database<TSchema extends Schema = Schema> extends Queryable<TSc
    * this database (a request's, if it is one) may have written: anything but a `select` counts as that.
    */
   readonly replica: Pick<Queryable<TSchema>, 'select' | 'selectDistinct' | 'selectDistinctOn' | 'query' | '$count'>;
-  /**
-   * Lends `callback` a connection of its own to PostgreSQL itself, for what outlives a transaction: advisory locks, LISTEN,
-   * cursors, temporary tables. It is closed afterwards.
-   */
+  /** Lends a direct connection of its own, closed afterwards: for advisory locks, LISTEN, cursors, temporary tables. */
   readonly session: <T>(callback: (session: PinnedSession<TSchema>) => Promise<T>) => Promise<T>;
 }
 

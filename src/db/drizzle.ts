@@ -43,7 +43,7 @@ export interface Transaction<TSchema extends Schema = Schema>
   readonly transaction: Queryable<TSchema>['transaction'];
 }
 
-/** One connection that keeps its state from statement to statement. */
+/** One connection, which keeps its state from statement to statement: what outlives a transaction. */
 export interface PinnedSession<TSchema extends Schema = Schema> extends Queryable<TSchema> {
   /** Calls `listener` with the payload of each notification on `channel`. */
   readonly listen: (channel: string, listener: (payload: string) => void) => Promise<void>;
@@ -68,7 +68,7 @@ export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
     };
   };
 
-  /** @param session made to be drizzle's own, too, which it keeps under this name @param Class a kind of `PgDatabase` */
+  /** @param session becomes drizzle's own, too, which has this name @param Class `PgDatabase`, or what extends it */
   const open = (scope: Scope, session: object = {}, Class: object = PgDatabase) => {
     const batch = async (queries: readonly BatchItem<'pg'>[], options: TransactionOptions = {}) => {
       // `_prepare` is what drizzle's own batches call; its types keep it to themselves.

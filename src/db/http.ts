@@ -15,8 +15,8 @@ export function neonHttp(): HttpTransport {
       const sql = neon(url, { arrayMode: true, fullResults: true, fetchOptions: { signal } });
       const queries = statements.map(({ text, params }) => sql.query(text, [...params], { types }));
       const settings = options && driverOptions(options);
-      // The driver has one endpoint setting for the whole process, and reads it before its first await, until which nothing
-      // throws: set, started and put back in one go, requests to different providers do not meet.
+      // The driver has one endpoint setting for the whole process, and reads it before its first await; nothing throws
+      // until then. Set, started and put back in one go, requests to different providers do not meet.
       const { fetchEndpoint } = neonConfig;
       neonConfig.fetchEndpoint = () => http;
       const request = settings
