@@ -67,7 +67,9 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
   const { severity, constraint, table, column } = error;
   const code = (severity && error.code) || undefined;
   const reason = error.sourceError?.cause?.code;
-  const message = withoutValues(reason ? `${error.message} (${reason})` : (error.message ?? ''), code);
+  const said = reason ? `${error.message} (${reason})` : (error.message ?? '');
+  // Data exceptions (class 22) quote the value at fault: `invalid input syntax for type uuid: "…"`.
+  const message = code?.startsWith('22') ? said.replace(/".*"/s, '…') : said;
   // Sent by a pooler, a protocol violation ends the connection; by PostgreSQL, it is a parameter too few.
   const kind = code === '08P01' && severity === 'ERROR' ? 'query' : kindOf(code, message);
   const neverRan = !sent || NO_CONNECTION.test(message) || NO_COMPUTE.test(message);
@@ -84,11 +86,6 @@ function kindOf(code: string | undefined, message: string): DatabaseErrorKind {
   const status = /HTTP status (\d+)/.exec(message)?.[1];
   if (!status) return 'connection';
   return /^(429|5(?!07))/.test(status) ? 'unavailable' : 'query'; // 507: the response is too large
-}
-
-/** Data exceptions (class 22) quote the value at fault: `invalid input syntax for type uuid: "…"`. */
-function withoutValues(message: string, code: string | undefined): string {
-  return code?.startsWith('22') ? message.replace(/".*"/s, '…') : message;
 }
 
 /** PostgreSQL repeats values of the row in some fields, too: a cause must be as safe to log as the error itself. */
