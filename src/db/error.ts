@@ -93,6 +93,6 @@ function withoutFields(error: unknown, message: string): unknown {
   if (!(error instanceof Error)) return undefined;
   for (const field of ['detail', 'where', 'internalQuery']) Reflect.deleteProperty(error, field);
   if (error.message) error.stack = error.stack?.replace(error.message, message) ?? '';
-  error.message = message;
+  Reflect.set(error, 'message', message); // a `DOMException` has one that stays
   return error;
 }

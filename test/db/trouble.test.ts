@@ -229,6 +229,12 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       await untilNothingSleeps();
     });
 
+    it('can be longer than a timer waits', async () => {
+      const { db } = connect({ timeouts: { connectMs: Infinity, statementMs: Infinity, operationMs: Infinity } });
+      const slow = sql`select pg_sleep(0.1)`;
+      await Promise.all([db.execute(slow), db.batch([db.execute(slow)]), db.transaction((tx) => tx.execute(slow))]);
+    });
+
     it('of a request that is aborted already are not waited for', async () => {
       const { database } = connect();
       const callback = vi.fn(async () => {});

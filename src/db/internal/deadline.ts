@@ -1,6 +1,6 @@
 import { DatabaseError } from '../error.ts';
 
-/** Deadlines in milliseconds; what passes one fails with kind `timeout` and is stopped on the server. */
+/** Deadlines in milliseconds; what passes one fails with kind `timeout` and is stopped on the server. `Infinity`: none. */
 export interface Timeouts {
   /**
    * Until a place in the pool is free, and then until a socket is usable: connection, TLS, authentication; over HTTP nobody
