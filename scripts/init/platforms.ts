@@ -50,7 +50,7 @@ export const PLATFORMS = {
     heading: '### Cloudflare Workers',
     paragraph: '**Cloudflare Workers**',
     edit: (tree) => {
-      const imports = /^import (path|\{ (fileURLToPath|build|startWorker) \}|type \{ Target \})/;
+      const imports = /^import (\{ fileURLToPath \}|\{ bundleWorker|type \{ Target \})/;
       tree.edit('test/fast/client.test.ts', (text) =>
         withoutLines(imports)(withoutBlock(text, "describe('in workerd'")),
       );
