@@ -44,11 +44,10 @@ const DEFAULT_MAX_SOCKETS = { request: 4, instance: 10 };
 
 /** A suspended Neon database wakes within a second or two; a request to an edge API lasts no minute. */
 const DEFAULT_TIMEOUTS: Timeouts = { connectMs: 10_000, statementMs: 30_000, operationMs: 60_000 };
+const TIMEOUTS = Object.keys(DEFAULT_TIMEOUTS) as (keyof Timeouts)[];
 
 /** Some 23 days. Timers that are to wait 2 ** 31 ms or more end at once, and PostgreSQL refuses such a limit. */
 const MAX_MS = 2_000_000_000;
-
-const DEFAULT_RETRY: RetryOptions = { attempts: 3, baseMs: 50, ratio: 0.1 };
 
 /**
  * A drizzle database that picks the transport for what is asked of it. Opens nothing until the first statement.
@@ -65,10 +64,9 @@ const DEFAULT_RETRY: RetryOptions = { attempts: 3, baseMs: 50, ratio: 0.1 };
 export function createDatabase<TSchema extends Schema>(options: DatabaseOptions<TSchema>): Database<TSchema> {
   const { schema, transports, sockets, maxSockets = DEFAULT_MAX_SOCKETS[sockets] } = options;
   const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
-  for (const name of Object.keys(DEFAULT_TIMEOUTS) as (keyof Timeouts)[])
-    timeouts[name] = Math.min(timeouts[name], MAX_MS);
+  for (const name of TIMEOUTS) timeouts[name] = Math.min(timeouts[name], MAX_MS);
   const findTargets = createTargets(options, timeouts.connectMs, options.onWarning ?? console.warn);
-  const retries = createRetries({ ...DEFAULT_RETRY, ...options.retry });
+  const retries = createRetries(options.retry);
   const drizzle = createDrizzle(schema);
 
   const create = (scope: RequestScope, pools: Pools, close: () => Promise<void>): Database<TSchema> => {

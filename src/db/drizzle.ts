@@ -45,8 +45,8 @@ export interface Transaction<TSchema extends Schema = Schema>
 
 /** One connection, which keeps its state from statement to statement: what outlives a transaction. */
 export interface PinnedSession<TSchema extends Schema = Schema> extends Queryable<TSchema> {
-  /** Calls `listener` with the payload of each notification on `channel`. */
-  readonly listen: (channel: string, listener: (payload: string) => void) => Promise<void>;
+  /** Calls `listener` with the payload of each notification on `channel`. What it throws ends the session. */
+  readonly listen: (channel: string, listener: (payload: string) => unknown) => Promise<void>;
 }
 
 /** Makes drizzle's databases, transactions and sessions of scopes. */
@@ -78,18 +78,18 @@ export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
       return results.map((result, i) => prepared[i]?.mapResult(result, true));
     };
     Object.assign(session, sessionOf(scope));
-    const database = Reflect.construct(Class as new () => object, [dialect, session, relations]);
+    const database = new (Class as new (...parts: unknown[]) => object)(dialect, session, relations);
     return Object.assign(database, { batch }) as Queryable<TSchema>;
   };
 
   const openSession = (scope: Scope): PinnedSession<TSchema> => {
     const listen: PinnedSession['listen'] = async (channel, listener) => {
       const { onNotification } = scope;
-      scope.onNotification = (notification) => {
-        onNotification?.(notification);
-        // On its own: what it throws must not stop the connection.
-        if (notification.channel === channel) queueMicrotask(() => listener(notification.payload));
-      };
+      scope.onNotification = (notification) =>
+        Promise.all([
+          onNotification?.(notification),
+          notification.channel === channel && listener(notification.payload),
+        ]);
       await scope.send([{ text: `listen ${dialect.escapeName(channel)}`, params: [] }]);
     };
     return Object.assign(open(scope), { listen });

@@ -60,6 +60,12 @@ const NO_CONNECTION = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UNREACH|CONNECT_TIMEOUT/
 /** Neon's proxy could not reach the database: nothing has run. */
 const NO_COMPUTE = /control plane|connect to compute/i;
 
+/** Data exceptions (class 22) quote the value at fault, as do errors in text that has a syntax of its own. */
+const QUOTING = /^22|in ts|jsonpath/;
+
+/** `… "a value" …`, or all from a colon on, or from what is not ASCII: the quotation marks of other languages. */
+const VALUES = /".*"|[^ -9;-~].*/s;
+
 /** Makes a `DatabaseError` of whatever a driver threw. @param sent whether the statement may have run */
 export function toDatabaseError(thrown: unknown, transport: TransportName, sent: boolean): DatabaseError {
   if (thrown instanceof DatabaseError) return thrown;
@@ -68,11 +74,10 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
   const code = (severity && error.code) || undefined;
   const reason = error.sourceError?.cause?.code;
   const said = reason ? `${error.message} (${reason})` : (error.message ?? '');
-  // Data exceptions (class 22) quote the value at fault: `invalid input syntax for type uuid: "…"`.
-  const message = code?.startsWith('22') ? said.replace(/".*"/s, '…') : said;
+  const message = QUOTING.test(`${code} ${said}`) ? said.replace(VALUES, '…') : said;
   // Sent by a pooler, a protocol violation ends the connection; by PostgreSQL, it is a parameter too few.
   const kind = code === '08P01' && severity === 'ERROR' ? 'query' : kindOf(code, message);
-  const neverRan = !sent || NO_CONNECTION.test(message) || NO_COMPUTE.test(message);
+  const neverRan = !sent || NO_CONNECTION.test(reason ?? '') || NO_COMPUTE.test(message);
   const retryable = kind === 'serialization' || (neverRan && (kind === 'connection' || kind === 'unavailable'));
   const cause = withoutFields(thrown, message);
   return new DatabaseError(message, { kind, code, transport, retryable, constraint, table, column, cause });
@@ -92,7 +97,7 @@ function kindOf(code: string | undefined, message: string): DatabaseErrorKind {
 function withoutFields(error: unknown, message: string): unknown {
   if (!(error instanceof Error)) return undefined;
   for (const field of ['detail', 'where', 'internalQuery']) Reflect.deleteProperty(error, field);
-  if (error.message) error.stack = error.stack?.replace(error.message, message) ?? '';
-  Reflect.set(error, 'message', message); // a `DOMException` has one that stays
+  if (error.message) error.stack = error.stack?.replace(error.message, () => message) ?? '';
+  error.message = message;
   return error;
 }

@@ -81,9 +81,9 @@ export function createExecutor(
     let refusal: { by: Targets; error: DatabaseError } | undefined;
 
     const tryOnce = async (deadline: Deadline): Promise<T> => {
+      replica = undefined;
       deadline.signal.throwIfAborted();
-      const found = findTargets(refusal?.by);
-      targets = found instanceof Promise ? await deadline.race(found) : found;
+      targets = await deadline.race(findTargets(refusal?.by));
       if (targets === refusal?.by) throw refusal.error;
       replica = mayLag && !written && Date.now() >= targets.replicaRestsUntil ? targets.replica : undefined;
       const target = replica ?? targets[choice.address];
@@ -134,7 +134,7 @@ export function createExecutor(
         else if (operation === 'session' && answered) throw error;
         // 42501 among them: a role that was dropped loses its privileges on connections that are open.
         else if (targets && !refusal && kind === 'auth') refusal = { by: targets, error };
-        else if (!(retryable || (readOnly && away)) || !(await retries.spend(++failed))) throw error;
+        else if (!(retryable || (readOnly && away)) || !(await retries.spend(++failed, timeLeft()))) throw error;
       } finally {
         deadline.end();
       }

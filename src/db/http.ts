@@ -33,6 +33,6 @@ export function neonHttp(): HttpTransport {
 /** The options under the driver's names. It ignores any other spelling of a level without a word. */
 function driverOptions({ isolationLevel, accessMode, deferrable }: TransactionOptions) {
   const level = isolationLevel?.replace(/ ?\b(\w)/g, (_, letter: string) => letter.toUpperCase());
-  const options = { isolationLevel: level, readOnly: accessMode && accessMode === 'read only', deferrable };
+  const options = { isolationLevel: level, readOnly: accessMode === 'read only', deferrable };
   return options as HTTPTransactionOptions<true, true>;
 }

@@ -60,7 +60,7 @@ export function connectionScope(line: Line, limits: Limits) {
   let tail: Promise<unknown> = Promise.resolve();
 
   const assertInnermost = (level: Level, options: TransactionOptions = {}) => {
-    if (JSON.stringify(options) !== '{}') throw misuse('The transaction has its options.');
+    if (Object.values(options).some(Boolean)) throw misuse('The transaction has its options.');
     if (!open.includes(level)) throw misuse('This has ended: await each query inside it.');
     if (open.at(-1) !== level) throw misuse('A transaction is open in here: use its tx.');
   };
@@ -113,8 +113,8 @@ export function connectionScope(line: Line, limits: Limits) {
 
   const batch = async (statements: readonly Statement[], options: TransactionOptions) => {
     const prologue = begin(options, limits);
-    await line.take();
     assertInnermost(session);
+    await line.take();
     // All of it in one turn: what runs beside it must not meet a transaction that failed.
     return inTurn(async () => {
       assertBegun(false);
@@ -199,7 +199,9 @@ async function committing<T>({ deadline }: Limits, { accessMode }: TransactionOp
     // Not told that the connection or the server goes down (SQLSTATE classes 08 and 57P), but why it did not take effect.
     if (kind === 'query' || (code ? !/^(08|57P)/.test(code) : kind === 'auth')) throw error;
     const message = 'COMMIT was not answered: it may have taken effect.';
-    throw new DatabaseError(message, { kind: 'outcome-unknown', transport, cause: error });
+    const unknown = new DatabaseError(message, { kind: 'outcome-unknown', transport, cause: error });
+    deadline.fail(unknown); // a session ends with this, whatever its callback still does
+    throw unknown;
   }
 }
 

@@ -50,7 +50,7 @@ export interface Connection {
   /** As the server last said: `I` idle, `T` in a transaction, `E` in a failed one; undefined before that and after the end. */
   readonly transactionStatus: 'I' | 'T' | 'E' | undefined;
   /** Called for every notification of a channel that it listens to. */
-  onNotification?: ((notification: { channel: string; payload: string }) => void) | undefined;
+  onNotification?: ((notification: { channel: string; payload: string }) => unknown) | undefined;
   /** Called when it fails, whether or not anything waits for an answer. */
   onFailure?: ((error: DatabaseError) => void) | undefined;
   /** Ends it: what waits for an answer fails with `reason`; settles when that was stopped on the server. Idempotent. */

@@ -135,6 +135,8 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
 
     it.each([
       [`select set_config('app.tenant', 'alice', false)`, false],
+      [`select set_config('app.tenant', 'alice', false), exists (select 1 where (true))`, false],
+      [`select set_config('app.tenant', 'alice', false), set_config('app.other', 'alice', true)`, false],
       [`select pg_advisory_lock(77)`, false],
       [`select 1 as n into temporary leftover`, false],
       [`select set_config('app.tenant', 'alice', true)`, true],
@@ -419,6 +421,18 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       await one.close();
     });
 
+    it.each(['throws', 'rejects'])('end with what a listener %s', async (how) => {
+      const work = db.session(async (session) => {
+        await session.listen('news', () => {
+          if (how === 'throws') throw new Error('bad news');
+          return Promise.reject(new Error('bad news'));
+        });
+        await db.execute(sql`select pg_notify('news', 'hello')`);
+        await new Promise(() => {});
+      });
+      await expect(work).rejects.toThrow('bad news');
+    });
+
     it('hear notifications', async () => {
       const heard: string[] = [];
       await db.session(async (session) => {
@@ -437,6 +451,9 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
         () => db.insert(things).values({ id: 2, name: 'hunter2' }).execute(),
         () => db.transaction((tx) => tx.execute(sql`select ${'hunter2'}::int`)),
         () => db.execute(sql`select ${'an "odd" hunter2'}::float8`).execute(),
+        () => db.execute(sql`select to_tsquery(${'a hunter2'})`).execute(),
+        () => db.execute(sql`select ${'$.a hunter2'}::jsonpath`).execute(),
+        () => db.execute(sql`select ${'$& hunter2'}::uuid`).execute(),
         () => db.transaction((tx) => tx.insert(things).values({ id: 2, name: 'hunter2' }).execute()),
       ]) {
         expect(inspect(await failure(work()))).not.toContain('hunter2');

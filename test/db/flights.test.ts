@@ -1,7 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import { sql } from 'drizzle-orm';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { WebSocket, WebSocketServer } from 'ws';
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
+import { WebSocket as WebSocketClient, WebSocketServer } from 'ws';
 import { createDatabase, type Database } from '../../src/db/database.ts';
 import { neonHttp } from '../../src/db/http.ts';
 import { neonWebSocket } from '../../src/db/websocket.ts';
@@ -16,11 +16,11 @@ beforeAll(async () => {
   proxy = new WebSocketServer({ host: '127.0.0.1', port: 0 });
   await new Promise((resolve) => proxy.once('listening', resolve));
   proxy.on('connection', (client) => {
-    const gateway = new WebSocket(`ws://127.0.0.1:${inject('stack').gatewayPort}/v2`);
+    const gateway = new WebSocketClient(`ws://127.0.0.1:${inject('stack').gatewayPort}/v2`);
     const early: Buffer[] = [];
     client.on('message', (data: Buffer) => {
       frames.push(data);
-      if (gateway.readyState === WebSocket.OPEN) gateway.send(data);
+      if (gateway.readyState === WebSocketClient.OPEN) gateway.send(data);
       else early.push(data);
     });
     gateway.on('open', () => early.forEach((data) => gateway.send(data)));
@@ -100,5 +100,14 @@ describe('over the WebSocket', () => {
       `${BEGIN}${STATEMENT.repeat(3)}${SYNC}`, // SAVEPOINT and the two
       `${STATEMENT.repeat(2)}${SYNC}`, // RELEASE and COMMIT
     ]);
+  });
+
+  it('the end leaves in a frame, and closes the socket, whatever the other side does', async () => {
+    const close = vi.spyOn(WebSocket.prototype, 'close');
+    expect(
+      await sent(() => database.close().then(() => vi.waitFor(() => expect(frames).toHaveLength(1))), false),
+    ).toEqual(['X']);
+    expect(close).toHaveBeenCalled();
+    close.mockRestore();
   });
 });

@@ -81,6 +81,19 @@ describe.each(Object.entries(WAYS))('credentials that change, over %s', (_, { tr
     await database.close();
   });
 
+  it('that cannot be had after a replica refused them are not asked for without a pause', async () => {
+    const url = vi.fn<() => Promise<string>>(async () => {
+      if (url.mock.calls.length > 1) throw new Error('the secret store is away');
+      return test.url;
+    });
+    const replicaUrl = test.url.replace(/:[0-9a-f]+@/, ':wrong@');
+    const timeouts = { operationMs: 2_000 };
+    const database = createDatabase({ url, replicaUrl, schema: {}, transports, sockets: 'instance', timeouts });
+    expect((await failure(database.replica.$count(sql`pg_class`))).kind).toBe('connection');
+    expect(url.mock.calls.length).toBeLessThan(6);
+    await database.close();
+  });
+
   it('that are waited for in vain are a failure, and asked for again', async () => {
     const url = vi
       .fn<() => Promise<string>>()

@@ -50,6 +50,21 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
     },
   );
 
+  it('closing twice waits for what runs, too', async () => {
+    const db = createDatabase({ url: test.url, schema: {}, transports, sockets: 'request' }).forRequest({});
+    const begun = Promise.withResolvers<void>();
+    const end = Promise.withResolvers<void>();
+    const work = db.transaction(async (tx) => {
+      await tx.execute(sql`select 1`);
+      begun.resolve();
+      await end.promise;
+    });
+    await begun.promise;
+    const closed = [db.close(), db.close()];
+    setTimeout(end.resolve, 20);
+    await Promise.all([...closed, work]);
+  });
+
   describe('in a transaction', () => {
     it('a failure that was caught rolls all of its level back, whatever nested one failed with it', async () => {
       await database.transaction(async (tx) => {
@@ -147,6 +162,23 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       });
       await expect(kept.outlived).rejects.toThrow('late');
       expect((await failure(kept.session.execute(sql`select 1`).execute())).message).toContain('has ended');
+    });
+
+    it('a batch of one that has ended takes no place', async () => {
+      const timeouts = { connectMs: 1_000 };
+      const one = createDatabase({
+        url: test.url,
+        schema: {},
+        transports,
+        sockets: 'instance',
+        maxSockets: 1,
+        timeouts,
+      });
+      const kept = await one.session(async (session) => ({ session }));
+      const batch = kept.session.batch([kept.session.execute(sql`select 1`)]);
+      expect((await failure(batch)).message).toContain('has ended');
+      expect((await one.transaction((tx) => tx.execute(sql`select 1`))).rowCount).toBe(1);
+      await one.close();
     });
 
     it('a batch that fails fails alone', async () => {

@@ -229,6 +229,23 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       await untilNothingSleeps();
     });
 
+    it('leave a session that lost the answer to its first write alone, whatever its callback still does', async () => {
+      const { db } = connect();
+      let runs = 0;
+      const work = db.session(async (session) => {
+        const id = ++runs;
+        const insert = session.insert(notes).values({ id, text: 'once' });
+        const pending = session.batch([insert, session.execute(sql`select pg_sleep(0.3)`)]).catch((error) => error);
+        await untilSomethingSleeps();
+        proxy.loseAnswers(true);
+        const error = await pending;
+        await new Promise((resolve) => setTimeout(resolve, 20)); // cleaning up
+        throw error;
+      });
+      expect(await failure(work)).toMatchObject({ kind: 'outcome-unknown', retryable: false });
+      expect(runs).toBe(1);
+    });
+
     it('can be longer than a timer waits', async () => {
       const { db } = connect({ timeouts: { connectMs: Infinity, statementMs: Infinity, operationMs: Infinity } });
       const slow = sql`select pg_sleep(0.1)`;
@@ -309,6 +326,20 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
         await tx.insert(notes).values({ id: 1, text: 'once' });
       });
       expect([runs, await count()]).toEqual([1, 1]);
+    });
+
+    it('to COMMIT in a session leaves the outcome unknown, whatever its callback still does', async () => {
+      const { db } = connect();
+      const work = db.session(async (session) => {
+        await session.execute(sql`select 1`);
+        proxy.loseAnswers(true);
+        try {
+          await session.batch([session.insert(notes).values({ id: 1, text: 'perhaps' })]);
+        } finally {
+          await new Promise((resolve) => setTimeout(resolve, 20)); // cleaning up
+        }
+      });
+      expect(await failure(work)).toMatchObject({ kind: 'outcome-unknown', retryable: false });
     });
 
     it('because the connection was reset meanwhile is no trouble for a transaction', async () => {

@@ -24,10 +24,12 @@ export function createDeadline(parent?: AbortSignal) {
   const { signal } = controller;
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   aborted.catch(() => {}); // nothing may race against it
-  const fail = (error: DatabaseError) => {
+  let reason: unknown;
+  /** The last reason counts: what fails because of the signal says more, and needs a moment for it. */
+  const fail = (error: unknown) => {
+    reason = error;
     controller.abort(error);
-    // What fails because of the signal says more, and needs a moment for it.
-    setTimeout(reject, 0, signal.reason);
+    setTimeout(() => reject(reason));
   };
   const expire = (message: string, cause?: unknown) => fail(new DatabaseError(message, { kind: 'timeout', cause }));
   const follow = () => expire('The operation was aborted.', parent?.reason);
@@ -50,6 +52,6 @@ export function createDeadline(parent?: AbortSignal) {
     },
 
     /** Settles as `promise` does, or rejects with the signal's reason should it abort first. */
-    race: <T>(promise: Promise<T>): Promise<T> => Promise.race([promise, aborted]),
+    race: <T>(promise: Promise<T> | T): Promise<T> => Promise.race([promise, aborted]),
   };
 }

@@ -13,9 +13,9 @@ export class GatheringWebSocket extends WebSocket {
     if (this.#gathered.length === 1) queueMicrotask(() => queueMicrotask(() => this.#flush()));
   }
 
-  override close(code?: number, reason?: string): void {
+  override close(): void {
     this.#flush();
-    super.close(code, reason);
+    super.close();
   }
 
   #flush(): void {

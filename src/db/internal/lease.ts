@@ -16,10 +16,11 @@ export interface Attempt extends Limits, Pick<Timeouts, 'connectMs'> {
 
 /**
  * Statements whose effect ends with their transaction. What others leave behind must not meet the next operation: a
- * setting, unless the third argument of `set_config` says that it is local, a lock, or a temporary table.
+ * setting, unless the third argument of `set_config` says that it is local, a lock, or a temporary table. What a function
+ * of the database's own does is not seen here.
  */
 const LEAVES_NOTHING =
-  /^[\s(]*(select|with|insert|update|delete|merge|begin|commit|rollback|savepoint|release|set local)\b(?!.*(set_config(?!.*true\s*\))|pg_(try_)?advisory_lock|into\s+temp(orary)?\b))/is;
+  /^[\s(]*(select|with|insert|update|delete|merge|begin|commit|rollback|savepoint|release|set local)\b(?!.*(set_config(?!\s*\([^()]*,\s*true\s*\))|advisory_lock|into\s+(local\s+|pg_)?temp))/is;
 
 /** Lends `work` a connection, taken from the pool when it first needs one. A session's is new, and is closed afterwards. */
 export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope) => Promise<T>): Promise<T> {
@@ -35,7 +36,9 @@ export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope)
   const acquire = async (fresh: boolean) => {
     connection = await limit('Waiting for a connection', connectMs, () => race(pool.acquire(signal, fresh)));
     if (isSession) {
-      connection.onNotification = (notification) => scope.onNotification?.(notification);
+      connection.onNotification = (notification) => {
+        (async () => scope.onNotification?.(notification))().catch(fail);
+      };
       // Nothing else tells a session that waits: for a notification, or for others while it holds a lock.
       connection.onFailure = fail;
     }
@@ -53,7 +56,7 @@ export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope)
     async send(statements) {
       isClean &&= statements.every(({ text }) => LEAVES_NOTHING.test(text));
       const acquired = await take();
-      const wasIdle = isFirst && acquired.transactionStatus !== undefined;
+      const wasIdle = isFirst && acquired.transactionStatus;
       isFirst = false;
       try {
         return await exchange(() => {

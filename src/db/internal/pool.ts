@@ -8,46 +8,52 @@ export type Pools = ReturnType<typeof createPools>;
  * The pools of one lifetime, one for each address.
  * @param max connections open at once to one address; whoever comes then waits
  * @param connectMs milliseconds until a connection must be usable
- * @param isolated gives each use a pool of its own, which keeps nothing
+ * @param over whether the lifetime has ended: each use then has a pool of its own, which keeps nothing
  */
-export function createPools(max: number, connectMs: number, isolated = false) {
+export function createPools(max: number, connectMs: number, over = false) {
   const pools = new Map<ConnectionTarget, Pool>();
-  const lifetime = { over: isolated };
   return {
     at(transport: SocketTransport, target: ConnectionTarget): Pool {
-      const pool = pools.get(target) ?? createPool(() => transport.open(target, connectMs), max, lifetime);
-      if (!isolated) pools.set(target, pool);
+      const pool =
+        pools.get(target) ??
+        createPool(
+          () => transport.open(target, connectMs),
+          max,
+          () => over,
+        );
+      if (!over) pools.set(target, pool);
       return pool;
     },
 
     /** Closes what is idle now, and what is in use when it comes back. Resolves when all is closed. Idempotent. */
     async drain(): Promise<void> {
-      lifetime.over = true;
+      over = true;
       await Promise.all([...pools.values()].map((pool) => pool.drain()));
     },
   };
 }
 
-function createPool(open: () => Connection, max: number, lifetime: { readonly over: boolean }) {
+function createPool(open: () => Connection, max: number, isOver: () => boolean) {
   const idle: { connection: Connection; expires: number; timer: ReturnType<typeof setTimeout> }[] = [];
   let lent = 0;
+  /** Who waits for all that is lent: they take no place. */
+  const drained: (() => void)[] = [];
   /** First come, first served. */
   const waiting: (() => void)[] = [];
   const turn = () => new Promise<void>((resolve) => waiting.push(resolve));
   const leavePlace = () => {
     const next = waiting.shift();
     if (next) next();
-    else lent--;
+    else if (--lent === 0) for (const settle of drained.splice(0)) settle();
   };
 
   const takeIdle = (): Connection | undefined => {
-    for (let entry = idle.pop(); entry; entry = idle.pop()) {
-      clearTimeout(entry.timer);
-      // Where a process was frozen meanwhile, its timers were, too.
-      if (entry.connection.transactionStatus && Date.now() < entry.expires) return entry.connection;
-      void entry.connection.close();
-    }
-    return undefined;
+    const { connection, timer, expires = 0 } = idle.pop() ?? {};
+    clearTimeout(timer);
+    // Where a process was frozen meanwhile, its timers were, too.
+    if (!connection || (connection.transactionStatus && Date.now() < expires)) return connection;
+    void connection.close();
+    return takeIdle();
   };
 
   return {
@@ -67,7 +73,7 @@ function createPool(open: () => Connection, max: number, lifetime: { readonly ov
 
     /** Takes a connection back: kept for the next one when it is `clean`, closed otherwise. */
     async release(connection: Connection, clean: boolean): Promise<void> {
-      if (clean && !lifetime.over && connection.transactionStatus === 'I') {
+      if (clean && !isOver() && connection.transactionStatus === 'I') {
         const timer = setTimeout(() => void connection.close(), IDLE_MS);
         // In Node the timer must not keep the process alive; elsewhere a timer is a number.
         (timer as { unref?: () => void }).unref?.();
@@ -80,11 +86,7 @@ function createPool(open: () => Connection, max: number, lifetime: { readonly ov
 
     async drain(): Promise<void> {
       while (idle.length) void takeIdle()?.close();
-      if (lent === 0) return;
-      await turn();
-      // Keeps no place: what is lent may need another one before it ends.
-      leavePlace();
-      await this.drain();
+      if (lent > 0) await new Promise<void>((resolve) => drained.push(resolve));
     },
   };
 }

@@ -16,7 +16,7 @@ const MAX_SAVED = 10;
  * Full jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/) and a budget shared by all that
  * use the same `Retries` (https://finagle.github.io/blog/2016/02/08/retry-budgets/).
  */
-export function createRetries({ attempts, baseMs, ratio }: RetryOptions) {
+export function createRetries({ attempts = 3, baseMs = 50, ratio = 0.1 }: Partial<RetryOptions> = {}) {
   let saved = MAX_SAVED;
   return {
     /** To be called for each operation. */
@@ -24,11 +24,12 @@ export function createRetries({ attempts, baseMs, ratio }: RetryOptions) {
       saved = Math.min(MAX_SAVED, saved + ratio);
     },
 
-    /** Waits before the try after the `failed`-th. False, at once, when there is none to spend. */
-    async spend(failed: number): Promise<boolean> {
-      if (failed >= attempts || saved < 1) return false;
+    /** Waits before the try after the `failed`-th. False, at once, when there is none to spend, or no time for it. */
+    async spend(failed: number, timeLeft: number): Promise<boolean> {
+      const pause = Math.random() * baseMs * 2 ** (failed - 1);
+      if (failed >= attempts || saved < 1 || pause >= timeLeft) return false;
       saved--;
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * baseMs * 2 ** (failed - 1)));
+      await new Promise((resolve) => setTimeout(resolve, pause));
       return true;
     },
   };

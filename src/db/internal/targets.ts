@@ -36,18 +36,19 @@ export function createTargets(
 ) {
   const sources = [url, unpooledUrl, replicaUrl];
   let known: Targets | undefined;
-  let knownUrls = ''; // not in the targets: they hold passwords
+  let knownKey = ''; // not in the targets: it holds passwords
   let asking: Promise<Targets> | undefined;
 
-  const resolve = ([pooledUrl = '', directUrl, laggingUrl]: (string | undefined)[]): Targets => {
-    const urls = [pooledUrl, directUrl, laggingUrl].join('\n');
-    if (known && urls === knownUrls) return known;
+  const resolve = (urls: (string | undefined)[]): Targets => {
+    const key = urls.join('\n');
+    if (known && key === knownKey) return known;
+    const [pooledUrl = '', directUrl, laggingUrl] = urls;
     const pooled = parseConnectionString(pooledUrl);
     const direct = directTarget(directUrl ? parseConnectionString(directUrl) : pooled);
     const replica = laggingUrl ? parseConnectionString(laggingUrl) : undefined;
     const warning = [pooled, direct, replica].map((target) => target && roleWarning(target)).find(Boolean);
     if (warning && !known) onWarning(warning);
-    knownUrls = urls;
+    knownKey = key;
     return (known = { pooled, direct, replica, replicaRestsUntil: 0 });
   };
 

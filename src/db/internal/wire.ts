@@ -83,16 +83,21 @@ export function openConnection(
     connection.onFailure = undefined;
     if (failure) return protocol.stream.destroy();
     fail(reason);
-    if (status && !flight) return protocol.end();
-    // What runs is stopped before the socket goes: a proxy may forget the key together with the socket. The request may
-    // overtake the statement it is about, and is repeated until that has ended.
+    const isIdle = status && !flight;
+    if (isIdle) protocol.end(); // which leaves the Neon driver's socket open
+    else await stop();
+    // Before the start-up's end a flight may still wait to be sent: it must not be.
+    protocol.stream.destroy();
+  };
+
+  /** What runs is stopped before the socket goes: a proxy may forget the key together with the socket. */
+  const stop = async () => {
+    // The request may overtake the statement it is about, and is repeated until that has ended.
     for (let ms = 50; ms < 1_000; ms *= 2) {
       if (!flight?.mayHaveRun) break;
       if (client.processID && !(await cancel())) break;
       await new Promise((resolve) => setTimeout(resolve, ms));
     }
-    // Before the start-up's end a flight may still wait to be sent: it must not be.
-    protocol.stream.destroy();
   };
 
   const fail = (reason?: Partial<Error>) => {
@@ -100,7 +105,7 @@ export function openConnection(
     // The event of a WebSocket that failed says nothing.
     failure ??= reason?.message ? reason : { message: `the connection to ${target.host}:${target.port} failed` };
     flight?.settle(failure);
-    connection.onFailure?.(toDatabaseError(failure, transport, false));
+    connection.onFailure?.(toDatabaseError(failure, transport, true));
   };
 
   // Unlike the clients' own timer, this one covers authentication, too.
