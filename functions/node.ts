@@ -10,8 +10,10 @@ const { app, database } = createApp(config, {
 });
 
 // HOST: the address to listen on; all of the machine's without it.
-const { HOST: hostname, PORT: port } = process.env;
-const server = serve({ fetch: app.fetch, port: Number(port || 8787), ...(hostname && { hostname }) }, ({ port }) => {
+const { HOST: hostname, PORT } = process.env;
+const port = Number(PORT || 8787);
+if (!(port >= 0 && port < 2 ** 16)) throw new RangeError(`PORT must be a number from 0 to 65535, not "${PORT}".`);
+const server = serve({ fetch: app.fetch, port, ...(hostname && { hostname }) }, ({ port }) => {
   console.log(`listening on port ${port}`);
 });
 

@@ -67,7 +67,7 @@ async function main({ started, stop, isStopping }: Lifetime): Promise<void> {
   });
 
   const api = `http://127.0.0.1:${port}`;
-  printTable(api, variables['API_TOKEN'] ?? '', examples(api), local, directory);
+  printTable(api, variables, examples(api), local, directory);
   console.log(`ready ${api}`);
 }
 
@@ -150,12 +150,13 @@ function parse() {
 
 function printTable(
   api: string,
-  token: string,
+  { API_TOKEN: token = '', DATABASE_URL = '' }: Record<string, string>,
   examples: [kind: string, curl: string][],
   local: Stack | undefined,
   directory: string,
 ): void {
   const curl = `curl -H 'Authorization: Bearer ${token}'`;
+  const database = URL.parse(DATABASE_URL);
   const rows = [
     ['API', api],
     ['Token', token],
@@ -172,7 +173,7 @@ function printTable(
               : `${directory} (server files in ${local.postgres.dataDirectory})`,
           ],
         ]
-      : [['Database', 'DATABASE_URL of the environment']]),
+      : [['Database', `${database?.host}${database?.pathname} (DATABASE_URL)`]]),
     [],
     ...examples.map(([kind, options]) => [kind, `${curl} ${options}`]),
   ];

@@ -45,10 +45,11 @@ await runCommand(async () => {
 
   const tree = openTree(root);
   initialise(tree, { name, platforms, bare, repository: values.repository ?? origin() });
-  const { removed, changed } = tree.changes();
+  const { removed, added, changed } = tree.changes();
   for (const file of removed) console.log(`removed  ${file}`);
-  for (const file of changed) console.log(`changed  ${file}`);
-  const summary = `${removed.length} files removed, ${changed.length} changed.`;
+  for (const file of added) console.log(`added    ${file}`);
+  for (const file of [...changed, 'package-lock.json']) console.log(`changed  ${file}`);
+  const summary = `${removed.length} files removed, ${added.length} added, ${changed.length + 1} changed.`;
   if (values['dry-run']) return `${summary} Nothing was done: --dry-run.`;
   tree.save();
   // The installed packages are as they were: only the lockfile has to follow, and the format of what became shorter.

@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { watch } from 'node:fs';
+import { type FSWatcher, watch } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -36,8 +36,8 @@ process.once('message', ({ port, variables }: HostOptions) => {
     createInterface(api.stderr).on('line', (line) => tell({ type: 'log', level: 'error', message: line }));
     api.once('exit', (code) => {
       if (code === null || code === 0) return; // it was told to
+      if (ready === 'ready') return tell({ type: 'failed', message: 'The API did not start.' });
       tell({ type: 'log', level: 'error', message: 'The API has ended. It starts again when a file changes.' });
-      if (ready === 'ready') tell({ type: 'failed', message: 'The API did not start.' });
     });
     return api;
   };
@@ -49,13 +49,19 @@ process.once('message', ({ port, variables }: HostOptions) => {
   };
   let restarted = Promise.resolve();
   let timer: NodeJS.Timeout | undefined;
+  let watchers: FSWatcher[] = [];
+  const watchAll = () => {
+    for (const watcher of watchers) watcher.close();
+    watchers = ['src', 'functions'].map((folder) => watch(path.join(ROOT, folder), { recursive: true }, changed));
+  };
   const changed = () => {
     clearTimeout(timer);
     timer = setTimeout(() => {
+      watchAll(); // anew: on Linux, a file that was replaced by another of its name is watched no more
       restarted = restarted.then(restart);
     }, SETTLE);
   };
-  for (const folder of ['src', 'functions']) watch(path.join(ROOT, folder), { recursive: true }, changed);
+  watchAll();
 });
 
 function tell(message: HostMessage): void {

@@ -32,6 +32,8 @@ await runCommand(async () => {
 
   const notLive = await untilLive(ask, waitMs);
   if (notLive) throw new Error(`not live: ${notLive}`);
+  if ((await ask('/nowhere')).status === 401)
+    throw new Error('The API, or what is in front of it, refuses this API_TOKEN.');
   let failed = 0;
   for (const [name, check] of Object.entries(CHECKS)) {
     const start = performance.now();

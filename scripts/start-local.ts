@@ -65,7 +65,7 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
   });
   try {
     const { applied } = await applyMigrations(stack.url.owner, stack.url.app);
-    if (applied > 0) step(`Applied ${applied} migrations`);
+    if (applied > 0) step(`Applied ${applied} migration${applied === 1 ? '' : 's'}`);
     const database = createDatabase({
       url: stack.url.app,
       schema: {},

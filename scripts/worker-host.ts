@@ -14,6 +14,9 @@ const DISPOSE_DEADLINE = 500;
 /** Milliseconds. */
 const FIRST_LOAD = 1_500;
 
+/** Milliseconds; to an app that throws while it loads, workerd has requests wait for ever. */
+const FIRST_ANSWER = 15_000;
+
 // Wrangler would report on the network at every reload, write log files and ask about metrics.
 Object.assign(process.env, {
   CLOUDFLARE_CF_FETCH_ENABLED: 'false',
@@ -43,6 +46,8 @@ async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
     process.env[`CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_${binding}`] = tcpUrl;
     variables['DATABASE_URL'] = tcpUrl; // where sessions go
   }
+  /** What the first request logs is not for anybody. */
+  let isReady = false;
   worker = await unstable_startWorker({
     config,
     // They take precedence over those of a .dev.vars file.
@@ -56,11 +61,16 @@ async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
       logLevel: 'error',
       watch: true,
       persist: false,
-      structuredLogsHandler: ({ level, message }: { level: string; message: string }) =>
-        tell({ type: 'log', level, message }),
+      structuredLogsHandler({ level, message }: { level: string; message: string }) {
+        if (isReady || level === 'error') tell({ type: 'log', level, message });
+      },
     },
   });
   await worker.ready;
+  await fetch(`http://127.0.0.1:${port}/health/live`, { signal: AbortSignal.timeout(FIRST_ANSWER) }).catch(() => {
+    throw new Error('The API did not start: it does not answer. It may not build, or throw while it loads.');
+  });
+  isReady = true;
   tell({ type: 'ready' });
   // The first load is reported as a reload, shortly after.
   await sleep(FIRST_LOAD);

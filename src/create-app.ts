@@ -76,7 +76,7 @@ export function createApp(
     .use(limits ? rateLimit(limits) : (_, next) => next())
     .use(requestDatabase({ database, waitUntil, onQuery }))
     .route('/health', healthRoutes)
-    .use(bearerAuth({ token: apiToken }))
+    .use(bearerAuth({ token: apiToken, realm: 'api' }))
     .use((c, next) => {
       c.set('caller', CALLER);
       return next();

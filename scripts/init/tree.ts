@@ -12,7 +12,7 @@ export interface Tree {
   edit: (file: string, change: (text: string) => string) => void;
   /** Removes a file, or all below a folder; what is not there needs no removing. */
   remove: (...paths: string[]) => void;
-  changes: () => { removed: string[]; changed: string[] };
+  changes: () => { removed: string[]; added: string[]; changed: string[] };
   save: () => void;
 }
 
@@ -50,7 +50,15 @@ export function openTree(root: string): Tree {
         written.delete(file);
       }
     },
-    changes: () => ({ removed: removed(), changed: [...written.keys()].toSorted((a, b) => (a < b ? -1 : 1)) }),
+    changes() {
+      const files = [...written.keys()].toSorted((a, b) => (a < b ? -1 : 1));
+      const isOriginal = (file: string) => original.includes(file);
+      return {
+        removed: removed(),
+        added: files.filter((file) => !isOriginal(file)),
+        changed: files.filter(isOriginal),
+      };
+    },
     save() {
       for (const file of removed()) rmSync(path.join(root, file));
       for (const [file, text] of written) {

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -114,12 +114,31 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     const port = await anyFreePort();
     const dev = startDev('--port', String(port), '--runtime', runtime);
     const url = await ready(dev);
-    await utimes(path.join(ROOT, 'src/create-app.ts'), new Date(), new Date());
-    await vi.waitFor(() => expect(dev.output()).toMatch(/^reloaded$/m), PATIENCE);
+    const file = path.join(ROOT, 'src/create-app.ts');
+    const untilReloaded = (times: number) =>
+      vi.waitFor(() => expect(dev.output().match(/^reloaded$/gm)).toHaveLength(times), PATIENCE);
+    // As some editors save it, and then as a formatter does.
+    await copyFile(file, path.join(ROOT, 'create-app.ts~'));
+    await rename(path.join(ROOT, 'create-app.ts~'), file);
+    await untilReloaded(1);
+    await utimes(file, new Date(), new Date());
+    await untilReloaded(2);
     expect((await fetch(`${url}/health/ready`)).status).toBe(200);
     dev.child.kill('SIGTERM');
     expect(await dev.exited).toBe(0);
     await untilGone(port);
+  });
+
+  it.runIf('workers' in RUNTIMES)('on workers says why an app does not start', async () => {
+    const directory = await mkdtemp(path.join(tmpdir(), 'dev-environment-'));
+    await writeFile(path.join(directory, '.env'), 'DATABASE_TRANSPORT=tcp\nAPI_TOKEN=0123456789abcdef0123456789abcdef');
+    const port = await anyFreePort();
+    const dev = startDevIn(directory, '--port', String(port), '--remote');
+    expect(await dev.exited).toBe(1);
+    expect(dev.output()).toContain('this deployment carries neon only');
+    expect(dev.output()).toContain('The API did not start');
+    await untilGone(port);
+    await rm(directory, { recursive: true });
   });
 
   it.each(others.slice(-1))(
