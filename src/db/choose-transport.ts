@@ -11,7 +11,7 @@ export interface TransportChoice {
   reason: string;
 }
 
-const TCP: TransportChoice = { transport: 'tcp', address: 'pooled', reason: 'A pooled connection is at hand.' };
+const TCP: TransportChoice = { transport: 'tcp', address: 'pooled', reason: 'The entry asks for it.' };
 const HTTP: TransportChoice = { transport: 'http', address: 'pooled', reason: 'Known statements are one request.' };
 const SOCKET: TransportChoice = { transport: 'websocket', address: 'pooled', reason: 'It needs a connection.' };
 

@@ -87,13 +87,6 @@ export function endpointsOf({ provider, network, host, port, branch }: Connectio
   };
 }
 
-/** What is wrong with an application that uses this role, and what to do about it; undefined when nothing is. */
-export function roleWarning({ role, provider }: ConnectionTarget): string | undefined {
-  if (role !== 'postgres') return undefined;
-  const remedy = provider === 'planetscale' ? 'pscale role create' : 'CREATE ROLE app LOGIN';
-  return `The role "postgres" is not for applications: make another (${remedy}).`;
-}
-
 function withPassword(target: Omit<ConnectionTarget, 'password'>, password: string): ConnectionTarget {
   return Object.defineProperty({ ...target, password }, 'password', { enumerable: false });
 }
@@ -104,7 +97,7 @@ function decode(connectionString: string) {
     const [user, password, database] = [url.username, url.password, url.pathname.slice(1)].map(decodeURIComponent);
     return { url, user, password, database };
   } catch {
-    throw misuse(`${REFUSED}it is no valid URL: percent-encode @ / # ? %`);
+    throw misuse(`${REFUSED}no valid URL: percent-encode @ / # ? %`);
   }
 }
 

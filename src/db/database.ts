@@ -1,53 +1,27 @@
-import type { Timeouts } from './internal/deadline.ts';
 import { createDrizzle, type PinnedSession, type Queryable, type Schema } from './drizzle.ts';
-import { createExecutor, type RequestScope } from './executor.ts';
+import { createExecutor } from './executor.ts';
+import { settleTimeouts } from './internal/deadline.ts';
 import { createPools, type Pools } from './internal/pool.ts';
-import { createRetries, type RetryOptions } from './internal/retry.ts';
-import { createTargets, type DatabaseUrls } from './internal/targets.ts';
-import type { Transports } from './transport.ts';
+import { createRetries } from './internal/retry.ts';
+import { createTargets } from './internal/targets.ts';
+import type { DatabaseOptions, RequestScope } from './options.ts';
 
 export type { PinnedSession, Queryable, Schema, Transaction } from './drizzle.ts';
-export type { QueryEvent, RequestScope } from './executor.ts';
-export type { DatabaseUrl, DatabaseUrls } from './internal/targets.ts';
+export type { DatabaseOptions, DatabaseUrl, DatabaseUrls, QueryEvent, RequestScope } from './options.ts';
 
-export interface DatabaseOptions<TSchema extends Schema> extends DatabaseUrls {
-  /** drizzle tables and relations. */
-  schema: TSchema;
-  transports: Transports;
-  /** How long a socket may live: `request` on Cloudflare Workers, where it cannot serve another; else `instance`. */
-  sockets: 'request' | 'instance';
-  /** Sockets open at once to one address, for a request or for the instance. */
-  maxSockets?: number | undefined;
-  timeouts?: Partial<Timeouts> | undefined;
-  retry?: Partial<RetryOptions> | undefined;
-  /** Told once what is unwise about the configuration. Default: `console.warn`. */
-  onWarning?: ((message: string) => void) | undefined;
-}
-
-/** Made by `createDatabase`. */
 export interface Database<TSchema extends Schema = Schema> extends Queryable<TSchema> {
   /** The database for one request. Costs and opens nothing; `close` it when the response is ready. */
   readonly forRequest: (scope: RequestScope) => Database<TSchema>;
-  /** Closes idle sockets now, busy ones after their work; for a request, none that are the instance's. Idempotent. */
+  /** Closes idle sockets now, busy ones after their work. Idempotent. For a request with `instance` sockets: nothing. */
   readonly close: () => Promise<void>;
   /**
    * Reads from the replica, which may lag. Reads from the primary where there is no replica or it does not answer, and once
    * this database (a request's, if it is one) may have written: anything but a `select` counts as that.
    */
   readonly replica: Pick<Queryable<TSchema>, 'select' | 'selectDistinct' | 'selectDistinctOn' | 'query' | '$count'>;
-  /** Lends a direct connection of its own, closed afterwards: for advisory locks, LISTEN, cursors, temporary tables. */
+  /** Lends a direct connection of its own for as long as that takes. Runs again what failed before its first answer. */
   readonly session: <T>(callback: (session: PinnedSession<TSchema>) => Promise<T>) => Promise<T>;
 }
-
-/** Workers allow a request six connections at once, those of HTTP requests included. */
-const DEFAULT_MAX_SOCKETS = { request: 4, instance: 10 };
-
-/** A suspended Neon database wakes within a second or two; a request to an edge API lasts no minute. */
-const DEFAULT_TIMEOUTS: Timeouts = { connectMs: 10_000, statementMs: 30_000, operationMs: 60_000 };
-const TIMEOUTS = Object.keys(DEFAULT_TIMEOUTS) as (keyof Timeouts)[];
-
-/** Some 23 days. Timers that are to wait 2 ** 31 ms or more end at once, and PostgreSQL refuses such a limit. */
-const MAX_MS = 2_000_000_000;
 
 /**
  * A drizzle database that picks the transport for what is asked of it. Opens nothing until the first statement.
@@ -62,9 +36,11 @@ const MAX_MS = 2_000_000_000;
  * @throws {DatabaseError} when a connection string cannot be used
  */
 export function createDatabase<TSchema extends Schema>(options: DatabaseOptions<TSchema>): Database<TSchema> {
-  const { schema, transports, sockets, maxSockets = DEFAULT_MAX_SOCKETS[sockets] } = options;
-  const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
-  for (const name of TIMEOUTS) timeouts[name] = Math.min(timeouts[name], MAX_MS);
+  const { schema, transports } = options;
+  const isolated = options.sockets === 'request';
+  // Workers allow a request six connections at once, those of HTTP requests included.
+  const { maxSockets = isolated ? 4 : 10 } = options;
+  const timeouts = settleTimeouts(options.timeouts);
   const findTargets = createTargets(options, timeouts.connectMs, options.onWarning ?? console.warn);
   const retries = createRetries(options.retry);
   const drizzle = createDrizzle(schema);
@@ -77,8 +53,7 @@ export function createDatabase<TSchema extends Schema>(options: DatabaseOptions<
     return Object.assign(drizzle.open(executor, session), { forRequest, close, session, replica });
   };
 
-  const isolated = sockets === 'request';
-  // What is asked of no request's database shares nothing: a socket dies with the request that opened it.
+  // Where a socket dies with the request that opened it, what is asked outside of `forRequest` has one of its own.
   const instancePools = createPools(maxSockets, timeouts.connectMs, isolated);
   const forRequest = (scope: RequestScope): Database<TSchema> => {
     if (!isolated) return create(scope, instancePools, async () => {}); // they outlive the request

@@ -43,7 +43,7 @@ export interface Transaction<TSchema extends Schema = Schema>
   readonly transaction: Queryable<TSchema>['transaction'];
 }
 
-/** One connection, which keeps its state from statement to statement: what outlives a transaction. */
+/** A connection that keeps its state, and is closed afterwards: advisory locks, LISTEN, cursors, temporary tables. */
 export interface PinnedSession<TSchema extends Schema = Schema> extends Queryable<TSchema> {
   /** Calls `listener` with the payload of each notification on `channel`. What it throws ends the session. */
   readonly listen: (channel: string, listener: (payload: string) => unknown) => Promise<void>;
@@ -68,7 +68,7 @@ export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
     };
   };
 
-  /** @param session becomes drizzle's own, too, which has this name @param Class `PgDatabase`, or what extends it */
+  /** drizzle keeps its `PgSession` under the name of our `session()`: that function is made both. */
   const open = (scope: Scope, session: object = {}, Class: object = PgDatabase) => {
     const batch = async (queries: readonly BatchItem<'pg'>[], options: TransactionOptions = {}) => {
       // `_prepare` is what drizzle's own batches call; its types keep it to themselves.

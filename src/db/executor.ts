@@ -1,27 +1,14 @@
 import { chooseTransport, type Operation } from './choose-transport.ts';
 import type { ConnectionTarget } from './connection-string.ts';
-import { createDeadline, type Deadline, type Timeouts } from './internal/deadline.ts';
+import { createDeadline, type Deadline } from './internal/deadline.ts';
 import { DatabaseError, misuse, type TransportName, toDatabaseError } from './error.ts';
 import { lend } from './internal/lease.ts';
 import type { Pools } from './internal/pool.ts';
 import type { Retries } from './internal/retry.ts';
 import type { FindTargets, Targets } from './internal/targets.ts';
+import type { RequestScope, Timeouts } from './options.ts';
 import { type Scope, sendRequests } from './transaction.ts';
 import type { StatementResult, Transports } from './transport.ts';
-
-/** One exchange with the database, for logs and metrics. Holds no SQL and no parameters. */
-export interface QueryEvent {
-  operation: Operation;
-  transport: TransportName;
-  /** Waits for the server at the PostgreSQL layer. */
-  roundTrips: number;
-  /** Milliseconds. */
-  ms: number;
-  /** Rows returned or affected. */
-  rows: number;
-  /** Why it failed: the SQLSTATE, or the error's kind where the server gave none. */
-  error: string | undefined;
-}
 
 /** What all requests share. */
 interface Resources {
@@ -29,15 +16,6 @@ interface Resources {
   findTargets: FindTargets;
   timeouts: Timeouts;
   retries: Retries;
-}
-
-export interface RequestScope {
-  /** Stops everything that the request still does at the database when it aborts. */
-  signal?: AbortSignal | undefined;
-  /** Called for every exchange with the database. */
-  onQuery?: ((event: QueryEvent) => void) | undefined;
-  /** The platform's: keeps the instance alive until the promise passed to it has settled. */
-  waitUntil?: ((promise: Promise<unknown>) => void) | undefined;
 }
 
 /** Runs statements over the transport that `chooseTransport` names. Knows nothing of drizzle. */
@@ -112,9 +90,10 @@ export function createExecutor(
       if ('send' in transport) {
         const request: Scope['send'] = (statements, settings) =>
           exchange(() => transport.send(target, statements, settings, deadline.signal));
-        // What needs more than that is no operation for HTTP.
+        // The table gives HTTP one-shots and batches: nobody asks for a transaction here.
         return work({ send: sendRequests(request, attempt) } as Scope);
       }
+      // Runs it on a `connectionScope`; replaces a connection that went stale, and takes it back if nothing is left on it.
       return lend(pools.at(transport, target), attempt, work);
     };
 
@@ -128,11 +107,11 @@ export function createExecutor(
         if (!(error instanceof DatabaseError) || requestSignal?.aborted || timeLeft() < 0) throw error;
         const { kind, code, retryable } = error;
         const away = kind === 'connection' || kind === 'unavailable';
-        // A replica does not answer, or cancels a read for what it replays. What a session has done cannot be done again.
+        // What does not throw here is tried again. A replica is lost that does not answer, or cancels a read to replay.
         const lost = away || kind === 'serialization' || (kind === 'timeout' && !code);
         if (targets && replica && lost) targets.replicaRestsUntil = Date.now() + REST_MS;
-        else if (operation === 'session' && answered) throw error;
-        // 42501 among them: a role that was dropped loses its privileges on connections that are open.
+        else if (operation === 'session' && answered) throw error; // what its callback has done, it has done
+        // Rotated, perhaps: the URL is asked for once more. 42501 among them, for a role that was dropped meanwhile.
         else if (targets && !refusal && kind === 'auth') refusal = { by: targets, error };
         else if (!(retryable || (readOnly && away)) || !(await retries.spend(++failed, timeLeft()))) throw error;
       } finally {

@@ -21,7 +21,7 @@ export function neonHttp(): HttpTransport {
       neonConfig.fetchEndpoint = () => http;
       const request = settings
         ? sql.transaction(queries, settings)
-        : Promise.all(queries.map((query) => query.then((result) => result)));
+        : Promise.all(queries.map((query) => query.then(null))); // sends it: the driver's queries are lazy
       neonConfig.fetchEndpoint = fetchEndpoint;
       return request.catch((error: unknown) => {
         throw signal.aborted ? signal.reason : error;

@@ -7,16 +7,16 @@ export interface Scope extends Pick<Connection, 'onNotification'> {
   /** Runs one statement; with `options` any number, as one transaction or as a part of the one at hand. One round trip. */
   send(statements: readonly Statement[], options?: TransactionOptions): Promise<StatementResult[]>;
   /** Inside a transaction: a savepoint. */
-  transaction<T>(options: TransactionOptions, body: Body<T>): Promise<T>;
+  transaction<T>(options: TransactionOptions, body: (scope: Scope) => Promise<T>): Promise<T>;
 }
-
-type Body<T> = (scope: Scope) => Promise<T>;
 
 export interface Limits {
   readonly deadline: Deadline;
   /** Milliseconds allowed for a statement. */
   readonly statementMs: number;
 }
+
+const command = (text: string): Statement => ({ text, params: [] });
 
 /** Requests, each for itself. */
 export function sendRequests(send: Scope['send'], limits: Limits): Scope['send'] {
@@ -28,9 +28,7 @@ export function sendRequests(send: Scope['send'], limits: Limits): Scope['send']
 }
 
 /** A connection that is there when it is needed. */
-export interface Line extends Pick<Connection, 'send'> {
-  /** As the connection's; undefined also when it is of no use any more. */
-  readonly transactionStatus: Connection['transactionStatus'];
+export interface Line extends Pick<Connection, 'send' | 'transactionStatus'> {
   /** Takes the connection. What fails here was never sent. */
   take(): Promise<unknown>;
 }
@@ -39,9 +37,9 @@ export interface Line extends Pick<Connection, 'send'> {
 interface Level {
   /** Queries that have no answer yet. */
   pending: number;
-  /** Why its first flight that failed did. */
+  /** The error of its first flight that failed. */
   error?: unknown;
-  /** Of a transaction: whether BEGIN has been sent. */
+  /** Of an outermost transaction: whether BEGIN has been sent. */
   begun: boolean;
 }
 
@@ -60,18 +58,18 @@ export function connectionScope(line: Line, limits: Limits) {
   let tail: Promise<unknown> = Promise.resolve();
 
   const assertInnermost = (level: Level, options: TransactionOptions = {}) => {
-    if (Object.values(options).some(Boolean)) throw misuse('The transaction has its options.');
-    if (!open.includes(level)) throw misuse('This has ended: await each query inside it.');
+    if (JSON.stringify(options) !== '{}') throw misuse('The transaction has its options.');
+    if (!open.includes(level)) throw misuse('This has ended: await each query in it.');
     if (open.at(-1) !== level) throw misuse('A transaction is open in here: use its tx.');
   };
   const rolledBack = ({ error }: Level) =>
     misuse('A failure was caught: all is rolled back. Use a nested transaction.', error);
-  /** A statement has failed when the server says so, unless it was a nested one's, and what waits to be sent undoes it. */
+  /** Status E: a statement failed. That is harmless when it was a nested one's, whose ROLLBACK TO waits in `riding`. */
   const assertHealthy = (level: Level) => {
     const isUndone = !level.error && riding[0]?.text.startsWith('rollback to');
     if (line.transactionStatus === 'E' && !isUndone) throw rolledBack(level);
   };
-  /** Behind a BEGIN that failed, or a COMMIT by hand, a statement would commit by itself; behind a BEGIN by hand, with others. */
+  /** After a failed BEGIN, or a COMMIT by hand, a statement would commit alone; after a BEGIN by hand, join what that began. */
   const assertBegun = (begun: boolean, cause?: unknown) => {
     const { transactionStatus } = line;
     if (!transactionStatus || begun === (transactionStatus !== 'I')) return;
@@ -128,7 +126,7 @@ export function connectionScope(line: Line, limits: Limits) {
     });
   };
 
-  const transaction = async <T>(outer: Level, options: TransactionOptions, body: Body<T>): Promise<T> => {
+  const transaction = async <T>(outer: Level, options: TransactionOptions, body: (scope: Scope) => Promise<T>) => {
     const isNested = outer !== session;
     assertInnermost(outer, isNested ? options : {});
     if (isNested) assertHealthy(outer);
@@ -136,7 +134,7 @@ export function connectionScope(line: Line, limits: Limits) {
     const prologue = isNested ? [command(savepoint)] : begin(options, limits);
     const before = riding;
     riding = [...before, ...prologue];
-    /** Then nothing has to end it. */
+    /** Whether the server knows nothing of it: then nothing has to end it. */
     const isUnsent = () => prologue.some((statement) => riding.includes(statement));
     const level: Level = { pending: 0, begun: false };
     open.push(level);
@@ -155,7 +153,7 @@ export function connectionScope(line: Line, limits: Limits) {
       if (!isNested) {
         riding = [];
         open.splice(1);
-        // In turn: what is still to be sent may begin it.
+        // In turn: a flight that waits may carry its BEGIN.
         await inTurn(async () => level.begun && tidyUp('rollback', 'TE'));
       } else if (open.includes(level)) {
         riding = isUnsent() ? before : [command(`rollback to ${savepoint}`), command(`release ${savepoint}`)];
@@ -203,10 +201,6 @@ async function committing<T>({ deadline }: Limits, { accessMode }: TransactionOp
     deadline.fail(unknown); // a session ends with this, whatever its callback still does
     throw unknown;
   }
-}
-
-function command(text: string): Statement {
-  return { text, params: [] };
 }
 
 function begin({ isolationLevel, accessMode, deferrable }: TransactionOptions, limits: Limits): Statement[] {

@@ -1,4 +1,4 @@
-import { Client as DriverClient } from '@neondatabase/serverless';
+import { Client as DriverClient, type NeonConfig } from '@neondatabase/serverless';
 import { endpointsOf } from './connection-string.ts';
 import { GatheringWebSocket } from './internal/gathering-web-socket.ts';
 import { openConnection } from './internal/wire.ts';
@@ -15,13 +15,14 @@ export function neonWebSocket({ Client = DriverClient } = {}): SocketTransport {
       const createClient = () => {
         const client = new Client({ user, password, host, port, database, ssl: false });
         // Options of this client alone: the driver's global ones stay as they are for everybody else.
-        const { neonConfig } = client;
-        neonConfig.wsProxy = () => endpointsOf(target).webSocket;
-        neonConfig.useSecureWebSocket = provider !== 'local';
-        neonConfig.webSocketConstructor = GatheringWebSocket;
-        neonConfig.coalesceWrites = false;
-        // Only where the other end asks for a cleartext password (inside TLS) can it be sent ahead; PlanetScale asks for SCRAM.
-        neonConfig.pipelineConnect = branch ? false : 'password';
+        Object.assign(client.neonConfig, {
+          wsProxy: () => endpointsOf(target).webSocket,
+          useSecureWebSocket: provider !== 'local',
+          webSocketConstructor: GatheringWebSocket,
+          coalesceWrites: false,
+          // Only where the other end asks for a cleartext password (inside TLS) can it be sent ahead; PlanetScale asks for SCRAM.
+          pipelineConnect: !branch && 'password',
+        } satisfies Partial<NeonConfig>);
         return client;
       };
       return openConnection('websocket', createClient, target, connectMs);

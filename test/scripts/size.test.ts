@@ -15,7 +15,7 @@ it('the database module keeps within what it may add to a bundle', async () => {
 it('what there is to read of the database module stays within a thousand lines', async () => {
   const files = (await readdir(PATTERN)).filter((name) => name.endsWith('.ts'));
   const texts = await Promise.all(files.map((name) => readFile(path.join(PATTERN, name), 'utf8')));
-  const lines = texts.join('').split('\n').length;
+  const lines = texts.join('').split('\n').length - 1;
   expect(lines).toBeGreaterThan(500);
   expect(lines).toBeLessThanOrEqual(1_000);
 });

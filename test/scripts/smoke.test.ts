@@ -95,6 +95,13 @@ it.each<[string, RegExp, (path: string, response: Response) => Response | Promis
   expect(output).not.toContain(apiToken);
 });
 
+it('says that its token is refused', async () => {
+  const { code, output } = await smoke([server.url], { API_TOKEN: 'another-token-0123456789' });
+  expect(code).toBe(1);
+  expect(output).toMatch(/refuses this API_TOKEN/);
+  expect(output).not.toContain('FAIL');
+});
+
 it('fails against nobody, after the time that it was given', async () => {
   const { code, output } = await smoke(['http://127.0.0.1:1', '--wait', '0']);
   expect(code).toBe(1);

@@ -1,7 +1,8 @@
 import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { directTarget, endpointsOf, parseConnectionString, roleWarning } from '../../src/db/connection-string.ts';
+import { directTarget, endpointsOf, parseConnectionString } from '../../src/db/connection-string.ts';
 import { createDatabase } from '../../src/db/database.ts';
+import { roleWarning } from '../../src/db/internal/targets.ts';
 
 const neon = 'ep-cool-1.eu-central-1.aws.neon.tech';
 const neonPooler = 'ep-cool-1-pooler.eu-central-1.aws.neon.tech';

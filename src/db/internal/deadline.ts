@@ -1,19 +1,16 @@
 import { DatabaseError } from '../error.ts';
+import type { Timeouts } from '../options.ts';
 
-/** Deadlines in milliseconds; what passes one fails with kind `timeout` and is stopped on the server. `Infinity`: none. */
-export interface Timeouts {
-  /**
-   * Until a place in the pool is free, and then until a socket is usable: connection, TLS, authentication; over HTTP nobody
-   * can tell. Also for a function that gives a URL.
-   */
-  connectMs: number;
-  /**
-   * For one exchange with the server. In transactions and batches the server itself keeps it, in place of the role's own
-   * `statement_timeout`, and the client waits a little longer.
-   */
-  statementMs: number;
-  /** For a whole one-shot, batch or transaction: waiting for a connection, every statement and every retry. */
-  operationMs: number;
+/** A suspended Neon database wakes within a second or two; a request to an edge API lasts no minute. */
+const DEFAULTS: Timeouts = { connectMs: 10_000, statementMs: 30_000, operationMs: 60_000 };
+
+/** Some 23 days. Timers that are to wait 2 ** 31 ms or more end at once, and PostgreSQL refuses such a limit. */
+const MAX_MS = 2_000_000_000;
+
+export function settleTimeouts(given?: Partial<Timeouts>): Timeouts {
+  const timeouts = { ...DEFAULTS, ...given };
+  for (const name in timeouts) timeouts[name as keyof Timeouts] = Math.min(timeouts[name as keyof Timeouts], MAX_MS);
+  return timeouts;
 }
 
 export type Deadline = ReturnType<typeof createDeadline>;

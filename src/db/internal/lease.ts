@@ -1,6 +1,6 @@
 import type { Operation } from '../choose-transport.ts';
 import type { DatabaseError } from '../error.ts';
-import type { Timeouts } from './deadline.ts';
+import type { Timeouts } from '../options.ts';
 import type { Pool } from './pool.ts';
 import { connectionScope, type Limits, type Line, type Scope } from '../transaction.ts';
 import type { Connection, StatementResult } from '../transport.ts';

@@ -1,11 +1,4 @@
-export interface RetryOptions {
-  /** Tries in all, the first among them. */
-  attempts: number;
-  /** The longest wait before the second try, in milliseconds; it doubles with every further one. */
-  baseMs: number;
-  /** Retries allowed for each operation, on average: a database in trouble is not sent a multiple of its traffic. */
-  ratio: number;
-}
+import type { RetryOptions } from '../options.ts';
 
 export type Retries = ReturnType<typeof createRetries>;
 

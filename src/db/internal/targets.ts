@@ -1,18 +1,7 @@
-import { type ConnectionTarget, directTarget, parseConnectionString, roleWarning } from '../connection-string.ts';
+import { type ConnectionTarget, directTarget, parseConnectionString } from '../connection-string.ts';
 import { createDeadline } from './deadline.ts';
 import { DatabaseError } from '../error.ts';
-
-/** A `postgresql://` URL, or what finds it out: it is asked at the first use, and once more when a log-in fails. */
-export type DatabaseUrl = string | (() => string | Promise<string>);
-
-export interface DatabaseUrls {
-  /** The application's role; it may lead through the provider's pooler. */
-  url: DatabaseUrl;
-  /** The same database without a pooler, for sessions. Default: `url`, less Neon's or PlanetScale's pooler. */
-  unpooledUrl?: DatabaseUrl | undefined;
-  /** A server whose data may lag, for `db.replica`. Default: none. */
-  replicaUrl?: DatabaseUrl | undefined;
-}
+import type { DatabaseOptions } from '../options.ts';
 
 /** Where each kind of address leads. */
 export interface Targets {
@@ -30,7 +19,7 @@ export type FindTargets = ReturnType<typeof createTargets>;
  * @throws {DatabaseError} when a URL that is a string cannot be used
  */
 export function createTargets(
-  { url, unpooledUrl, replicaUrl, sockets }: DatabaseUrls & { sockets: 'request' | 'instance' },
+  { url, unpooledUrl, replicaUrl, sockets }: DatabaseOptions<unknown>,
   connectMs: number,
   onWarning: (message: string) => void,
 ) {
@@ -56,7 +45,7 @@ export function createTargets(
     const { limit, race } = createDeadline();
     const read = () => Promise.all(sources.map(async (source) => (typeof source === 'function' ? source() : source)));
     const refuse = (cause: unknown) => {
-      throw new DatabaseError('Finding the database URL failed', { kind: 'connection', retryable: true, cause });
+      throw new DatabaseError('Finding the database URL failed', { kind: 'connection', cause, retryable: true });
     };
     return resolve(await limit('Finding the database URL', connectMs, () => race(read().catch(refuse))));
   };
@@ -72,4 +61,10 @@ export function createTargets(
     // Where sockets are a request's own, so is what it waits for: it ends with it, and others would wait for ever.
     return sockets === 'request' ? ask() : (asking ??= ask().finally(() => (asking = undefined)));
   };
+}
+
+/** What is wrong with an application that uses this role, and what to do about it; undefined when nothing is. */
+export function roleWarning({ role, provider }: ConnectionTarget): string | undefined {
+  const remedy = provider === 'planetscale' ? 'pscale role create' : 'CREATE ROLE app LOGIN';
+  return role === 'postgres' ? `The role "postgres" is not for applications: make another (${remedy}).` : undefined;
 }
