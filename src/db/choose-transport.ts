@@ -12,7 +12,7 @@ export interface TransportChoice {
 }
 
 const TCP: TransportChoice = { transport: 'tcp', address: 'pooled', reason: 'The entry asks for it.' };
-const HTTP: TransportChoice = { transport: 'http', address: 'pooled', reason: 'Known statements are one request.' };
+const HTTP: TransportChoice = { transport: 'http', address: 'pooled', reason: 'One request is enough.' };
 const SOCKET: TransportChoice = { transport: 'websocket', address: 'pooled', reason: 'It needs a connection.' };
 
 /** For each operation the choices in order of preference: the first whose transport is available is taken. */

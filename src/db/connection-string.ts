@@ -33,10 +33,10 @@ const PLANETSCALE_USER = /^([^|]+)\.([^.|]+)(?:\|(.+))?$/;
  * @throws {DatabaseError} with what cannot work, before anything connects; never with the URL, which holds the password
  */
 export function parseConnectionString(connectionString: string): ConnectionTarget {
-  refuse(!/^postgres(ql)?:\/\//.test(connectionString), 'it does not start with postgresql://');
+  refuse(!/^postgres(ql)?:\/\//.test(connectionString), 'no postgresql:// URL');
   const { url, user = '', password = '', database = '' } = decode(connectionString);
   const host = url.hostname.replace(/^\[|\]$/g, '').toLowerCase();
-  for (const [part, value] of Object.entries({ host, user, password, database })) refuse(!value, `it has no ${part}`);
+  for (const [part, value] of Object.entries({ host, user, password, database })) refuse(!value, `no ${part}`);
   const port = Number(url.port) || DIRECT_PORT;
 
   const provider = providerOf(host);
@@ -50,7 +50,7 @@ export function parseConnectionString(connectionString: string): ConnectionTarge
   const server = suffix === 'replica' ? 'replica' : named && !suffix ? 'primary' : 'unknown';
   const isPooler = isPlanetScale ? port === POOLER_PORT : provider === 'neon' && host.includes('-pooler.');
   if (isPlanetScale) {
-    refuse(!named, 'PlanetScale has users like {role}.{branch}');
+    refuse(!named, 'PlanetScale users are {role}.{branch}');
     refuse(!isPooler && port !== DIRECT_PORT, `PlanetScale is on ${DIRECT_PORT} and ${POOLER_PORT}`);
     refuse(isPooler && server === 'replica', `|replica goes with port ${DIRECT_PORT}`);
     refuse(!isPooler && server === 'unknown', `|${suffix} names a PgBouncer, on port ${POOLER_PORT}`);

@@ -60,8 +60,8 @@ const NO_CONNECTION = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UNREACH|CONNECT_TIMEOUT/
 /** Neon's proxy could not reach the database: nothing has run. */
 const NO_COMPUTE = /control plane|connect to compute/i;
 
-/** Data exceptions (class 22) quote the value at fault, as do errors in text that has a syntax of its own. */
-const QUOTING = /^22|in ts|jsonpath/;
+/** Data exceptions (class 22) quote the value at fault, as do errors in tsquery and in tsvector. */
+const QUOTING = /^22|in ts/;
 
 /** `… "a value" …`, or all from a colon on, or from what is not ASCII: the quotation marks of other languages. */
 const VALUES = /".*"|[^ -9;-~].*/s;

@@ -10,7 +10,6 @@ import type { RequestScope, Timeouts } from './options.ts';
 import { type Scope, sendRequests } from './transaction.ts';
 import type { StatementResult, Transports } from './transport.ts';
 
-/** What all requests share. */
 interface Resources {
   transports: Transports;
   findTargets: FindTargets;

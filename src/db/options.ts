@@ -65,7 +65,6 @@ export interface QueryEvent {
   transport: TransportName;
   /** Waits for the server at the PostgreSQL layer. */
   roundTrips: number;
-  /** Milliseconds. */
   ms: number;
   /** Rows returned or affected. */
   rows: number;

@@ -1,5 +1,6 @@
 import type { Deadline } from './internal/deadline.ts';
 import { DatabaseError, misuse } from './error.ts';
+import type { Timeouts } from './options.ts';
 import type { Connection, Statement, StatementResult, TransactionOptions } from './transport.ts';
 
 /** Where statements run: on their own, inside a transaction or one of its savepoints, or on a session's connection. */
@@ -10,10 +11,8 @@ export interface Scope extends Pick<Connection, 'onNotification'> {
   transaction<T>(options: TransactionOptions, body: (scope: Scope) => Promise<T>): Promise<T>;
 }
 
-export interface Limits {
+export interface Limits extends Pick<Timeouts, 'statementMs'> {
   readonly deadline: Deadline;
-  /** Milliseconds allowed for a statement. */
-  readonly statementMs: number;
 }
 
 const command = (text: string): Statement => ({ text, params: [] });
@@ -58,7 +57,7 @@ export function connectionScope(line: Line, limits: Limits) {
   let tail: Promise<unknown> = Promise.resolve();
 
   const assertInnermost = (level: Level, options: TransactionOptions = {}) => {
-    if (JSON.stringify(options) !== '{}') throw misuse('The transaction has its options.');
+    if (JSON.stringify(options) !== '{}') throw misuse('A transaction has its options.');
     if (!open.includes(level)) throw misuse('This has ended: await each query in it.');
     if (open.at(-1) !== level) throw misuse('A transaction is open in here: use its tx.');
   };
@@ -130,7 +129,7 @@ export function connectionScope(line: Line, limits: Limits) {
     const isNested = outer !== session;
     assertInnermost(outer, isNested ? options : {});
     if (isNested) assertHealthy(outer);
-    const savepoint = `savepoint savepoint_${open.length}`;
+    const savepoint = `savepoint s${open.length}`;
     const prologue = isNested ? [command(savepoint)] : begin(options, limits);
     const before = riding;
     riding = [...before, ...prologue];

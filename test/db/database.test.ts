@@ -452,7 +452,6 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
         () => db.transaction((tx) => tx.execute(sql`select ${'hunter2'}::int`)),
         () => db.execute(sql`select ${'an "odd" hunter2'}::float8`).execute(),
         () => db.execute(sql`select to_tsquery(${'a hunter2'})`).execute(),
-        () => db.execute(sql`select ${'$.a hunter2'}::jsonpath`).execute(),
         () => db.execute(sql`select ${'$& hunter2'}::uuid`).execute(),
         () => db.transaction((tx) => tx.insert(things).values({ id: 2, name: 'hunter2' }).execute()),
       ]) {

@@ -44,8 +44,8 @@ describe('parseConnectionString', () => {
   });
 
   it.each([
-    ['', 'does not start with'],
-    ['mysql://app:secret@host/db', 'does not start with'],
+    ['', 'no postgresql:// URL'],
+    ['mysql://app:secret@host/db', 'no postgresql:// URL'],
     ['postgresql://app:se/cret@host/db', 'no valid URL'],
     ['postgresql://app:secret@host:port/db', 'no valid URL'],
     ['postgresql://:secret@host/db', 'no user'],

@@ -19,14 +19,13 @@ export type Deadline = ReturnType<typeof createDeadline>;
 export function createDeadline(parent?: AbortSignal) {
   const controller = new AbortController();
   const { signal } = controller;
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  aborted.catch(() => {}); // nothing may race against it
+  let losing: PromiseWithResolvers<never> | undefined;
   let reason: unknown;
   /** The last reason counts: what fails because of the signal says more, and needs a moment for it. */
   const fail = (error: unknown) => {
     reason = error;
     controller.abort(error);
-    setTimeout(() => reject(reason));
+    setTimeout(() => losing?.reject(reason));
   };
   const expire = (message: string, cause?: unknown) => fail(new DatabaseError(message, { kind: 'timeout', cause }));
   const follow = () => expire('The operation was aborted.', parent?.reason);
@@ -49,6 +48,11 @@ export function createDeadline(parent?: AbortSignal) {
     },
 
     /** Settles as `promise` does, or rejects with the signal's reason should it abort first. */
-    race: <T>(promise: Promise<T> | T): Promise<T> => Promise.race([promise, aborted]),
+    race: async <T>(promise: Promise<T> | T): Promise<T> => {
+      if (!(promise instanceof Promise)) return promise;
+      losing ??= Promise.withResolvers<never>();
+      if (signal.aborted) losing.reject(reason);
+      return Promise.race([promise, losing.promise]);
+    },
   };
 }
