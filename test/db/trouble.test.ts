@@ -252,6 +252,16 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       await Promise.all([db.execute(slow), db.batch([db.execute(slow)]), db.transaction((tx) => tx.execute(slow))]);
     });
 
+    it('and an aborted request end a session that waits for something that is no promise of its own', async () => {
+      const { database } = connect();
+      const controller = new AbortController();
+      // oxlint-disable-next-line unicorn/no-thenable -- as drizzle's builders are
+      const never: PromiseLike<void> = { then: () => never as never };
+      const work = database.forRequest({ signal: controller.signal }).session(() => never as Promise<void>);
+      setTimeout(() => controller.abort(), 20);
+      expect((await failure(work)).kind).toBe('timeout');
+    });
+
     it('of a request that is aborted already are not waited for', async () => {
       const { database } = connect();
       const callback = vi.fn(async () => {});

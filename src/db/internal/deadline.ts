@@ -48,8 +48,8 @@ export function createDeadline(parent?: AbortSignal) {
     },
 
     /** Settles as `promise` does, or rejects with the signal's reason should it abort first. */
-    race: async <T>(promise: Promise<T> | T): Promise<T> => {
-      if (!(promise instanceof Promise)) return promise;
+    race: async <T>(promise: PromiseLike<T> | T): Promise<T> => {
+      if (!(promise as PromiseLike<T>).then) return promise;
       losing ??= Promise.withResolvers<never>();
       if (signal.aborted) losing.reject(reason);
       return Promise.race([promise, losing.promise]);
