@@ -397,6 +397,16 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       expect(await count()).toBe(4);
     });
 
+    it('is not tried again when there is no time left to wait for that', async () => {
+      const { port } = proxy;
+      await proxy.close();
+      const { db } = connect({ retry: { baseMs: 4_000 }, timeouts: { operationMs: 2_000 } });
+      vi.spyOn(Math, 'random').mockReturnValue(1); // the longest wait
+      expect((await failure(db.execute(sql`select 1`))).kind).toBe('connection');
+      proxy = await start(port);
+      expect(events).toHaveLength(1);
+    });
+
     it('is not sent a multiple of its traffic', async () => {
       const { port } = proxy;
       await proxy.close();
