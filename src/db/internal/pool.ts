@@ -14,13 +14,8 @@ export function createPools(max: number, connectMs: number, over = false) {
   const pools = new Map<ConnectionTarget, Pool>();
   return {
     at(transport: SocketTransport, target: ConnectionTarget): Pool {
-      const pool =
-        pools.get(target) ??
-        createPool(
-          () => transport.open(target, connectMs),
-          max,
-          () => over,
-        );
+      const open = () => transport.open(target, connectMs);
+      const pool = pools.get(target) ?? createPool(open, max, () => over);
       if (!over) pools.set(target, pool);
       return pool;
     },
