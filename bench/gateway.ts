@@ -2,12 +2,12 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { neon, neonConfig } from '@neondatabase/serverless';
 import { WebSocket } from 'ws';
 import { logIn } from '../local/gateway-login.ts';
 import { message, startupMessage } from '../local/postgres-messages.ts';
 import { encodeFlight } from '../local/postgres-flight.ts';
+import { readArguments } from '../scripts/read-arguments.ts';
 import { STATEMENT } from './gateway-bound.ts';
 import type { Addresses } from './gateway-server.ts';
 
@@ -24,9 +24,9 @@ Usage: npm run bench -- gateway [--quick] [--json]
 
 /** @param args behind the word `gateway` */
 export async function run(args: string[]): Promise<void> {
-  const { values } = parseArgs({
+  const { values } = readArguments(HELP, {
     args,
-    options: { quick: { type: 'boolean' }, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+    options: { quick: { type: 'boolean' }, json: { type: 'boolean' } },
   });
   if (values.help) return console.log(HELP);
   const server = fork(fileURLToPath(new URL('gateway-server.ts', import.meta.url)));

@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
-import { parseArgs } from 'node:util';
 import { measureClaims } from './claims.ts';
 import { CLIENTS, type ClientName } from './clients.ts';
+import { readArguments } from '../scripts/read-arguments.ts';
 import { type Lab, openLab } from './lab.ts';
 import { measureCpu, measureTime, median, type Subject, type Time } from './measure.ts';
 import { OPERATIONS } from './operations.ts';
@@ -130,7 +130,7 @@ type Options = ReturnType<typeof readOptions>;
 function readOptions() {
   const several = { type: 'string', multiple: true } as const;
   const flag = { type: 'boolean', default: false } as const;
-  const { values } = parseArgs({
+  const { values } = readArguments(HELP, {
     options: {
       rtt: { type: 'string', default: '20' },
       client: several,
@@ -140,10 +140,9 @@ function readOptions() {
       quick: flag,
       json: flag,
       write: flag,
-      help: { ...flag, short: 'h' },
     },
   });
-  const { client, operation, auth, connection, quick, json, write, help } = values;
+  const { client, operation, auth, connection, quick, json, write, help = false } = values;
   const rtt = Number(values.rtt);
   if (!(rtt >= 0 && rtt <= MAX_RTT)) throw new Error(`--rtt takes milliseconds, 0 to ${MAX_RTT}.`);
   const only: Only = { client, operation, auth, connection };

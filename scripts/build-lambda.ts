@@ -59,4 +59,4 @@ const HELP = `Bundles the Lambda function, plain and streaming, in dist/lambda.z
 Usage: npm run build:lambda
 `;
 
-if (import.meta.main) await runCommand(buildLambda, HELP);
+if (import.meta.main) await runCommand(HELP, {}, buildLambda);

@@ -40,8 +40,8 @@ Usage: npm run build:vercel
 `;
 
 if (import.meta.main) {
-  await runCommand(async () => {
+  await runCommand(HELP, {}, async () => {
     await buildVercel(path.join(ROOT, '.vercel/output'));
     return 'Built in .vercel/output, as "npx vercel deploy --prebuilt" takes it.';
-  }, HELP);
+  });
 }

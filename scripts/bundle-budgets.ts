@@ -94,14 +94,14 @@ export function bundleTable(measurements: Measurement[]): string {
 }
 
 const HELP = `${SIZE_HELP}
-
 Then builds every bundle that is deployed, starts each ${RUNS} times in a process of its own, and prints its size and the
-time that it takes to start, against their budgets. Fails when one is exceeded. Takes half a minute.`;
+time that it takes to start, against their budgets. Fails when one is exceeded. Takes half a minute.
+`;
 
 if (import.meta.main) {
-  await runCommand(async () => {
+  await runCommand(HELP, {}, async () => {
     console.log(await sizeTable());
     console.error('Building and starting the bundles …');
     return bundleTable(await measureBundles());
-  }, HELP);
+  });
 }

@@ -4,7 +4,6 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
 import { pathToFileURL } from 'node:url';
 import { bundleLambda } from './build-lambda.ts';
 import { ENVIRONMENT, measureImport } from './measure-import.ts';
@@ -19,15 +18,9 @@ Usage: npm run bench:cold-start [-- options]
   --runs N        processes for each number, of which the median counts (default 15)
 `;
 
-await runCommand(async () => {
-  const { values } = parseArgs({
-    options: {
-      secret: { type: 'string' },
-      runs: { type: 'string', default: '15' },
-      help: { type: 'boolean', short: 'h' },
-    },
-  });
-  if (values.help) return HELP;
+const OPTIONS = { secret: { type: 'string' }, runs: { type: 'string', default: '15' } } as const;
+
+await runCommand(HELP, { options: OPTIONS }, async ({ values }) => {
   const runs = Number(values.runs);
   if (!Number.isInteger(runs) || runs < 1)
     throw new Error(`--runs must be a whole number above 0, not "${values.runs}".`);

@@ -18,9 +18,8 @@ const INSTALL = `"sam", the AWS SAM CLI, is not installed. Get it with one of th
   pipx install aws-sam-cli        anywhere with Python
   https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/install-sam-cli.html`;
 
-await runCommand(async () => {
+await runCommand(HELP, { strict: false }, async () => {
   const args = process.argv.slice(2);
-  if (args.includes('--help') || args.includes('-h')) return HELP;
   // On Windows it is a .cmd file, which needs a shell.
   const sam = (options: string[], stdio: 'inherit' | 'ignore') =>
     spawnSync('sam', options, { cwd: FUNCTIONS, stdio, shell: process.platform === 'win32' });

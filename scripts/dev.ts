@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { parseArgs, styleText } from 'node:util';
+import { styleText } from 'node:util';
 import { printLog } from './print-log.ts';
 import type { Provider } from '../local/gateway-routes.ts';
 import type { Simulation } from '../local/gateway-simulation.ts';
@@ -7,6 +7,7 @@ import type { Stack } from '../local/stack.ts';
 import { ownVariables } from './environment.ts';
 import { forkHost, type Runtime, RUNTIMES } from './fork-host.ts';
 import { type Lifetime, untilTheEnd } from './lifetime.ts';
+import { readArguments } from './read-arguments.ts';
 import { readSimulation, SIMULATION_HELP, SIMULATION_OPTIONS } from './simulation-options.ts';
 
 const DEFAULTS = {
@@ -35,6 +36,19 @@ Usage: npm run dev -- [options]
 What the gateway simulates (at run time: see --control-port)
 
 ${SIMULATION_HELP}`;
+
+const OPTIONS = {
+  runtime: { type: 'string' },
+  port: { type: 'string' },
+  'gateway-port': { type: 'string' },
+  'postgres-port': { type: 'string' },
+  'control-port': { type: 'string' },
+  ...SIMULATION_OPTIONS,
+  data: { type: 'string' },
+  provider: { type: 'string' },
+  reset: { type: 'boolean' },
+  remote: { type: 'boolean' },
+} as const;
 
 untilTheEnd(main);
 
@@ -86,7 +100,7 @@ interface Options {
 }
 
 function readOptions(): Options {
-  const { values } = parse();
+  const { values } = readArguments(HELP, { options: OPTIONS });
   const port = (name: 'port' | 'gateway-port' | 'postgres-port' | 'control-port') => {
     const value = values[name];
     if (value === undefined) return undefined;
@@ -124,28 +138,6 @@ function readOptions(): Options {
 
 function isRuntime(name: string): name is Runtime {
   return Object.hasOwn(RUNTIMES, name);
-}
-
-function parse() {
-  try {
-    return parseArgs({
-      options: {
-        runtime: { type: 'string' },
-        port: { type: 'string' },
-        'gateway-port': { type: 'string' },
-        'postgres-port': { type: 'string' },
-        'control-port': { type: 'string' },
-        ...SIMULATION_OPTIONS,
-        data: { type: 'string' },
-        provider: { type: 'string' },
-        reset: { type: 'boolean' },
-        remote: { type: 'boolean' },
-        help: { type: 'boolean', short: 'h' },
-      },
-    });
-  } catch (error) {
-    throw new Error(`${(error as Error).message}\nSee npm run dev -- --help`, { cause: error });
-  }
 }
 
 function printTable(

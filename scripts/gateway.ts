@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { parseArgs, styleText } from 'node:util';
+import { styleText } from 'node:util';
 import { type Gateway, type GatewayOptions, startGateway } from '../local/gateway.ts';
 import type { Provider } from '../local/gateway-routes.ts';
 import type { HttpLimits } from '../local/gateway-sql.ts';
@@ -8,6 +8,7 @@ import { choosePort } from '../local/ports.ts';
 import { startStack } from '../local/stack.ts';
 import { type Lifetime, untilTheEnd } from './lifetime.ts';
 import { type ConnectionStrings, printGateway } from './print-gateway.ts';
+import { readArguments } from './read-arguments.ts';
 import { readNumber, readSimulation, SIMULATION_HELP, SIMULATION_OPTIONS } from './simulation-options.ts';
 
 const DEFAULTS = { port: 4444, 'postgres-port': 15432, data: '.local/gateway' } as const;
@@ -36,10 +37,27 @@ What it simulates
 
 ${SIMULATION_HELP}`;
 
+const OPTIONS = {
+  port: { type: 'string' },
+  'pooler-port': { type: 'string' },
+  'replica-port': { type: 'string' },
+  'control-port': { type: 'string' },
+  'postgres-port': { type: 'string' },
+  provider: { type: 'string' },
+  upstream: { type: 'string' },
+  data: { type: 'string' },
+  replica: { type: 'boolean' },
+  lag: { type: 'string' },
+  host: { type: 'string' },
+  'max-request': { type: 'string' },
+  'max-response': { type: 'string' },
+  ...SIMULATION_OPTIONS,
+} as const;
+
 untilTheEnd(main);
 
 async function main({ started }: Lifetime): Promise<void> {
-  const values = parse();
+  const { values } = readArguments(HELP, { options: OPTIONS });
   if (values.help) {
     console.log(HELP);
     return;
@@ -98,32 +116,6 @@ async function main({ started }: Lifetime): Promise<void> {
     pooled: stack.pooledUrl.owner,
     replica: stack.replicaUrl?.owner,
   });
-}
-
-function parse() {
-  try {
-    return parseArgs({
-      options: {
-        port: { type: 'string' },
-        'pooler-port': { type: 'string' },
-        'replica-port': { type: 'string' },
-        'control-port': { type: 'string' },
-        'postgres-port': { type: 'string' },
-        provider: { type: 'string' },
-        upstream: { type: 'string' },
-        data: { type: 'string' },
-        replica: { type: 'boolean' },
-        lag: { type: 'string' },
-        host: { type: 'string' },
-        'max-request': { type: 'string' },
-        'max-response': { type: 'string' },
-        ...SIMULATION_OPTIONS,
-        help: { type: 'boolean', short: 'h' },
-      },
-    }).values;
-  } catch (error) {
-    throw new Error(`${(error as Error).message}\nSee npm run gateway -- --help`, { cause: error });
-  }
 }
 
 function readPort(name: string, value: string | undefined): number | undefined {

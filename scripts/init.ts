@@ -1,5 +1,4 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { parseArgs } from 'node:util';
 import { initialise } from './init/init.ts';
 import { PLATFORM_NAMES, type PlatformName } from './init/platforms.ts';
 import { openTree } from './init/tree.ts';
@@ -20,19 +19,16 @@ Usage: npm run init -- --name my-app [options]
 /** What npm, Cloudflare, CloudFormation and Secrets Manager allow, with room for the "-pr-1234" of a preview. */
 const NAME = /^[a-z](?:[a-z0-9]|-(?=[a-z0-9])){0,49}$/;
 
-await runCommand(async () => {
-  const { values } = parseArgs({
-    options: {
-      name: { type: 'string' },
-      platforms: { type: 'string' },
-      bare: { type: 'boolean', default: false },
-      repository: { type: 'string' },
-      'dry-run': { type: 'boolean', default: false },
-      force: { type: 'boolean', default: false },
-      help: { type: 'boolean', short: 'h' },
-    },
-  });
-  if (values.help) return HELP;
+const OPTIONS = {
+  name: { type: 'string' },
+  platforms: { type: 'string' },
+  bare: { type: 'boolean', default: false },
+  repository: { type: 'string' },
+  'dry-run': { type: 'boolean', default: false },
+  force: { type: 'boolean', default: false },
+} as const;
+
+await runCommand(HELP, { options: OPTIONS }, async ({ values }) => {
   const { name = '', bare } = values;
   if (!NAME.test(name)) {
     throw new Error(`--name must be 1 to 50 small letters, digits and single hyphens, a letter first, not "${name}".`);

@@ -1,4 +1,3 @@
-import { parseArgs } from 'node:util';
 import { applyMigrations } from './apply-migrations.ts';
 import { databaseUrls } from './environment.ts';
 import { runCommand } from './run-command.ts';
@@ -12,9 +11,7 @@ the database of a running "npm run dev" (--data, if it was started with one). DA
 All new migrations are one transaction. Of two at once, one waits; when there is nothing to do, nothing changes.
 `;
 
-await runCommand(async () => {
-  const { values } = parseArgs({ options: { data: { type: 'string' }, help: { type: 'boolean', short: 'h' } } });
-  if (values.help) return HELP;
+await runCommand(HELP, { options: { data: { type: 'string' } } }, async ({ values }) => {
   const urls = databaseUrls(values.data);
   console.log(`Migrating ${urls.name} …`);
   const { applied, role } = await applyMigrations(urls.owner, urls.app, {

@@ -1,13 +1,19 @@
-import { styleText } from 'node:util';
+import { type ParseArgsConfig, styleText } from 'node:util';
+import { readArguments } from './read-arguments.ts';
 
 /**
  * Runs a command-line script: prints what it returns, or what went wrong in one line, and sets the exit code.
- * @param help what `--help` prints instead, for a command that reads no options itself
+ * @param help what `--help` prints instead
+ * @param config what `parseArgs` has to know; `strict: false` for a command that passes on what it is given
  */
-export async function runCommand(command: () => Promise<string>, help?: string): Promise<void> {
-  const wantsHelp = process.argv.includes('--help') || process.argv.includes('-h');
+export async function runCommand<T extends ParseArgsConfig>(
+  help: string,
+  config: T,
+  command: (given: ReturnType<typeof readArguments<T>>) => Promise<string>,
+): Promise<void> {
   try {
-    console.log(help && wantsHelp ? help : await command());
+    const given = readArguments(help, config);
+    console.log(given.values.help ? help : await command(given));
   } catch (error) {
     console.error(styleText('red', error instanceof Error ? error.message : String(error)));
     process.exitCode = 1;

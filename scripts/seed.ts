@@ -1,4 +1,3 @@
-import { parseArgs } from 'node:util';
 import { parseConnectionString } from '../src/db/connection-string.ts';
 import { createDatabase } from '../src/db/database.ts';
 import { serverTransports } from '../src/server-transports.ts';
@@ -13,9 +12,7 @@ Usage: npm run db:seed [-- --data DIR]
 Uses the DATABASE_URL of the environment or .env, where DATABASE_OWNER_URL is set, too, or else the database of a running "npm run dev" (--data, if it was started with one).
 `;
 
-await runCommand(async () => {
-  const { values } = parseArgs({ options: { data: { type: 'string' }, help: { type: 'boolean', short: 'h' } } });
-  if (values.help) return HELP;
+await runCommand(HELP, { options: { data: { type: 'string' } } }, async ({ values }) => {
   const urls = databaseUrls(values.data);
   const { host, database: name } = parseConnectionString(urls.app);
   console.log(`Seeding ${name} on ${host} …`);

@@ -60,7 +60,7 @@ export function readSimulation(values: Values): Partial<Simulation> {
  */
 export function readNumber(name: string, text: string, unit: 'ms' | 's'): number {
   const { amount, given = unit } = /^(?<amount>\d+(?:\.\d+)?)(?<given>ms|s)?$/.exec(text)?.groups ?? {};
-  if (amount === undefined) throw new Error(`--${name} must be a number, not "${text}".`);
+  if (amount === undefined) throw new Error(`--${name} must be a number from 0 on, not "${text}".`);
   const inMs = Number(amount) * (given === 's' ? 1000 : 1);
   return unit === 's' ? inMs / 1000 : inMs;
 }

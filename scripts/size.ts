@@ -56,9 +56,10 @@ async function bundleSize(contents: string): Promise<number> {
   return outputFiles.reduce((sum, file) => sum + gzipSync(file.contents).length, 0);
 }
 
-export const SIZE_HELP = `npm run size
+export const SIZE_HELP = `Prints what src/db adds to a Worker that has Hono, drizzle and the driver. Fails when that is over its budget.
 
-Prints what src/db adds to a Worker that has Hono, drizzle and the driver. Fails when that is over its budget.`;
+Usage: npm run size
+`;
 
 /** @throws {Error} with the table when the budget is exceeded */
 export async function sizeTable(): Promise<string> {
@@ -78,4 +79,4 @@ export async function sizeTable(): Promise<string> {
   return table;
 }
 
-if (import.meta.main) await runCommand(sizeTable, SIZE_HELP);
+if (import.meta.main) await runCommand(SIZE_HELP, {}, sizeTable);

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs, styleText } from 'node:util';
+import { styleText } from 'node:util';
 import { loadEnvironment } from './environment.ts';
 import { runCommand } from './run-command.ts';
 import { type Ask, CHECKS } from './smoke-checks.ts';
@@ -17,12 +17,9 @@ Wakes a database that is suspended. Exits with 1 when a check fails.
 /** Milliseconds for one answer: a cold start, and a database that wakes. */
 const ANSWER_MS = 30_000;
 
-await runCommand(async () => {
-  const { values, positionals } = parseArgs({
-    options: { wait: { type: 'string', default: '60' }, help: { type: 'boolean', short: 'h' } },
-    allowPositionals: true,
-  });
-  if (values.help) return HELP;
+const ARGUMENTS = { options: { wait: { type: 'string', default: '60' } }, allowPositionals: true } as const;
+
+await runCommand(HELP, ARGUMENTS, async ({ values, positionals }) => {
   if (positionals.length !== 1) throw new Error('Name one URL: npm run smoke -- https://… (see --help).');
   const waitMs = Number(values.wait) * 1000;
   if (!(waitMs >= 0)) throw new Error(`--wait must be a number of seconds, not "${values.wait}".`);

@@ -20,7 +20,7 @@ Usage: npm run test:clients
 `;
 
 /** Other people's clients, from a folder with a lockfile of its own: they are no dependencies of this template. */
-await runCommand(async () => {
+await runCommand(HELP, {}, async () => {
   installLocked(cwd);
   run(process.execPath, ['node_modules/prisma/build/index.js', 'generate', '--config', 'prisma.config.mjs'], {
     cwd,
@@ -28,4 +28,4 @@ await runCommand(async () => {
   });
   run(process.execPath, ['--test', 'clients.mjs'], { cwd, env });
   return 'Kysely and Prisma work with the gateway.';
-}, HELP);
+});

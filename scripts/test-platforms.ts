@@ -13,7 +13,7 @@ platforms' tools first, in test/platforms.
 Usage: npm run test:platforms [-- FILE …]
 `;
 
-await runCommand(async () => {
+await runCommand(HELP, { strict: false }, async () => {
   installLocked(TOOLS);
   // AWS's runtime interface client brings C++, which needs cmake and a compiler.
   if (process.platform === 'linux' && !existsSync(path.join(TOOLS, 'node_modules/aws-lambda-ric/rapid-client.node'))) {
@@ -22,4 +22,4 @@ await runCommand(async () => {
   const vitest = path.join(ROOT, 'node_modules/vitest/vitest.mjs');
   run(process.execPath, [vitest, 'run', '--project', 'platforms', ...process.argv.slice(2)], { cwd: ROOT });
   return 'The app runs as the platforms run it.';
-}, HELP);
+});

@@ -125,6 +125,9 @@ function bareDocuments(tree: Tree): void {
       ),
   );
   tree.edit('docs/recipes.md', (text) => text.replace("accounts.$get({ query: { limit: '10' } })", 'messages.$get()'));
+  tree.edit('docs/deploy.md', (text) =>
+    text.replace(/For the ledger's\s+rules on rows the triggers stand; for less,/, 'For less,'),
+  );
   tree.edit('AGENTS.md', (text) =>
     text
       .replace('(validate, call the ledger, answer; one file a lesson)', '(validate, query, answer)')

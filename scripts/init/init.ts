@@ -67,6 +67,7 @@ export function initialise(tree: Tree, { name, platforms, bare, repository }: In
   }
   tree.edit('README.md', (text) => withoutSection(text, '## Make it yours'));
   // What these say in passing of the template's own measurements and tests.
+  tree.edit('AGENTS.md', (text) => text.replace(', `bench/` or', ' or'));
   if (tree.has('docs/driver-selection.md')) {
     tree.edit('docs/driver-selection.md', (text) =>
       text

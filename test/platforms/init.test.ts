@@ -127,6 +127,10 @@ describe('npm run init', () => {
         .flatMap(([file, text]) => [...text.matchAll(/npm run ([\w:-]+)/g)].map(([, name = '']) => [file, name]));
       expect(mentioned.filter(([, name = '']) => !scripts.includes(name))).toEqual([]);
 
+      const ofTemplate = options.includes('--bare') ? /ledger|\bbench\//i : /\bbench\//;
+      const documents = texts.filter(([file]) => file.endsWith('.md'));
+      expect(documents.filter(([, text]) => ofTemplate.test(text)).map(([file]) => file)).toEqual([]);
+
       const paths = texts
         .filter(([file]) => /\.md$|^\.env/.test(file) && file !== 'docs/first-table.md')
         .flatMap(([file, text]) =>

@@ -1,0 +1,31 @@
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { describe, expect, it } from 'vitest';
+
+interface Failure {
+  code: number;
+  stderr: string;
+}
+
+const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> };
+
+/** What they do not know, `deploy:lambda` and `test:platforms` pass on. */
+const commands = Object.entries(scripts).flatMap(([name, command]) => {
+  const [, file = ''] = /^(?:exec )?node (\S+)$/.exec(command) ?? [];
+  return file && name !== 'deploy:lambda' && name !== 'test:platforms' ? [[name, file] as const] : [];
+});
+
+const execute = (file: string, option: string) => promisify(execFile)(process.execPath, [file, option]);
+
+describe.concurrent('npm run', () => {
+  it.each(commands)('%s says what it does, and where it says so', async (name, file) => {
+    const { stdout } = await execute(file, '--help');
+    expect(stdout).toContain(`Usage: npm run ${name}`);
+    await expect(execute(file, '--nonsense')).rejects.toSatisfy(({ code, stderr }: Failure) => {
+      expect(stderr).toMatch(/^\S*Unknown option '--nonsense'/);
+      expect(stderr).toContain(`See npm run ${name} -- --help`);
+      return code === 1;
+    });
+  });
+});
