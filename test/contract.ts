@@ -262,6 +262,7 @@ export function describeContract(
       it.each([
         ['an amount of zero', { amount: 0 }],
         ['a negative amount', { amount: -1 }],
+        ['a negative fraction', { amount: -1.5 }],
         ['a fraction of a minor unit', { amount: 1.5 }],
         ['an amount beyond the safe integers', { amount: 9_007_199_254_740_992 }],
         ['an amount that is a string', { amount: '5' }],
@@ -270,7 +271,8 @@ export function describeContract(
         ['a memo of 201 characters', { memo: 'x'.repeat(201) }],
       ])('refuses %s', async (_, change) => {
         const response = await transfer(randomUUID(), randomUUID(), 1, change);
-        await expectProblem(response, 400, 'invalid-request');
+        const { errors } = await expectProblem(response, 400, 'invalid-request');
+        expect(errors?.map(({ pointer }) => pointer)).toEqual(Object.keys(change).map((name) => `/${name}`));
       });
 
       it.each([

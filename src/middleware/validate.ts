@@ -1,6 +1,6 @@
 import { sValidator } from '@hono/standard-validator';
 import type { ValidationTargets } from 'hono';
-import type { GenericSchema } from 'valibot';
+import * as v from 'valibot';
 import { Problem } from '../problem.ts';
 
 /**
@@ -11,11 +11,11 @@ import { Problem } from '../problem.ts';
  *
  * @throws {Problem} `invalid-request`, with a JSON pointer to each error
  */
-export const validate = <Target extends keyof ValidationTargets, TSchema extends GenericSchema>(
+export const validate = <Target extends keyof ValidationTargets, TSchema extends v.GenericSchema>(
   target: Target,
   schema: TSchema,
 ) =>
-  sValidator(target, schema, (result, c) => {
+  sValidator(target, v.config(schema, { abortPipeEarly: true }), (result, c) => {
     if (result.success) return;
     // Hono reads no other body: everything in it would be missing.
     if (target === 'json' && !/\bjson\b/i.test(c.req.header('Content-Type') ?? '')) {
