@@ -279,6 +279,7 @@ export function describeContract(
         ['no key', {}],
         ['an empty key', { 'Idempotency-Key': '' }],
         ['a key of 256 characters', { 'Idempotency-Key': 'k'.repeat(256) }],
+        ['a key that each platform reads in its own way', { 'Idempotency-Key': '\xfcberweisung' }],
       ])('refuses %s', async (_, headers) => {
         const body = { fromAccountId: randomUUID(), toAccountId: randomUUID(), amount: 1, currency: 'EUR' };
         const problem = await expectProblem(await post('/transfers', body, headers), 400, 'invalid-request');

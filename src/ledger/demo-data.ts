@@ -1,4 +1,4 @@
-import { and, eq } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 import type { Database } from '../db/database.ts';
 import { accounts, idempotencyKeys } from './schema.ts';
 import { makeTransfer } from './transfers.ts';
@@ -20,7 +20,7 @@ const TRANSFERS = [
 ] as const;
 
 /**
- * Puts in demo data, once: cut off half way it goes on where it was.
+ * Puts in demo data, once, and all of it or nothing. Of several at once, one does.
  * @returns whether there was anything to do
  */
 export async function seedDemoData(db: Database): Promise<boolean> {
@@ -29,23 +29,28 @@ export async function seedDemoData(db: Database): Promise<boolean> {
   if ((await db.$count(idempotencyKeys, done)) > 0) return false;
 
   const { bank, alice, bob } = DEMO_ACCOUNTS;
-  await db
-    .insert(accounts)
-    .values([
-      { id: bank, name: 'Bank', currency: 'EUR', kind: 'external' },
-      { id: alice, name: 'Alice', currency: 'EUR' },
-      { id: bob, name: 'Bob', currency: 'EUR' },
-    ])
-    .onConflictDoNothing();
-  for (const { key, from, to, amount, memo } of TRANSFERS) {
-    const request = {
-      fromAccountId: DEMO_ACCOUNTS[from],
-      toAccountId: DEMO_ACCOUNTS[to],
-      amount,
-      currency: 'EUR',
-      memo,
-    };
-    await makeTransfer(db, { caller: CALLER, key }, request);
-  }
-  return true;
+  return db.transaction(async (tx) => {
+    await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${CALLER}, 0))`);
+    await tx
+      .insert(accounts)
+      .values([
+        { id: bank, name: 'Bank', currency: 'EUR', kind: 'external' },
+        { id: alice, name: 'Alice', currency: 'EUR' },
+        { id: bob, name: 'Bob', currency: 'EUR' },
+      ])
+      .onConflictDoNothing();
+    let isNew = false;
+    for (const { key, from, to, amount, memo } of TRANSFERS) {
+      const request = {
+        fromAccountId: DEMO_ACCOUNTS[from],
+        toAccountId: DEMO_ACCOUNTS[to],
+        amount,
+        currency: 'EUR',
+        memo,
+      };
+      const { replayed } = await makeTransfer(tx, { caller: CALLER, key }, request);
+      isNew ||= !replayed;
+    }
+    return isNew;
+  });
 }

@@ -1,6 +1,6 @@
 import { and, asc, eq, inArray, sql } from 'drizzle-orm';
 import { v7 as uuidv7 } from 'uuid';
-import type { Database, Queryable, Transaction } from '../db/database.ts';
+import type { Queryable, Transaction } from '../db/database.ts';
 import { decideTransfer, type Refusal, type TransferRequest } from './rules.ts';
 import { accounts, entries, idempotencyKeys, transfers } from './schema.ts';
 
@@ -43,7 +43,7 @@ export async function getTransfer(db: Queryable, id: string): Promise<Transfer |
  * @throws {IdempotencyError} when the key is in use this moment, or was used for another request
  */
 export async function makeTransfer(
-  db: Pick<Database, 'transaction'>,
+  db: Pick<Queryable, 'transaction'>,
   idempotency: Idempotency,
   request: TransferRequest,
 ): Promise<TransferResult> {

@@ -18,7 +18,7 @@ export const validate = <Target extends keyof ValidationTargets, TSchema extends
   sValidator(target, v.config(schema, { abortPipeEarly: true }), (result, c) => {
     if (result.success) return;
     // Hono reads no other body: everything in it would be missing.
-    if (target === 'json' && !/\bjson\b/i.test(c.req.header('Content-Type') ?? '')) {
+    if (target === 'json' && !/^application\/([\w.-]+\+)?json\s*(;|$)/i.test(c.req.header('Content-Type') ?? '')) {
       throw new Problem('invalid-request', { detail: "The request's Content-Type must be application/json." });
     }
     throw new Problem('invalid-request', {

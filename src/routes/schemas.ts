@@ -74,11 +74,11 @@ export const newTransfer = object({
 
 export const idempotencyHeader = v.object(
   {
+    // Of other characters each platform makes a text of its own; on Lambda Hono percent-encodes them.
     'idempotency-key': v.pipe(
       v.string(),
-      v.minLength(1, 'must have 1 to 255 characters'),
-      v.maxLength(255, 'must have 1 to 255 characters'),
+      v.regex(/^[ -$&-~]{1,255}$/, 'must have 1 to 255 characters, all of them ASCII, and no %'),
     ),
   },
-  'is required: any 1 to 255 characters that this request alone has, a UUID for instance',
+  'is required: 1 to 255 ASCII characters, no %, that this request alone has, a UUID for instance',
 );

@@ -72,6 +72,8 @@ describe('the database itself refuses', () => {
       'entries_account',
       [insertTransfer(id), ...bankSide, insertEntry(alice, 4, id, 5, 171_855)],
     ],
+    ['an account that goes back to an earlier entry', 'accounts_balance_entries', [setBalance(alice, 250_000, 1)]],
+    ['an account that forgets its entries', 'accounts_balance_entries', [setBalance(alice, 0, 0)]],
     ['a balance without an entry', 'accounts_balance_entries', [setBalance(alice, 171_851, 3)]],
     [
       'a new account with a balance',
@@ -139,8 +141,15 @@ describe('migrating', () => {
 });
 
 describe('the demo data', () => {
-  it('is put in once', async () => {
+  it('is put in once, also by several at once', async () => {
     expect(await seedDemoData(app)).toBe(false);
     expect(await app.$count(schema.accounts)).toBe(3);
+    const empty = await createTestDatabase();
+    const database = createDatabase({ url: empty.url, schema, transports, sockets: 'instance' });
+    const seeded = await Promise.all([1, 2, 3].map(() => seedDemoData(database)));
+    expect(seeded.filter(Boolean)).toEqual([true]);
+    expect(await database.$count(schema.transfers)).toBe(3);
+    await database.close();
+    await empty.close();
   });
 });
