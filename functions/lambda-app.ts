@@ -32,3 +32,24 @@ function reread(first: Config, load: () => Promise<Config>): DatabaseUrls {
   const optional = (name: 'unpooledUrl' | 'replicaUrl') => first.database[name] && read(name);
   return { url: read('url'), unpooledUrl: optional('unpooledUrl'), replicaUrl: optional('replicaUrl') };
 }
+
+interface Event {
+  httpMethod?: string;
+  method?: string;
+  requestContext?: { http?: { method?: string } };
+}
+
+/**
+ * An event may have a body with GET and HEAD, a `Request` may not: Hono would fail before the app is asked, and the streaming
+ * handler then answers 200. Nobody reads such a body.
+ */
+export function withoutIdleBody<Handler extends (event: never, ...rest: never[]) => unknown>(
+  handler: Handler,
+): Handler {
+  const forward = (event: Event, ...rest: unknown[]) => {
+    const method = event.httpMethod ?? event.method ?? event.requestContext?.http?.method;
+    const isIdle = method === 'GET' || method === 'HEAD';
+    return (handler as unknown as (...args: unknown[]) => unknown)(isIdle ? { ...event, body: null } : event, ...rest);
+  };
+  return Object.assign(forward, handler); // with the mark of a streaming handler
+}

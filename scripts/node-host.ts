@@ -16,6 +16,9 @@ const ROOT = fileURLToPath(new URL('../', import.meta.url));
 /** Milliseconds in which an editor has written all that it saves. */
 const SETTLE = 50;
 
+/** Milliseconds for the requests in flight when a file changes. */
+const LAST_ANSWER = 1_000;
+
 const [entry = ''] = process.argv.slice(2);
 
 process.once('disconnect', () => killGroup(process.pid));
@@ -35,7 +38,7 @@ process.once('message', ({ port, variables }: HostOptions) => {
     });
     createInterface(api.stderr).on('line', (line) => tell({ type: 'log', level: 'error', message: line }));
     api.once('exit', (code) => {
-      if (code === null || code === 0) return; // it was told to
+      if (code === 0 || api.killed) return; // it was told to
       if (ready === 'ready') return tell({ type: 'failed', message: 'The API did not start.' });
       tell({ type: 'log', level: 'error', message: 'The API has ended. It starts again when a file changes.' });
     });
@@ -44,7 +47,10 @@ process.once('message', ({ port, variables }: HostOptions) => {
 
   let api = start();
   const restart = async () => {
-    if (api.kill()) await once(api, 'exit');
+    const exited = once(api, 'exit');
+    const deadline = setTimeout(() => api.kill('SIGKILL'), LAST_ANSWER);
+    if (api.kill()) await exited;
+    clearTimeout(deadline);
     api = start();
   };
   let restarted = Promise.resolve();

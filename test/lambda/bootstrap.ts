@@ -13,13 +13,13 @@ type Handler = (event: unknown, context: object) => Promise<unknown>;
 const { AWS_LAMBDA_RUNTIME_API: host = '', LAMBDA_TASK_ROOT: root = '', _HANDLER = '' } = process.env;
 const api = `http://${host}/2018-06-01/runtime`;
 
-const streaming = new WeakSet<object>();
+/** How AWS's own marks a handler that streams, with the value `response`. */
+const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
 
 Object.assign(globalThis, {
   awslambda: {
     streamifyResponse(handler: StreamingHandler) {
-      streaming.add(handler);
-      return handler;
+      return Object.assign(handler, { [STREAMING]: 'response' });
     },
     HttpResponseStream: {
       /** The metadata leave in front of the first write, and never without one. */
@@ -86,7 +86,7 @@ for (;;) {
   const context = { awsRequestId: id };
   const route = `/invocation/${id}`;
   try {
-    if (streaming.has(handler)) {
+    if (STREAMING in handler) {
       const stream = open(`${route}/response`, {
         'Content-Type': 'application/octet-stream',
         'Lambda-Runtime-Function-Response-Mode': 'streaming',

@@ -1,8 +1,23 @@
+import { expect, inject, it } from 'vitest';
 import { describeContract } from '../contract.ts';
-import { functionUrl, httpApi, loadBalancer, restApi } from './events.ts';
+import { functionUrl, httpApi, loadBalancer, restApi, streamedUrl } from './events.ts';
 import { startApi } from './start-api.ts';
+import { startFunction } from './start-function.ts';
 
 describeContract('Lambda behind a Function URL', startApi('lambda.handler', functionUrl));
 describeContract('Lambda behind an HTTP API', startApi('lambda.handler', httpApi));
 describeContract('Lambda behind a REST API', startApi('lambda.handler', restApi));
 describeContract('Lambda behind a load balancer', startApi('lambda.handler', loadBalancer));
+
+it.each([
+  ['a Function URL', 'lambda.handler', functionUrl],
+  ['a load balancer', 'lambda.handler', loadBalancer],
+  ['a streaming Function URL', 'lambda-stream.handler', streamedUrl],
+])('Lambda behind %s takes no notice of the body of a GET', async (_, handler, { toEvent, toResponse }) => {
+  const environment = { DATABASE_URL: inject('stack').app, API_TOKEN: 'test-token-0123456789' };
+  const { invoke, close } = await startFunction({ handler, environment });
+  const event = await toEvent(new Request('https://api.example/health/live'));
+  const response = await toResponse(await invoke(Object.assign(event as object, { body: '{}' })));
+  expect(response.status).toBe(200);
+  await close();
+});

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { describeContract } from '../contract.ts';
@@ -52,5 +53,15 @@ describe('the Node server', () => {
     expect(await exited).toEqual([0, null]);
     // The gateway's own pool for HTTP requests keeps one for a while.
     await vi.waitFor(async () => expect(await connections(`query ilike '%commit%'`)).toEqual([]), PATIENCE);
+  });
+
+  it('ends although a connection never sends a request', async () => {
+    const server = await startServer({ databaseUrl: database.url, apiToken });
+    const silent = connect(Number(new URL(server.url).port), '127.0.0.1');
+    silent.on('error', () => {});
+    await once(silent, 'connect');
+    const exited = once(server.process, 'exit');
+    server.process.kill('SIGTERM');
+    expect(await exited).toEqual([0, null]);
   });
 });
