@@ -1,11 +1,13 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chown, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chown, mkdir, readdir, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { createOnce } from './create-once.ts';
 import { type Binaries, ROOT_STORE } from './postgres-binaries.ts';
 import { SUPERUSER } from './postgres-owner.ts';
+import { isRunning } from './postgres-process.ts';
 
 /** How the server's programs are run. */
 export type RunOptions = { uid?: number; gid?: number; cwd: string; env: NodeJS.ProcessEnv };
@@ -15,17 +17,41 @@ export const DATA = 'postgres';
 const POINTER = 'postgres-data-path';
 const PASSWORD = 'superuser-password';
 
-async function readPointer(directory: string): Promise<string | undefined> {
-  return readFile(path.join(directory, POINTER), 'utf8').catch(() => undefined);
+/** Beside the data that are elsewhere: whose they are. */
+const OWNER = 'belongs-to';
+
+const readText = (file: string) => readFile(file, 'utf8').catch(() => undefined);
+
+/** Where the data are that are not here, and whose: not this directory's, when it is a copy of one that is still there. */
+async function readPointer(directory: string) {
+  const pointer = await readText(path.join(directory, POINTER));
+  if (pointer === undefined) return undefined;
+  const owner = (await readText(path.join(path.dirname(pointer), OWNER)))?.trim() ?? directory;
+  const isElsewhere = owner !== (await realpath(directory));
+  return { pointer, owner, isCopy: isElsewhere && (await readText(path.join(owner, POINTER))) === pointer };
 }
 
+/** Where a directory's own data are, or would be. */
 export async function findDataDirectory(directory: string): Promise<string> {
-  return (await readPointer(directory)) ?? path.join(directory, DATA);
+  const elsewhere = await readPointer(directory);
+  return elsewhere && !elsewhere.isCopy ? elsewhere.pointer : path.join(directory, DATA);
+}
+
+/**
+ * Below a name that others give to folders, too, there may be anything.
+ * @throws {Error} when there is something that is not this stack's
+ */
+export async function assertOurs(directory: string): Promise<void> {
+  const data = path.join(directory, DATA);
+  const files = await readdir(data).catch(() => []);
+  if (files.length === 0 || existsSync(path.join(directory, PASSWORD))) return;
+  throw new Error(`${data} holds something else: choose another directory with --data.`);
 }
 
 /**
  * The account that runs the server cannot enter root's directories: the data is kept elsewhere, a file says where.
- * @throws {Error} when another account has a database there: a second one, empty, would look like a loss
+ * @throws {Error} when another account has a database there, or another directory the data that a file says are this one's:
+ *   a second database, empty, would look like a loss
  */
 export async function dataDirectoryForRoot(directory: string): Promise<string> {
   if (await isInitialised(path.join(directory, DATA))) {
@@ -33,19 +59,36 @@ export async function dataDirectoryForRoot(directory: string): Promise<string> {
       `${directory} holds the database of another account: start as that account, or choose another directory.`,
     );
   }
+  const elsewhere = await readPointer(directory);
+  if (elsewhere?.isCopy) {
+    throw new Error(
+      `${directory} is a copy of ${elsewhere.owner}, whose database stays where it is: --reset starts this one with its own.`,
+    );
+  }
   const fresh = path.join(ROOT_STORE, `data-${randomBytes(6).toString('hex')}`, DATA);
   const dataDirectory = await createOnce(path.join(directory, POINTER), fresh);
   const parent = path.dirname(dataDirectory);
   await mkdir(parent, { recursive: true, mode: 0o755 });
-  await writeFile(path.join(parent, 'belongs-to'), `${directory}\n`); // for a person who finds it
+  await writeFile(path.join(parent, OWNER), `${directory}\n`);
   return dataDirectory;
 }
 
 /** Removes the data directory and everything that belongs to it. */
 export async function removeData(directory: string): Promise<void> {
-  const pointer = await readPointer(directory);
-  if (pointer) await rm(path.dirname(pointer), { recursive: true, force: true });
-  for (const name of [DATA, POINTER, PASSWORD]) await rm(path.join(directory, name), { recursive: true, force: true });
+  const dataDirectory = await findDataDirectory(directory);
+  const here = path.join(directory, DATA);
+  await rm(dataDirectory === here ? here : path.dirname(dataDirectory), { recursive: true, force: true });
+  await removeAbandoned(here);
+  for (const name of [POINTER, PASSWORD]) await rm(path.join(directory, name), { force: true });
+}
+
+/** Removes what `initialise` had begun when its process was killed. */
+async function removeAbandoned(dataDirectory: string): Promise<void> {
+  const parent = path.dirname(dataDirectory);
+  for (const name of await readdir(parent).catch(() => [])) {
+    const pid = /^postgres\.(\d+)(\.password)?$/.exec(name)?.[1];
+    if (pid && !isRunning(Number(pid))) await rm(path.join(parent, name), { recursive: true, force: true });
+  }
 }
 
 export function superuserPassword(directory: string): Promise<string> {
@@ -77,6 +120,7 @@ export async function initialise(
 ): Promise<void> {
   const temporary = `${dataDirectory}.${process.pid}`;
   const passwordFile = `${temporary}.password`;
+  await removeAbandoned(dataDirectory);
   await rm(temporary, { recursive: true, force: true });
   await mkdir(temporary, { mode: 0o700 });
   await writeFile(passwordFile, password, { mode: 0o600 });

@@ -9,6 +9,7 @@ import { copyBinariesForRoot, findBinaries } from './postgres-binaries.ts';
 import { LOCAL_CLIENT } from './pg-client.ts';
 import {
   DATA,
+  assertOurs,
   dataDirectoryForRoot,
   findDataDirectory,
   initialise,
@@ -52,10 +53,12 @@ const ROOT_RUNS_AS = 'nobody';
  * Starts PostgreSQL on loopback, on a data directory of its own: made on the first start, recovered after a crash. The
  * server stops with this process, however it ends.
  * @throws {AlreadyRunningError} when another process runs on the same directory
+ * @throws {Error} when something else is where its data would be
  */
 export async function startPostgres({ directory: given, port, settings = {} }: PostgresOptions): Promise<Postgres> {
   await mkdir(given, { recursive: true, mode: 0o700 });
   const directory = await realpath(given);
+  await assertOurs(directory);
   const account = await serverAccount();
   const binaries = account ? await copyBinariesForRoot(await findBinaries()) : await findBinaries();
   const dataDirectory = account ? await dataDirectoryForRoot(directory) : path.join(directory, DATA);
@@ -115,6 +118,7 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
 /** @throws {AlreadyRunningError} when a process runs on this directory */
 export async function assertNotRunning(directory: string): Promise<void> {
   if (!existsSync(directory)) return;
+  await assertOurs(directory);
   const dataDirectory = await findDataDirectory(directory);
   if (await isInitialised(dataDirectory)) await assertNotOwned(dataDirectory, await superuserPassword(directory));
 }
@@ -122,8 +126,11 @@ export async function assertNotRunning(directory: string): Promise<void> {
 /**
  * Deletes everything that `startPostgres` keeps for a directory.
  * @throws {AlreadyRunningError} when a process runs on it
+ * @throws {Error} when something else is where its data would be
  */
 export async function deletePostgres(directory: string): Promise<void> {
+  if (!existsSync(directory)) return;
+  await assertOurs(directory);
   const dataDirectory = await findDataDirectory(directory);
   if (await isInitialised(dataDirectory)) await takeOver(dataDirectory, await superuserPassword(directory));
   await removeData(directory);

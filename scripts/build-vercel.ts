@@ -1,4 +1,5 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,8 +10,11 @@ const ROOT = fileURLToPath(new URL('../', import.meta.url));
 const TOOLS = path.join(ROOT, 'test/platforms');
 const LINK = path.join(ROOT, '.vercel/project.json');
 
+/** The link to a project of an account, while another stands in for it; also after this was killed. */
+const SAVED = `${LINK}.saved`;
+
 /** Stands in for the link to a project of an account. What is installed here is not installed again. */
-const NO_PROJECT = { projectId: 'prj_local', orgId: 'team_local', settings: { installCommand: '' } };
+const NO_PROJECT = JSON.stringify({ projectId: 'prj_local', orgId: 'team_local', settings: { installCommand: '' } });
 
 /**
  * Builds what Vercel would deploy, with its own command, offline and without an account.
@@ -19,9 +23,13 @@ const NO_PROJECT = { projectId: 'prj_local', orgId: 'team_local', settings: { in
 export async function buildVercel(output: string): Promise<void> {
   installLocked(TOOLS);
   const configuration = await mkdtemp(path.join(tmpdir(), 'vercel-'));
-  const link = await readFile(LINK).catch(() => undefined);
+  const hasLink = () => existsSync(LINK) && readFileSync(LINK, 'utf8') !== NO_PROJECT;
+  if (hasLink()) await rename(LINK, SAVED);
   await mkdir(path.dirname(LINK), { recursive: true });
-  await writeFile(LINK, JSON.stringify(NO_PROJECT));
+  await writeFile(LINK, NO_PROJECT);
+  // Ctrl-C ends Vercel's command: what is below it is to be done nevertheless.
+  const goOn = () => {};
+  process.on('SIGINT', goOn).on('SIGTERM', goOn);
   try {
     const vercel = path.join(TOOLS, 'node_modules/vercel/dist/vc.js');
     run(process.execPath, [vercel, 'build', '--yes', '--output', output, '--global-config', configuration], {
@@ -29,7 +37,9 @@ export async function buildVercel(output: string): Promise<void> {
       env: { VERCEL_TELEMETRY_DISABLED: '1' },
     });
   } finally {
-    await (link ? writeFile(LINK, link) : rm(LINK));
+    if (existsSync(SAVED)) await rename(SAVED, LINK);
+    else if (!hasLink()) await rm(LINK, { force: true });
+    process.off('SIGINT', goOn).off('SIGTERM', goOn);
     await rm(configuration, { recursive: true });
   }
 }

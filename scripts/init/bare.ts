@@ -1,10 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { Tree } from './tree.ts';
 import { withoutBlock, withoutLines } from './text.ts';
 
 /** What takes the place of the ledger: one table and one route, as in docs/first-table.md. */
-const BARE = new URL('bare/', import.meta.url);
+const BARE = fileURLToPath(new URL('bare/', import.meta.url));
 
 /** Problems that only a ledger has. */
 const LEDGER_PROBLEMS =
@@ -56,7 +57,7 @@ export function makeBare(tree: Tree): void {
   for (const file of readdirSync(BARE, { recursive: true, withFileTypes: true })) {
     if (!file.isFile()) continue;
     const source = path.join(file.parentPath, file.name);
-    tree.write(path.relative(BARE.pathname, source).replaceAll('\\', '/'), readFileSync(source, 'utf8'));
+    tree.write(path.relative(BARE, source).replaceAll('\\', '/'), readFileSync(source, 'utf8'));
   }
   tree.edit('src/problem.ts', withoutLines(LEDGER_PROBLEMS));
   tree.edit('src/create-app.ts', (text) =>

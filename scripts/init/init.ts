@@ -87,9 +87,10 @@ export function initialise(tree: Tree, { name, platforms, bare, repository }: In
 function rename(tree: Tree, name: string, repository: string | undefined): void {
   for (const file of tree.files().filter((file) => !['LICENSE', 'package-lock.json'].includes(file))) {
     const text = tree.read(file);
-    const renamed = text
-      .replaceAll(`https://github.com/your-name/${TEMPLATE}`, repository ?? `https://github.com/your-name/${name}`)
-      .replaceAll(TEMPLATE, name);
+    const home = `https://github.com/your-name/${TEMPLATE}`;
+    const renamed = text.replaceAll(new RegExp(`${home}|${TEMPLATE}`, 'g'), (found) =>
+      found === home ? (repository ?? `https://github.com/your-name/${name}`) : name,
+    );
     if (renamed !== text) tree.write(file, renamed);
   }
 }

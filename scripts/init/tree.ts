@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { lstatSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 /** The files of a repository, and what is to become of them. Nothing is written before `save`. */
@@ -28,6 +28,7 @@ export function openTree(root: string): Tree {
 
   const read = (file: string) => written.get(file) ?? readFileSync(path.join(root, file), 'utf8');
   const write = (file: string, text: string) => {
+    if (path.relative(root, path.resolve(root, file)).startsWith('..')) throw new Error(`${file} is not in ${root}.`);
     present.add(file);
     written.set(file, text);
   };
@@ -60,11 +61,21 @@ export function openTree(root: string): Tree {
       };
     },
     save() {
-      for (const file of removed()) rmSync(path.join(root, file));
+      for (const file of removed()) {
+        rmSync(path.join(root, file));
+        removeEmpty(path.dirname(path.join(root, file)));
+      }
       for (const [file, text] of written) {
         mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
         writeFileSync(path.join(root, file), text);
       }
     },
   };
+}
+
+/** Removes a folder, and those around it, as long as nothing is left in them. */
+function removeEmpty(folder: string): void {
+  if (readdirSync(folder).length > 0) return;
+  rmdirSync(folder);
+  removeEmpty(path.dirname(folder));
 }

@@ -1,5 +1,7 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { copyFile, mkdir, mkdtemp, readdir, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -129,6 +131,33 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     await untilGone(port);
   });
 
+  it.runIf('node' in RUNTIMES)(
+    'on node starts the API again beside a silent connection, and says when it is gone',
+    async () => {
+      const port = await anyFreePort();
+      const dev = startDev('--port', String(port), '--runtime', 'node');
+      const url = await ready(dev);
+      const silent = connect(port, '127.0.0.1');
+      silent.on('error', () => {});
+      await once(silent, 'connect');
+      const file = path.join(ROOT, 'src/create-app.ts');
+      await utimes(file, new Date(), new Date());
+      await vi.waitFor(() => expect(dev.output()).toMatch(/^reloaded$/m), PATIENCE);
+      expect((await fetch(`${url}/health/ready`)).status).toBe(200);
+
+      const started = execFileSync('ps', ['ax', '-o', 'pid=,ppid=,command='], { encoding: 'utf8' }).split('\n');
+      const childOf = (parent: unknown, script: string) => {
+        const child = started.find((line) => line.includes(script) && line.trim().split(/\s+/)[1] === String(parent));
+        return Number.parseInt(child ?? '', 10);
+      };
+      process.kill(childOf(childOf(dev.child.pid, 'node-host.ts'), 'functions/node.ts'), 'SIGKILL');
+      await vi.waitFor(() => expect(dev.output()).toContain('The API has ended.'), PATIENCE);
+      dev.child.kill('SIGTERM');
+      expect(await dev.exited).toBe(0);
+      await untilGone(port);
+    },
+  );
+
   it.runIf('workers' in RUNTIMES)('on workers says why an app does not start', async () => {
     const directory = await mkdtemp(path.join(tmpdir(), 'dev-environment-'));
     await writeFile(path.join(directory, '.env'), 'DATABASE_TRANSPORT=tcp\nAPI_TOKEN=0123456789abcdef0123456789abcdef');
@@ -188,10 +217,56 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     const theirs = await mkdtemp(path.join(tmpdir(), 'theirs-'));
     await mkdir(path.join(theirs, 'postgres'));
     await writeFile(path.join(theirs, 'postgres/PG_VERSION'), '18\n');
+    await writeFile(path.join(theirs, 'superuser-password'), 'theirs');
     const dev = startDev('--data', theirs);
     expect(await dev.exited).toBe(1);
     expect(dev.output()).toContain('holds the database of another account');
     await rm(theirs, { recursive: true });
+  });
+
+  it.runIf(process.getuid?.() === 0)("as root leaves a copy's original its database", async () => {
+    const [original, copy] = [await mkdtemp(path.join(tmpdir(), 'original-')), path.join(data, 'copy')];
+    const close = async (dev: ReturnType<typeof startDev>) => {
+      await ready(dev);
+      dev.child.kill('SIGTERM');
+      expect(await dev.exited).toBe(0);
+    };
+    await close(startDev('--data', original));
+    await cp(original, copy, { recursive: true });
+    const refused = startDev('--data', copy);
+    expect(await refused.exited).toBe(1);
+    expect(refused.output()).toContain(`is a copy of ${original}`);
+    await close(startDev('--data', copy, '--reset'));
+    const again = startDev('--data', original);
+    await close(again);
+    expect(again.output()).not.toContain('Applied');
+    for (const directory of [original, copy]) await deletePostgres(directory);
+    await rm(original, { recursive: true });
+  });
+
+  it('deletes no folder that it has not made', async () => {
+    const theirs = await mkdtemp(path.join(tmpdir(), 'theirs-'));
+    const file = path.join(theirs, 'postgres/init.sql');
+    await mkdir(path.dirname(file));
+    await writeFile(file, 'select 1');
+    for (const options of [['--reset'], [], ['--reset']]) {
+      const dev = startDev('--data', theirs, ...options);
+      expect(await dev.exited).toBe(1);
+      expect(dev.output()).toContain('holds something else');
+    }
+    expect(await readFile(file, 'utf8')).toBe('select 1');
+    await rm(theirs, { recursive: true });
+  });
+
+  it('removes what a first start that was killed had begun', async () => {
+    const { pid: dead } = spawnSync(process.execPath, ['--version']);
+    const directory = await mkdtemp(path.join(tmpdir(), 'begun-'));
+    await mkdir(path.join(directory, `postgres.${dead}`));
+    await writeFile(path.join(directory, `postgres.${dead}.password`), 'secret');
+    await mkdir(path.join(directory, `postgres.${process.pid}`));
+    await deletePostgres(directory);
+    expect(await readdir(directory)).toEqual([`postgres.${process.pid}`]);
+    await rm(directory, { recursive: true });
   });
 
   it('serves the app from what stands in for PlanetScale', async () => {
