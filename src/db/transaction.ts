@@ -34,12 +34,14 @@ export interface Line extends Pick<Connection, 'send' | 'transactionStatus'> {
 
 /** A transaction or a savepoint in it; or what they are in, a session. */
 interface Level {
+  /** What goes in front of the next flight: what opens it; later, what ends a savepoint in it. */
+  riding: Statement[];
+  /** Whether a flight has taken along what opens it. Until then the server knows nothing of it, and nothing has to end it. */
+  sent: boolean;
   /** Queries that have no answer yet. */
   pending: number;
   /** The error of its first flight that failed. */
   error?: unknown;
-  /** Of an outermost transaction: whether BEGIN has been sent. */
-  begun: boolean;
 }
 
 /**
@@ -48,11 +50,9 @@ interface Level {
  * fail, the server skips the statement, which behind a BEGIN that was sent on its own would commit by itself.
  */
 export function connectionScope(line: Line, limits: Limits) {
-  const session: Level = { pending: 0, begun: false };
+  const session: Level = { riding: [], sent: false, pending: 0 };
   /** What is open, from the outside in. Only the innermost may be used. */
   const open = [session];
-  /** What goes in front of the next flight. */
-  let riding: Statement[] = [];
   /** Settles when the line is free: a flight has to wait for the one before. */
   let tail: Promise<unknown> = Promise.resolve();
 
@@ -63,16 +63,16 @@ export function connectionScope(line: Line, limits: Limits) {
   };
   const rolledBack = ({ error }: Level) =>
     misuse('A failure was caught: all is rolled back. Use a nested transaction.', error);
-  /** Status E: a statement failed. That is harmless when it was a nested one's, whose ROLLBACK TO waits in `riding`. */
+  /** Status E: a statement failed. That is harmless when it was a nested one's alone: its ROLLBACK TO rides with the next. */
   const assertHealthy = (level: Level) => {
-    const isUndone = !level.error && riding[0]?.text.startsWith('rollback to');
-    if (line.transactionStatus === 'E' && !isUndone) throw rolledBack(level);
+    if (level.error && line.transactionStatus === 'E') throw rolledBack(level);
   };
   /** After a failed BEGIN, or a COMMIT by hand, a statement would commit alone; after a BEGIN by hand, join what that began. */
-  const assertBegun = (begun: boolean, cause?: unknown) => {
+  const assertBegun = (begun = false, top?: Level) => {
     const { transactionStatus } = line;
     if (!transactionStatus || begun === (transactionStatus !== 'I')) return;
-    throw misuse('BEGIN failed, or it or COMMIT was sent by hand: nothing was sent.', cause);
+    if (top) top.sent = begun; // a BEGIN that did not leave: what was begun by hand is not this one's to end
+    throw misuse('BEGIN failed, or it or COMMIT was sent by hand: nothing was sent.', top?.error);
   };
 
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
@@ -81,17 +81,19 @@ export function connectionScope(line: Line, limits: Limits) {
     return result;
   };
 
+  const takeAlong = (level: Level) => {
+    level.sent = true;
+    return level.riding.splice(0);
+  };
+
   const fly = async (level: Level, statements: readonly Statement[]): Promise<StatementResult[]> => {
     const [, top] = open;
-    const flight = [...riding, ...statements];
-    riding = [];
+    const begun = top?.sent;
+    const flight = [...open.flatMap(takeAlong), ...statements];
     level.pending++;
     try {
       const results = await inTurn(async () => {
-        if (top) {
-          assertBegun(top.begun, top.error);
-          top.begun = true;
-        }
+        if (top) assertBegun(begun, top);
         return line.send(flight);
       });
       return results.slice(flight.length - statements.length);
@@ -129,33 +131,29 @@ export function connectionScope(line: Line, limits: Limits) {
     const isNested = outer !== session;
     assertInnermost(outer, isNested ? options : {});
     if (isNested) assertHealthy(outer);
-    const savepoint = `savepoint s${open.length}`;
-    const prologue = isNested ? [command(savepoint)] : begin(options, limits);
-    const before = riding;
-    riding = [...before, ...prologue];
-    /** Whether the server knows nothing of it: then nothing has to end it. */
-    const isUnsent = () => prologue.some((statement) => riding.includes(statement));
-    const level: Level = { pending: 0, begun: false };
+    const name = `s${open.length}`;
+    const release = command(`release ${name}`);
+    const riding = isNested ? [command(`savepoint ${name}`)] : begin(options, limits);
+    const level: Level = { riding, sent: false, pending: 0 };
     open.push(level);
     try {
       const value = await body(scopeAt(level));
       if (open.at(-1) !== level || level.pending > 0) throw misuse('A query was left unawaited: all is rolled back.');
       assertHealthy(level);
-      if (isUnsent()) riding = before;
-      else if (isNested) riding = [...riding, command(`release ${savepoint}`)];
+      if (!level.sent) return value;
+      if (isNested) outer.riding = [...level.riding, release];
       else {
         const [result] = await committing(limits, options, () => fly(level, [command('commit')]));
         if (result?.command !== 'COMMIT') throw rolledBack(level);
       }
       return value;
     } catch (error) {
-      if (!isNested) {
-        riding = [];
+      if (!level.sent) throw error;
+      if (isNested) outer.riding = [command(`rollback to ${name}`), release];
+      else {
         open.splice(1);
         // In turn: a flight that waits may carry its BEGIN.
-        await inTurn(async () => level.begun && tidyUp('rollback', 'TE'));
-      } else if (open.includes(level)) {
-        riding = isUnsent() ? before : [command(`rollback to ${savepoint}`), command(`release ${savepoint}`)];
+        await inTurn(async () => level.sent && tidyUp('rollback', 'TE'));
       }
       throw error;
     } finally {
