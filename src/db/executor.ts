@@ -75,6 +75,7 @@ export function createExecutor(
           (async () => onQuery?.(event))().catch(() => {});
         };
         try {
+          deadline.signal.throwIfAborted();
           const results = await deadline.limit('A statement', statementMs, flight, statementMs + GRACE_MS);
           answered = true;
           report(results.reduce((sum, { rowCount }) => sum + (rowCount ?? 0), 0));

@@ -10,7 +10,7 @@ export interface Attempt extends Limits, Pick<Timeouts, 'connectMs'> {
   readonly operation: Operation;
   /** Whether all of it may be done twice: it reads, and says so. */
   readonly readOnly: boolean | undefined;
-  /** Runs one exchange with the server within its limit, and reports it. */
+  /** Runs one exchange with the server within its limit, and reports it. Sends nothing once the deadline has passed. */
   readonly exchange: (flight: () => Promise<StatementResult[]>) => Promise<StatementResult[]>;
 }
 
@@ -59,10 +59,7 @@ export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope)
       const wasIdle = isFirst && acquired.transactionStatus;
       isFirst = false;
       try {
-        return await exchange(() => {
-          signal.throwIfAborted();
-          return acquired.send(statements);
-        });
+        return await exchange(() => acquired.send(statements));
       } catch (error) {
         // A connection that went stale while it was idle is replaced, where nothing can have been committed over it.
         const isHarmless = operation === 'transaction' || readOnly || (error as DatabaseError).retryable;
