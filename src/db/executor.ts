@@ -8,7 +8,7 @@ import type { Retries } from './internal/retry.ts';
 import type { FindTargets, Targets } from './internal/targets.ts';
 import type { RequestScope, Timeouts } from './options.ts';
 import { type Scope, sendRequests } from './transaction.ts';
-import type { StatementResult, Transports } from './transport.ts';
+import type { StatementResult, TransactionOptions, Transports } from './transport.ts';
 
 interface Resources {
   transports: Transports;
@@ -24,6 +24,12 @@ export interface Executor extends Scope {
   /** Lends a connection that keeps its state, and is closed afterwards. */
   session: <T>(body: (scope: Scope) => Promise<T>) => Promise<T>;
 }
+
+/**
+ * What an operation says of itself. `read only` may be done twice, `lagging` on a replica, too. A `select` may write by a
+ * function, and is not done twice; but what it writes is not what the next read is about.
+ */
+type Access = TransactionOptions['accessMode'] | 'lagging' | 'select';
 
 /** Milliseconds that a client waits longer than the server, whose answer tells what became of a statement. */
 const GRACE_MS = 1_000;
@@ -42,14 +48,12 @@ export function createExecutor(
   let written = false;
 
   /** Does an operation, and does it again where that cannot take effect twice. */
-  const operate = async <T>(
-    operation: Operation,
-    { readOnly, mayLag }: { readOnly?: boolean; mayLag?: boolean },
-    work: (scope: Scope) => Promise<T>,
-  ): Promise<T> => {
+  const operate = async <T>(operation: Operation, access: Access, work: (scope: Scope) => Promise<T>): Promise<T> => {
     const choice = chooseTransport(operation, { available });
     const transport = choice && transports[choice.transport];
     if (!transport) throw misuse(`A ${operation} needs websocket or tcp.`);
+    const readOnly = access === 'lagging' || access === 'read only';
+    written ||= !readOnly && access !== 'select';
     const started = performance.now();
     const timeLeft = () => started + operationMs - performance.now();
     let answered = false;
@@ -62,7 +66,8 @@ export function createExecutor(
       deadline.signal.throwIfAborted();
       targets = await deadline.race(findTargets(refusal?.by));
       if (targets === refusal?.by) throw refusal.error;
-      replica = mayLag && !written && Date.now() >= targets.replicaRestsUntil ? targets.replica : undefined;
+      replica =
+        access === 'lagging' && !written && Date.now() >= targets.replicaRestsUntil ? targets.replica : undefined;
       const target = replica ?? targets[choice.address];
       if (!target) throw misuse(`A ${operation} needs unpooledUrl (DATABASE_URL_UNPOOLED).`);
 
@@ -122,20 +127,13 @@ export function createExecutor(
 
   return {
     send(statements, settings) {
-      const readOnly = settings?.accessMode === 'read only';
-      // A select may write, too, by a function; but what it writes is not what the next read is about.
-      written ||= settings ? !readOnly : !/^\s*select\b/i.test(statements[0]?.text ?? '');
-      return operate(settings ? 'batch' : 'one-shot', { readOnly }, (scope) => scope.send(statements, settings));
+      const work = (scope: Scope) => scope.send(statements, settings);
+      if (settings) return operate('batch', settings.accessMode, work);
+      return operate('one-shot', /^\s*select\b/i.test(statements[0]?.text ?? '') ? 'select' : undefined, work);
     },
-    read: (statements) => operate('one-shot', { readOnly: true, mayLag: true }, (scope) => scope.send(statements)),
-    transaction(settings, body) {
-      const readOnly = settings.accessMode === 'read only';
-      written ||= !readOnly;
-      return operate('transaction', { readOnly }, (scope) => scope.transaction(settings, body));
-    },
-    session(body) {
-      written = true;
-      return operate('session', {}, body);
-    },
+    read: (statements) => operate('one-shot', 'lagging', (scope) => scope.send(statements)),
+    transaction: (settings, body) =>
+      operate('transaction', settings.accessMode, (scope) => scope.transaction(settings, body)),
+    session: (body) => operate('session', undefined, body),
   };
 }
