@@ -4,7 +4,7 @@ import { createDeadline, type Deadline } from './internal/deadline.ts';
 import { DatabaseError, misuse, type TransportName, toDatabaseError } from './error.ts';
 import { lend } from './internal/lease.ts';
 import type { Pools } from './internal/pool.ts';
-import type { Retries } from './internal/retry.ts';
+import { isLost, mayRepeat, type Retries } from './internal/retry.ts';
 import type { FindTargets, Targets } from './internal/targets.ts';
 import type { RequestScope, Timeouts } from './options.ts';
 import { type Scope, sendRequests } from './transaction.ts';
@@ -110,15 +110,12 @@ export function createExecutor(
         return await deadline.limit(`The ${operation}`, operationMs, () => tryOnce(deadline), timeLeft());
       } catch (error) {
         if (!(error instanceof DatabaseError) || requestSignal?.aborted || timeLeft() < 0) throw error;
-        const { kind, code, retryable } = error;
-        const away = kind === 'connection' || kind === 'unavailable';
-        // What does not throw here is tried again. A replica is lost that does not answer, or cancels a read to replay.
-        const lost = away || kind === 'serialization' || (kind === 'timeout' && !code);
-        if (targets && replica && lost) targets.replicaRestsUntil = Date.now() + REST_MS;
-        else if (operation === 'session' && answered) throw error; // what its callback has done, it has done
+        // What does not throw here is tried again.
+        if (operation === 'session' && answered) throw error; // what its callback has done, it has done
+        if (targets && replica && isLost(error)) targets.replicaRestsUntil = Date.now() + REST_MS;
         // Rotated, perhaps: the URL is asked for once more. 42501 among them, for a role that was dropped meanwhile.
-        else if (targets && !refusal && kind === 'auth') refusal = { by: targets, error };
-        else if (!(retryable || (readOnly && away)) || !(await retries.spend(++failed, timeLeft()))) throw error;
+        else if (targets && !refusal && error.kind === 'auth') refusal = { by: targets, error };
+        else if (!mayRepeat(error, readOnly) || !(await retries.spend(++failed, timeLeft()))) throw error;
       } finally {
         deadline.end();
       }
