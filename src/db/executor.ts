@@ -102,8 +102,8 @@ export function createExecutor(
       return lend(pools.at(transport, target), attempt, work);
     };
 
-    retries.earn();
-    for (let failed = 0; ;) {
+    const waitToRetry = retries();
+    for (;;) {
       const deadline = createDeadline(requestSignal);
       try {
         if (operation === 'session') return await tryOnce(deadline);
@@ -115,7 +115,7 @@ export function createExecutor(
         if (targets && replica && isLost(error)) targets.replicaRestsUntil = Date.now() + REST_MS;
         // Rotated, perhaps: the URL is asked for once more. 42501 among them, for a role that was dropped meanwhile.
         else if (targets && !refusal && error.kind === 'auth') refusal = { by: targets, error };
-        else if (!mayRepeat(error, readOnly) || !(await retries.spend(++failed, timeLeft()))) throw error;
+        else if (!mayRepeat(error, readOnly) || !(await waitToRetry(timeLeft()))) throw error;
       } finally {
         deadline.end();
       }

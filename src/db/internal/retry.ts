@@ -25,19 +25,19 @@ const MAX_SAVED = 10;
  */
 export function createRetries({ attempts = 3, baseMs = 50, ratio = 0.1 }: Partial<RetryOptions> = {}) {
   let saved = MAX_SAVED;
-  return {
-    /** To be called for each operation. */
-    earn(): void {
-      saved = Math.min(MAX_SAVED, saved + ratio);
-    },
 
-    /** Waits before the try after the `failed`-th. False, at once, when there is none to spend, or no time for it. */
-    async spend(failed: number, timeLeft: number): Promise<boolean> {
-      const pause = Math.random() * baseMs * 2 ** (failed - 1);
-      if (failed >= attempts || saved < 1 || pause >= timeLeft) return false;
+  /** To be called once for each operation. */
+  return () => {
+    saved = Math.min(MAX_SAVED, saved + ratio);
+    let failed = 0;
+
+    /** Waits before the next try. False, at once, when there is none to spend, or no time for it. */
+    return async (timeLeft: number): Promise<boolean> => {
+      const pause = Math.random() * baseMs * 2 ** failed;
+      if (++failed >= attempts || saved < 1 || pause >= timeLeft) return false;
       saved--;
       await new Promise((resolve) => setTimeout(resolve, pause));
       return true;
-    },
+    };
   };
 }
