@@ -93,8 +93,8 @@ export function createExecutor(
       };
       const attempt = { operation, readOnly, deadline, ...timeouts, exchange };
       if ('send' in transport) {
-        const request: Scope['send'] = (statements, settings) =>
-          exchange(() => transport.send(target, statements, settings, deadline.signal));
+        const request: Scope['send'] = (statements) =>
+          exchange(() => transport.send(target, statements, deadline.signal));
         // The table gives HTTP one-shots and batches: nobody asks for a transaction here.
         return work({ send: sendRequests(request, attempt) } as Scope);
       }

@@ -1,6 +1,6 @@
-import { type HTTPTransactionOptions, neon, neonConfig, type NeonQueryFunction } from '@neondatabase/serverless';
+import { neon, neonConfig, type NeonQueryFunction } from '@neondatabase/serverless';
 import { type ConnectionTarget, endpointsOf } from './connection-string.ts';
-import type { HttpTransport, TransactionOptions } from './transport.ts';
+import type { HttpTransport } from './transport.ts';
 
 /** The driver decodes nothing: values.ts does, for every transport. */
 const types = { getTypeParser: () => (text: string) => text };
@@ -10,7 +10,7 @@ export function neonHttp(): HttpTransport {
   /** The driver's function for each target: making one takes a fiftieth of a request's CPU. */
   const connected = new WeakMap<ConnectionTarget, NeonQueryFunction<true, true>>();
   return {
-    async send(target, statements, options, signal) {
+    async send(target, statements, signal) {
       const { address, http } = endpointsOf(target);
       const [user, password, database] = [target.user, target.password, target.database].map(encodeURIComponent);
       const url = `postgresql://${user}:${password}@${address}/${database}`;
@@ -18,25 +18,18 @@ export function neonHttp(): HttpTransport {
       connected.set(target, sql);
       const fetchOptions = { signal };
       const queries = statements.map(({ text, params }) => sql.query(text, [...params], { types, fetchOptions }));
-      const settings = options && { ...driverOptions(options), fetchOptions };
       // The driver has one endpoint setting for the whole process, and reads it before its first await; nothing throws
       // until then. Set, started and put back in one go, requests to different providers do not meet.
       const { fetchEndpoint } = neonConfig;
       neonConfig.fetchEndpoint = () => http;
-      const request = settings
-        ? sql.transaction(queries, settings)
-        : Promise.all(queries.map((query) => query.then(null))); // sends it: the driver's queries are lazy
+      const request =
+        queries.length > 1
+          ? sql.transaction(queries, { fetchOptions })
+          : Promise.all(queries.map((query) => query.then(null))); // sends it: the driver's queries are lazy
       neonConfig.fetchEndpoint = fetchEndpoint;
       return request.catch((error: unknown) => {
         throw signal.aborted ? signal.reason : error;
       });
     },
   };
-}
-
-/** The options under the driver's names. It ignores any other spelling of a level without a word. */
-function driverOptions({ isolationLevel, accessMode, deferrable }: TransactionOptions) {
-  const level = isolationLevel?.replace(/ ?\b(\w)/g, (_, letter: string) => letter.toUpperCase());
-  const named = { isolationLevel: level, readOnly: accessMode === 'read only', deferrable };
-  return named as HTTPTransactionOptions<true, true>;
 }

@@ -17,12 +17,13 @@ export interface Limits extends Pick<Timeouts, 'statementMs'> {
 
 const command = (text: string): Statement => ({ text, params: [] });
 
-/** Requests, each for itself. */
+/** Requests, each for itself: of several statements it makes a transaction. */
 export function sendRequests(send: Scope['send'], limits: Limits): Scope['send'] {
   return async (statements, options) => {
     if (!options) return send(statements);
-    const limited = [timeLimit(limits), ...statements];
-    return (await committing(limits, options, () => send(limited, options))).slice(1);
+    const set = modes(options) && `set transaction ${modes(options)}`;
+    const prologue = [set, timeLimit(limits)].filter(Boolean).map(command);
+    return (await committing(limits, options, () => send([...prologue, ...statements]))).slice(prologue.length);
   };
 }
 
@@ -200,13 +201,16 @@ async function committing<T>({ deadline }: Limits, { accessMode }: TransactionOp
   }
 }
 
-function begin({ isolationLevel, accessMode, deferrable }: TransactionOptions, limits: Limits): Statement[] {
+function begin(options: TransactionOptions, limits: Limits): Statement[] {
+  return [`begin ${modes(options)}`, timeLimit(limits)].map(command);
+}
+
+function modes({ isolationLevel, accessMode, deferrable }: TransactionOptions): string {
   const level = isolationLevel && `isolation level ${isolationLevel}`;
-  const words = ['begin', level, accessMode, deferrable && 'deferrable'].filter(Boolean);
-  return [command(words.join(' ')), timeLimit(limits)];
+  return [level, accessMode, deferrable && 'deferrable'].filter(Boolean).join(' ');
 }
 
 /** Keeps a deadline where no client and no proxy is needed for it: in the server, until the transaction's end. */
-function timeLimit({ statementMs }: Limits): Statement {
-  return command(`set local statement_timeout = ${Math.ceil(statementMs)}`);
+function timeLimit({ statementMs }: Limits): string {
+  return `set local statement_timeout = ${Math.ceil(statementMs)}`;
 }

@@ -26,13 +26,8 @@ export interface TransactionOptions {
 
 /** One request for each call, and no state between them. Throws whatever its driver does, or the signal's reason. */
 export interface HttpTransport {
-  /** Runs one statement, or with `options` any number of them as one transaction. One round trip. */
-  send(
-    target: ConnectionTarget,
-    statements: readonly Statement[],
-    options: TransactionOptions | undefined,
-    signal: AbortSignal,
-  ): Promise<StatementResult[]>;
+  /** Runs one statement, or several as one transaction. One round trip. */
+  send(target: ConnectionTarget, statements: readonly Statement[], signal: AbortSignal): Promise<StatementResult[]>;
 }
 
 /** Connections that keep state: what transactions and sessions need. */

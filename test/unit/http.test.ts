@@ -18,7 +18,7 @@ it('requests to several providers at once reach their own endpoints, although th
   neonConfig.fetchFunction = async (url: string, { headers }: { headers: Record<string, string> }) => {
     reached.push(`${url} for ${new URL(headers['Neon-Connection-String'] ?? '').pathname.slice(1)}`);
     const result = { command: 'SELECT', rowCount: 0, fields: [], rows: [] };
-    return Response.json({ ...result, results: [result] });
+    return Response.json({ ...result, results: [result, result] });
   };
   const before = neonConfig.fetchEndpoint;
   const http = neonHttp();
@@ -29,7 +29,7 @@ it('requests to several providers at once reach their own endpoints, although th
       const target = parseConnectionString(url);
       const { signal } = new AbortController();
       const statement = { text: 'select 1', params: [] };
-      requests.push(http.send(target, [statement], i % 2 ? {} : undefined, signal));
+      requests.push(http.send(target, i % 2 ? [statement, statement] : [statement], signal));
       expected.push(`${endpoint} for ${target.database}`);
     }
   }
