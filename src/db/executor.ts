@@ -7,7 +7,7 @@ import type { Pools } from './internal/pool.ts';
 import { isLost, mayRepeat, type Retries } from './internal/retry.ts';
 import type { FindTargets, Targets } from './internal/targets.ts';
 import type { RequestScope, Timeouts } from './options.ts';
-import { type Scope, sendRequests } from './transaction.ts';
+import { commitFailure, type Scope, sendRequests } from './transaction.ts';
 import type { StatementResult, TransactionOptions, Transports } from './transport.ts';
 
 interface Resources {
@@ -71,7 +71,8 @@ export function createExecutor(
       const target = replica ?? targets[choice.address];
       if (!target) throw misuse(`A ${operation} needs unpooledUrl (DATABASE_URL_UNPOOLED).`);
 
-      const exchange = async (flight: () => Promise<StatementResult[]>) => {
+      const exchange = async (flight: () => Promise<StatementResult[]>, commits?: TransactionOptions) => {
+        deadline.signal.throwIfAborted(); // before what follows: what was not sent has not committed
         const start = performance.now();
         const report = (rows: number, error?: string) => {
           const ms = performance.now() - start;
@@ -80,7 +81,6 @@ export function createExecutor(
           (async () => onQuery?.(event))().catch(() => {});
         };
         try {
-          deadline.signal.throwIfAborted();
           const results = await deadline.limit('A statement', statementMs, flight, statementMs + GRACE_MS);
           answered = true;
           report(results.reduce((sum, { rowCount }) => sum + (rowCount ?? 0), 0));
@@ -88,15 +88,18 @@ export function createExecutor(
         } catch (thrown) {
           const error = toDatabaseError(thrown, choice.transport, true);
           report(0, error.code ?? error.kind);
-          throw error;
+          if (!commits) throw error;
+          const failure = commitFailure(error, commits);
+          if (failure !== error) deadline.fail(failure); // a session ends with this, whatever its callback still does
+          throw failure;
         }
       };
       const attempt = { operation, readOnly, deadline, ...timeouts, exchange };
       if ('send' in transport) {
-        const request: Scope['send'] = (statements) =>
-          exchange(() => transport.send(target, statements, deadline.signal));
+        const request: Scope['send'] = (statements, settings) =>
+          exchange(() => transport.send(target, statements, deadline.signal), settings);
         // The table gives HTTP one-shots and batches: nobody asks for a transaction here.
-        return work({ send: sendRequests(request, attempt) } as Scope);
+        return work({ send: sendRequests(request, statementMs) } as Scope);
       }
       // Runs it on a `connectionScope`; replaces a connection that went stale, and takes it back if nothing is left on it.
       return lend(pools.at(transport, target), attempt, work);

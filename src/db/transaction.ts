@@ -1,6 +1,4 @@
-import type { Deadline } from './internal/deadline.ts';
 import { DatabaseError, misuse } from './error.ts';
-import type { Timeouts } from './options.ts';
 import type { Connection, Statement, StatementResult, TransactionOptions } from './transport.ts';
 
 /** Where statements run: on their own, inside a transaction or one of its savepoints, or on a session's connection. */
@@ -11,26 +9,22 @@ export interface Scope extends Pick<Connection, 'onNotification'> {
   transaction<T>(options: TransactionOptions, body: (scope: Scope) => Promise<T>): Promise<T>;
 }
 
-export interface Limits extends Pick<Timeouts, 'statementMs'> {
-  readonly deadline: Deadline;
-}
-
 const command = (text: string): Statement => ({ text, params: [] });
 
 /** Requests, each for itself: of several statements it makes a transaction. */
-export function sendRequests(send: Scope['send'], limits: Limits): Scope['send'] {
+export function sendRequests(send: Scope['send'], statementMs: number): Scope['send'] {
   return async (statements, options) => {
     if (!options) return send(statements);
     const set = modes(options) && `set transaction ${modes(options)}`;
-    const prologue = [set, timeLimit(limits)].filter(Boolean).map(command);
-    return (await committing(limits, options, () => send([...prologue, ...statements]))).slice(prologue.length);
+    const prologue = [set, timeLimit(statementMs)].filter(Boolean).map(command);
+    return (await send([...prologue, ...statements], options)).slice(prologue.length);
   };
 }
 
 /** A connection that is there when it is needed. */
-export interface Line extends Pick<Connection, 'send' | 'transactionStatus'> {
-  /** Takes the connection. What fails here was never sent. */
-  take(): Promise<unknown>;
+export interface Line extends Pick<Connection, 'transactionStatus'> {
+  /** Sends a flight. @param commits the transaction whose COMMIT is its last statement */
+  send(statements: readonly Statement[], commits?: TransactionOptions): Promise<StatementResult[]>;
 }
 
 /** A transaction or a savepoint in it; or what they are in, a session. */
@@ -50,7 +44,7 @@ interface Level {
  * N + 1 round trips, and none take none: BEGIN travels in front of the first statement, behind the same Sync. Should it
  * fail, the server skips the statement, which behind a BEGIN that was sent on its own would commit by itself.
  */
-export function connectionScope(line: Line, limits: Limits) {
+export function connectionScope(line: Line, statementMs: number) {
   const session: Level = { riding: [], sent: false, pending: 0 };
   /** What is open, from the outside in. Only the innermost may be used. */
   const open = [session];
@@ -87,7 +81,7 @@ export function connectionScope(line: Line, limits: Limits) {
     return level.riding.splice(0);
   };
 
-  const fly = async (level: Level, statements: readonly Statement[]): Promise<StatementResult[]> => {
+  const fly = async (level: Level, statements: readonly Statement[], commits?: TransactionOptions) => {
     const [, top] = open;
     const begun = top?.sent;
     const flight = [...open.flatMap(takeAlong), ...statements];
@@ -95,7 +89,7 @@ export function connectionScope(line: Line, limits: Limits) {
     try {
       const results = await inTurn(async () => {
         if (top) assertBegun(begun, top);
-        return line.send(flight);
+        return line.send(flight, commits);
       });
       return results.slice(flight.length - statements.length);
     } catch (error) {
@@ -112,15 +106,14 @@ export function connectionScope(line: Line, limits: Limits) {
   };
 
   const batch = async (statements: readonly Statement[], options: TransactionOptions) => {
-    const prologue = begin(options, limits);
+    const prologue = begin(options, statementMs);
     assertInnermost(session);
-    await line.take();
     // All of it in one turn: what runs beside it must not meet a transaction that failed.
     return inTurn(async () => {
       assertBegun(false);
       try {
         const flight = [...prologue, ...statements, command('commit')];
-        return (await committing(limits, options, () => line.send(flight))).slice(prologue.length, -1);
+        return (await line.send(flight, options)).slice(prologue.length, -1);
       } catch (error) {
         await tidyUp('rollback', 'TE');
         throw error;
@@ -134,7 +127,7 @@ export function connectionScope(line: Line, limits: Limits) {
     if (isNested) assertHealthy(outer);
     const name = `s${open.length}`;
     const release = command(`release ${name}`);
-    const riding = isNested ? [command(`savepoint ${name}`)] : begin(options, limits);
+    const riding = isNested ? [command(`savepoint ${name}`)] : begin(options, statementMs);
     const level: Level = { riding, sent: false, pending: 0 };
     open.push(level);
     try {
@@ -144,7 +137,7 @@ export function connectionScope(line: Line, limits: Limits) {
       if (!level.sent) return value;
       if (isNested) outer.riding = [...level.riding, release];
       else {
-        const [result] = await committing(limits, options, () => fly(level, [command('commit')]));
+        const [result] = await fly(level, [command('commit')], options);
         if (result?.command !== 'COMMIT') throw rolledBack(level);
       }
       return value;
@@ -184,25 +177,18 @@ export function connectionScope(line: Line, limits: Limits) {
   };
 }
 
-/** Sends what ends in COMMIT. @throws {DatabaseError} `outcome-unknown` when the answer does not come */
-async function committing<T>({ deadline }: Limits, { accessMode }: TransactionOptions, send: () => Promise<T>) {
-  deadline.signal.throwIfAborted();
-  try {
-    return await send();
-  } catch (error) {
-    if (!(error instanceof DatabaseError) || error.retryable || accessMode === 'read only') throw error;
-    const { code, kind, transport } = error;
-    // Not told that the connection or the server goes down (SQLSTATE classes 08 and 57P), but why it did not take effect.
-    if (kind === 'query' || (code ? !/^(08|57P)/.test(code) : kind === 'auth')) throw error;
-    const message = 'COMMIT was not answered: it may have taken effect.';
-    const unknown = new DatabaseError(message, { kind: 'outcome-unknown', transport, cause: error });
-    deadline.fail(unknown); // a session ends with this, whatever its callback still does
-    throw unknown;
-  }
+/** What it means that a flight failed whose last statement was COMMIT: `outcome-unknown`, unless it says why it did not commit. */
+export function commitFailure(error: DatabaseError, { accessMode }: TransactionOptions): DatabaseError {
+  const { code, kind, transport, retryable } = error;
+  if (retryable || accessMode === 'read only') return error;
+  // Not told that the connection or the server goes down (SQLSTATE classes 08 and 57P), but why it did not take effect.
+  if (kind === 'query' || (code ? !/^(08|57P)/.test(code) : kind === 'auth')) return error;
+  const message = 'COMMIT was not answered: it may have taken effect.';
+  return new DatabaseError(message, { kind: 'outcome-unknown', transport, cause: error });
 }
 
-function begin(options: TransactionOptions, limits: Limits): Statement[] {
-  return [`begin ${modes(options)}`, timeLimit(limits)].map(command);
+function begin(options: TransactionOptions, statementMs: number): Statement[] {
+  return [`begin ${modes(options)}`, timeLimit(statementMs)].map(command);
 }
 
 function modes({ isolationLevel, accessMode, deferrable }: TransactionOptions): string {
@@ -211,6 +197,6 @@ function modes({ isolationLevel, accessMode, deferrable }: TransactionOptions): 
 }
 
 /** Keeps a deadline where no client and no proxy is needed for it: in the server, until the transaction's end. */
-function timeLimit({ statementMs }: Limits): string {
+function timeLimit(statementMs: number): string {
   return `set local statement_timeout = ${Math.ceil(statementMs)}`;
 }

@@ -1,17 +1,25 @@
 import type { Operation } from '../choose-transport.ts';
 import type { DatabaseError } from '../error.ts';
 import type { Timeouts } from '../options.ts';
+import type { Deadline } from './deadline.ts';
 import type { Pool } from './pool.ts';
-import { connectionScope, type Limits, type Line, type Scope } from '../transaction.ts';
-import type { Connection, StatementResult } from '../transport.ts';
+import { connectionScope, type Line, type Scope } from '../transaction.ts';
+import type { Connection, StatementResult, TransactionOptions } from '../transport.ts';
 
 /** One try of an operation. */
-export interface Attempt extends Limits, Pick<Timeouts, 'connectMs'> {
+export interface Attempt extends Pick<Timeouts, 'connectMs' | 'statementMs'> {
+  readonly deadline: Deadline;
   readonly operation: Operation;
   /** Whether all of it may be done twice: it reads, and says so. */
   readonly readOnly: boolean | undefined;
-  /** Runs one exchange with the server within its limit, and reports it. Sends nothing once the deadline has passed. */
-  readonly exchange: (flight: () => Promise<StatementResult[]>) => Promise<StatementResult[]>;
+  /**
+   * Runs one exchange with the server within its limit, and reports it. Sends nothing once the deadline has passed.
+   * @param commits the transaction whose COMMIT is its last statement
+   */
+  readonly exchange: (
+    flight: () => Promise<StatementResult[]>,
+    commits?: TransactionOptions,
+  ) => Promise<StatementResult[]>;
 }
 
 /**
@@ -44,34 +52,30 @@ export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope)
     }
     return connection;
   };
-  const take = () => (acquiring ??= acquire(isSession));
-
   const line: Line = {
     get transactionStatus() {
       return connection?.transactionStatus;
     },
 
-    take,
-
-    async send(statements) {
+    async send(statements, commits) {
       isClean &&= statements.every(({ text }) => LEAVES_NOTHING.test(text));
-      const acquired = await take();
+      const acquired = await (acquiring ??= acquire(isSession));
       const wasIdle = isFirst && acquired.transactionStatus;
       isFirst = false;
       try {
-        return await exchange(() => acquired.send(statements));
+        return await exchange(() => acquired.send(statements), commits);
       } catch (error) {
         // A connection that went stale while it was idle is replaced, where nothing can have been committed over it.
         const isHarmless = operation === 'transaction' || readOnly || (error as DatabaseError).retryable;
         if (!wasIdle || acquired.transactionStatus || signal.aborted || !isHarmless) throw error;
         void pool.release(acquired, false);
         acquiring = acquire(true);
-        return line.send(statements);
+        return line.send(statements, commits);
       }
     },
   };
 
-  const scope: ReturnType<typeof connectionScope> = connectionScope(line, attempt);
+  const scope: ReturnType<typeof connectionScope> = connectionScope(line, attempt.statementMs);
   try {
     return await race(work(scope));
   } finally {
