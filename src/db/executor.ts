@@ -1,14 +1,14 @@
 import { chooseTransport, type Operation } from './choose-transport.ts';
 import type { ConnectionTarget } from './connection-string.ts';
-import { createDeadline, type Deadline } from './internal/deadline.ts';
-import { DatabaseError, misuse, type TransportName, toDatabaseError } from './error.ts';
+import { type Attempt, createAttempt } from './internal/attempt.ts';
+import { DatabaseError, misuse, type TransportName } from './error.ts';
 import { lend } from './internal/lease.ts';
 import type { Pools } from './internal/pool.ts';
 import { isLost, mayRepeat, type Retries } from './internal/retry.ts';
 import type { FindTargets, Targets } from './internal/targets.ts';
 import type { RequestScope, Timeouts } from './options.ts';
-import { commitFailure, type Scope, sendRequests } from './transaction.ts';
-import type { StatementResult, TransactionOptions, Transports } from './transport.ts';
+import { type Scope, sendRequests } from './transaction.ts';
+import type { TransactionOptions, Transports } from './transport.ts';
 
 interface Resources {
   transports: Transports;
@@ -31,16 +31,13 @@ export interface Executor extends Scope {
  */
 type Access = TransactionOptions['accessMode'] | 'lagging' | 'select';
 
-/** Milliseconds that a client waits longer than the server, whose answer tells what became of a statement. */
-const GRACE_MS = 1_000;
-
 /** Milliseconds after which a replica that did not answer is asked again. */
 const REST_MS = 30_000;
 
 export function createExecutor(
   { transports, findTargets, retries, timeouts }: Resources,
   pools: Pools,
-  { signal: requestSignal, onQuery }: RequestScope,
+  request: RequestScope,
 ): Executor {
   const { statementMs, operationMs } = timeouts;
   const available = Object.keys(transports) as TransportName[];
@@ -54,52 +51,28 @@ export function createExecutor(
     if (!transport) throw misuse(`A ${operation} needs websocket or tcp.`);
     const readOnly = access === 'lagging' || access === 'read only';
     written ||= !readOnly && access !== 'select';
+    const plan = { operation, transport: choice.transport, readOnly, ...timeouts };
     const started = performance.now();
     const timeLeft = () => started + operationMs - performance.now();
-    let answered = false;
     let targets: Targets | undefined;
     let replica: ConnectionTarget | undefined;
     let refusal: { by: Targets; error: DatabaseError } | undefined;
 
-    const tryOnce = async (deadline: Deadline): Promise<T> => {
+    const tryOnce = async (attempt: Attempt): Promise<T> => {
       replica = undefined;
-      deadline.signal.throwIfAborted();
-      targets = await deadline.race(findTargets(refusal?.by));
+      attempt.signal.throwIfAborted();
+      targets = await attempt.race(findTargets(refusal?.by));
       if (targets === refusal?.by) throw refusal.error;
       replica =
         access === 'lagging' && !written && Date.now() >= targets.replicaRestsUntil ? targets.replica : undefined;
       const target = replica ?? targets[choice.address];
       if (!target) throw misuse(`A ${operation} needs unpooledUrl (DATABASE_URL_UNPOOLED).`);
 
-      const exchange = async (flight: () => Promise<StatementResult[]>, commits?: TransactionOptions) => {
-        deadline.signal.throwIfAborted(); // before what follows: what was not sent has not committed
-        const start = performance.now();
-        const report = (rows: number, error?: string) => {
-          const ms = performance.now() - start;
-          const event = { operation, transport: choice.transport, roundTrips: 1, ms, rows, error };
-          // Who looks on must not change what happened: neither by throwing nor by rejecting.
-          (async () => onQuery?.(event))().catch(() => {});
-        };
-        try {
-          const results = await deadline.limit('A statement', statementMs, flight, statementMs + GRACE_MS);
-          answered = true;
-          report(results.reduce((sum, { rowCount }) => sum + (rowCount ?? 0), 0));
-          return results;
-        } catch (thrown) {
-          const error = toDatabaseError(thrown, choice.transport, true);
-          report(0, error.code ?? error.kind);
-          if (!commits) throw error;
-          const failure = commitFailure(error, commits);
-          if (failure !== error) deadline.fail(failure); // a session ends with this, whatever its callback still does
-          throw failure;
-        }
-      };
-      const attempt = { operation, readOnly, deadline, ...timeouts, exchange };
       if ('send' in transport) {
-        const request: Scope['send'] = (statements, settings) =>
-          exchange(() => transport.send(target, statements, deadline.signal), settings);
+        const send: Scope['send'] = (statements, settings) =>
+          attempt.exchange(() => transport.send(target, statements, attempt.signal), settings);
         // The table gives HTTP one-shots and batches: nobody asks for a transaction here.
-        return work({ send: sendRequests(request, statementMs) } as Scope);
+        return work({ send: sendRequests(send, statementMs) } as Scope);
       }
       // Runs it on a `connectionScope`; replaces a connection that went stale, and takes it back if nothing is left on it.
       return lend(pools.at(transport, target), attempt, work);
@@ -107,20 +80,20 @@ export function createExecutor(
 
     const waitToRetry = retries();
     for (;;) {
-      const deadline = createDeadline(requestSignal);
+      const attempt = createAttempt(plan, request);
       try {
-        if (operation === 'session') return await tryOnce(deadline);
-        return await deadline.limit(`The ${operation}`, operationMs, () => tryOnce(deadline), timeLeft());
+        if (operation === 'session') return await tryOnce(attempt);
+        return await attempt.limit(`The ${operation}`, operationMs, () => tryOnce(attempt), timeLeft());
       } catch (error) {
-        if (!(error instanceof DatabaseError) || requestSignal?.aborted || timeLeft() < 0) throw error;
+        if (!(error instanceof DatabaseError) || request.signal?.aborted || timeLeft() < 0) throw error;
         // What does not throw here is tried again.
-        if (operation === 'session' && answered) throw error; // what its callback has done, it has done
+        if (operation === 'session' && attempt.answered) throw error; // what its callback has done, it has done
         if (targets && replica && isLost(error)) targets.replicaRestsUntil = Date.now() + REST_MS;
         // Rotated, perhaps: the URL is asked for once more. 42501 among them, for a role that was dropped meanwhile.
         else if (targets && !refusal && error.kind === 'auth') refusal = { by: targets, error };
         else if (!mayRepeat(error, readOnly) || !(await waitToRetry(timeLeft()))) throw error;
       } finally {
-        deadline.end();
+        attempt.end();
       }
     }
   };

@@ -1,26 +1,8 @@
-import type { Operation } from '../choose-transport.ts';
 import type { DatabaseError } from '../error.ts';
-import type { Timeouts } from '../options.ts';
-import type { Deadline } from './deadline.ts';
+import type { Attempt } from './attempt.ts';
 import type { Pool } from './pool.ts';
 import { connectionScope, type Line, type Scope } from '../transaction.ts';
-import type { Connection, StatementResult, TransactionOptions } from '../transport.ts';
-
-/** One try of an operation. */
-export interface Attempt extends Pick<Timeouts, 'connectMs' | 'statementMs'> {
-  readonly deadline: Deadline;
-  readonly operation: Operation;
-  /** Whether all of it may be done twice: it reads, and says so. */
-  readonly readOnly: boolean | undefined;
-  /**
-   * Runs one exchange with the server within its limit, and reports it. Sends nothing once the deadline has passed.
-   * @param commits the transaction whose COMMIT is its last statement
-   */
-  readonly exchange: (
-    flight: () => Promise<StatementResult[]>,
-    commits?: TransactionOptions,
-  ) => Promise<StatementResult[]>;
-}
+import type { Connection } from '../transport.ts';
 
 /**
  * Statements whose effect ends with their transaction. What others leave behind must not meet the next operation: a
@@ -32,8 +14,7 @@ const LEAVES_NOTHING =
 
 /** Lends `work` a connection, taken from the pool when it first needs one. A session's is new, and is closed afterwards. */
 export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope) => Promise<T>): Promise<T> {
-  const { operation, connectMs, readOnly, exchange } = attempt;
-  const { signal, race, limit, fail } = attempt.deadline;
+  const { operation, connectMs, readOnly, exchange, signal, race, limit, fail } = attempt;
   const isSession = operation === 'session';
   let acquiring: Promise<Connection> | undefined;
   let connection: Connection | undefined;
