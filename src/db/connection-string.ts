@@ -79,11 +79,13 @@ export function endpointsOf({ provider, network, host, port, branch }: Connectio
   const name = host.includes(':') ? `[${host}]` : host;
   const address = `${name}:${port}`;
   const authority = provider === 'local' ? address : name;
+  // Neon's proxy finds the database by the host's name, PlanetScale's by the address asked for: its port is the route.
+  const webSocket = `${authority}/v2${branch ? `?address=${address}` : ''}`;
   const http = provider === 'neon' ? host.replace(/^[^.]+\./, 'api.') : authority; // for Neon, the driver's own default
   return {
     address,
     http: `http${provider === 'local' ? '' : 's'}://${http}/sql`,
-    webSocket: `${authority}/v2${branch ? `?address=${address}` : ''}`,
+    webSocket,
   };
 }
 

@@ -53,6 +53,7 @@ export function createExecutor(
     written ||= !readOnly && access !== 'select';
     const plan = { operation, transport: choice.transport, readOnly, ...timeouts };
     const started = performance.now();
+    /** Of a session, too: it has no deadline, but is not begun again after that. */
     const timeLeft = () => started + operationMs - performance.now();
     let targets: Targets | undefined;
     let replica: ConnectionTarget | undefined;

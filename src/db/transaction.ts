@@ -134,7 +134,7 @@ export function connectionScope(line: Line, statementMs: number) {
       const value = await body(scopeAt(level));
       if (open.at(-1) !== level || level.pending > 0) throw misuse('A query was left unawaited: all is rolled back.');
       assertHealthy(level);
-      if (!level.sent) return value;
+      if (!level.sent) return value; // it goes, and what opens it with it
       if (isNested) outer.riding = [...level.riding, release];
       else {
         const [result] = await fly(level, [command('commit')], options);
@@ -145,8 +145,8 @@ export function connectionScope(line: Line, statementMs: number) {
       if (!level.sent) throw error;
       if (isNested) outer.riding = [command(`rollback to ${name}`), release];
       else {
-        open.splice(1);
-        // In turn: a flight that waits may carry its BEGIN.
+        open.splice(1); // first: what a session sends from here on comes behind the ROLLBACK
+        // In turn: a flight that waits may carry its BEGIN, or be refused.
         await inTurn(async () => level.sent && tidyUp('rollback', 'TE'));
       }
       throw error;

@@ -58,6 +58,7 @@ function createPool(open: () => Connection, max: number, isOver: () => boolean) 
       else await turn();
       try {
         signal.throwIfAborted();
+        // A new one where one lies idle could be one too many.
         if (fresh && lent + idle.length > max) void takeIdle()?.close();
         return (fresh ? undefined : takeIdle()) ?? open();
       } catch (error) {

@@ -126,6 +126,7 @@ export function openConnection(
   // Only now: connecting with a pipelined password removes every listener of this event.
   protocol.on('readyForQuery', (message: { status: typeof status }) => {
     clearTimeout(timer);
+    // The first one ends the start-up, and no flight.
     if (status) {
       flight?.settle();
       flight = undefined;
