@@ -1,4 +1,5 @@
 import type { NeonDbError } from '@neondatabase/serverless';
+import type { TransactionOptions } from './transport.ts';
 
 /** The transports a statement can travel over. */
 export type TransportName = 'http' | 'websocket' | 'tcp';
@@ -36,6 +37,29 @@ export class DatabaseError extends Error {
 /** For what the caller has to change: the statement, the configuration, the use of this module. */
 export function misuse(message: string, cause?: unknown): DatabaseError {
   return new DatabaseError(message, { kind: 'query', cause });
+}
+
+/** Whether what was asked for did not come about for want of a server, and may yet. */
+const isAway = (kind: DatabaseErrorKind) => kind === 'connection' || kind === 'unavailable';
+
+/** Whether it may be sent again: it cannot have taken effect, or has none. */
+export function mayRepeat(error: DatabaseError, readOnly: boolean): boolean {
+  return error.retryable || (readOnly && isAway(error.kind));
+}
+
+/** Whether a replica is of no use for now: it does not answer, or cancels a read to replay what the primary did. */
+export function isLost(error: DatabaseError): boolean {
+  return isAway(error.kind) || error.kind === 'serialization' || (error.kind === 'timeout' && !error.code);
+}
+
+/** What the failure of a flight means that ends in COMMIT: `outcome-unknown`, unless it says why there was no commit. */
+export function commitFailure(error: DatabaseError, accessMode: TransactionOptions['accessMode']): DatabaseError {
+  const { code, kind, transport, retryable } = error;
+  if (retryable || accessMode === 'read only') return error;
+  // Not told that the connection or the server goes down (SQLSTATE classes 08 and 57P), but why it did not take effect.
+  if (kind === 'query' || (code ? !/^(08|57P)/.test(code) : kind === 'auth')) return error;
+  const message = 'COMMIT was not answered: it may have taken effect.';
+  return new DatabaseError(message, { kind: 'outcome-unknown', transport, cause: error });
 }
 
 /** By SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html */
@@ -78,7 +102,7 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
   // Sent by a pooler, a protocol violation ends the connection; by PostgreSQL, it is a parameter too few.
   const kind = code === '08P01' && severity === 'ERROR' ? 'query' : kindOf(code, message);
   const neverRan = !sent || NO_CONNECTION.test(reason ?? '') || NO_COMPUTE.test(message);
-  const retryable = kind === 'serialization' || (neverRan && (kind === 'connection' || kind === 'unavailable'));
+  const retryable = kind === 'serialization' || (neverRan && isAway(kind));
   const cause = withoutFields(thrown, message);
   return new DatabaseError(message, { kind, code, transport, retryable, constraint, table, column, cause });
 }

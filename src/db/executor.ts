@@ -1,10 +1,10 @@
 import { chooseTransport, type Operation } from './choose-transport.ts';
 import type { ConnectionTarget } from './connection-string.ts';
 import { type Attempt, createAttempt } from './internal/attempt.ts';
-import { DatabaseError, misuse, type TransportName } from './error.ts';
+import { DatabaseError, isLost, mayRepeat, misuse, type TransportName } from './error.ts';
 import { lend } from './internal/lease.ts';
 import type { Pools } from './internal/pool.ts';
-import { isLost, mayRepeat, type Retries } from './internal/retry.ts';
+import type { Retries } from './internal/retry.ts';
 import type { FindTargets, Targets } from './internal/targets.ts';
 import type { RequestScope, Timeouts } from './options.ts';
 import { type Scope, sendRequests } from './transaction.ts';

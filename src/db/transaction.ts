@@ -1,4 +1,4 @@
-import { DatabaseError, misuse } from './error.ts';
+import { misuse } from './error.ts';
 import type { Connection, Statement, StatementResult, TransactionOptions } from './transport.ts';
 
 /** Where statements run: on their own, inside a transaction or one of its savepoints, or on a session's connection. */
@@ -175,16 +175,6 @@ export function connectionScope(line: Line, statementMs: number) {
       });
     },
   };
-}
-
-/** What it means that a flight failed whose last statement was COMMIT: `outcome-unknown`, unless it says why it did not commit. */
-export function commitFailure(error: DatabaseError, { accessMode }: TransactionOptions): DatabaseError {
-  const { code, kind, transport, retryable } = error;
-  if (retryable || accessMode === 'read only') return error;
-  // Not told that the connection or the server goes down (SQLSTATE classes 08 and 57P), but why it did not take effect.
-  if (kind === 'query' || (code ? !/^(08|57P)/.test(code) : kind === 'auth')) return error;
-  const message = 'COMMIT was not answered: it may have taken effect.';
-  return new DatabaseError(message, { kind: 'outcome-unknown', transport, cause: error });
 }
 
 function begin(options: TransactionOptions, statementMs: number): Statement[] {

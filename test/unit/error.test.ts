@@ -1,8 +1,69 @@
 import { expect, it } from 'vitest';
-import { toDatabaseError } from '../../src/db/error.ts';
+import {
+  commitFailure,
+  DatabaseError,
+  type DatabaseErrorKind,
+  isLost,
+  mayRepeat,
+  toDatabaseError,
+} from '../../src/db/error.ts';
 
 it('a host that becomes unreachable under an open connection says nothing of what was sent before', () => {
   const lost = Object.assign(new Error('read EHOSTUNREACH'), { code: 'EHOSTUNREACH' });
   expect(toDatabaseError(lost, 'tcp', true)).toMatchObject({ kind: 'connection', retryable: false });
   expect(toDatabaseError(lost, 'tcp', false)).toMatchObject({ kind: 'connection', retryable: true });
+});
+
+it.each<[kind: DatabaseErrorKind, retryable: boolean, readOnly: boolean, expected: boolean]>([
+  ['connection', true, false, true], // it was never sent
+  ['connection', false, false, false],
+  ['connection', false, true, true],
+  ['unavailable', true, false, true],
+  ['unavailable', false, false, false],
+  ['unavailable', false, true, true],
+  ['serialization', true, false, true],
+  ['timeout', true, false, true], // while it connected
+  ['timeout', false, true, false], // it would take as long again
+  ['auth', false, true, false],
+  ['constraint', false, true, false],
+  ['query', false, true, false],
+  ['outcome-unknown', false, false, false],
+])('after %s, retryable %s, read only %s, it may be sent again: %s', (kind, retryable, readOnly, expected) => {
+  expect(mayRepeat(new DatabaseError('', { kind, retryable }), readOnly)).toBe(expected);
+});
+
+it.each<[kind: DatabaseErrorKind, code: string | undefined, expected: boolean]>([
+  ['connection', undefined, true],
+  ['unavailable', '57P01', true],
+  ['serialization', '40001', true], // it cancelled the read to replay
+  ['timeout', undefined, true],
+  ['timeout', '57014', false], // it answered
+  ['auth', '28P01', false],
+  ['constraint', '23505', false],
+  ['query', '42601', false],
+])('by %s %s a replica is lost: %s', (kind, code, expected) => {
+  expect(isLost(new DatabaseError('', { kind, code }))).toBe(expected);
+});
+
+it.each<[kind: DatabaseErrorKind, code: string | undefined, expected: DatabaseErrorKind]>([
+  ['connection', undefined, 'outcome-unknown'],
+  ['connection', '08006', 'outcome-unknown'],
+  ['unavailable', undefined, 'outcome-unknown'], // HTTP status 502
+  ['unavailable', '57P01', 'outcome-unknown'], // the server goes down
+  ['unavailable', '53100', 'unavailable'],
+  ['timeout', undefined, 'outcome-unknown'],
+  ['timeout', '57014', 'timeout'], // the server has stopped it
+  ['constraint', '23505', 'constraint'],
+  ['serialization', '40001', 'serialization'],
+  ['auth', undefined, 'auth'],
+  ['query', undefined, 'query'],
+])('%s %s in answer to COMMIT is %s', (kind, code, expected) => {
+  expect(commitFailure(new DatabaseError('', { kind, code }), undefined).kind).toBe(expected);
+});
+
+it('a transaction that only reads, or was never sent, has no outcome to be unknown', () => {
+  const lost = new DatabaseError('', { kind: 'connection' });
+  expect(commitFailure(lost, 'read only')).toBe(lost);
+  const unsent = new DatabaseError('', { kind: 'connection', retryable: true });
+  expect(commitFailure(unsent, undefined)).toBe(unsent);
 });

@@ -1,7 +1,6 @@
 import type { Operation } from '../choose-transport.ts';
-import { toDatabaseError, type TransportName } from '../error.ts';
+import { commitFailure, toDatabaseError, type TransportName } from '../error.ts';
 import type { RequestScope, Timeouts } from '../options.ts';
-import { commitFailure } from '../transaction.ts';
 import type { StatementResult, TransactionOptions } from '../transport.ts';
 import { createDeadline } from './deadline.ts';
 
@@ -48,7 +47,7 @@ export function createAttempt(plan: Plan, { signal, onQuery }: RequestScope) {
         const error = toDatabaseError(thrown, transport, true);
         report(0, error.code ?? error.kind);
         if (!commits) throw error;
-        const failure = commitFailure(error, commits);
+        const failure = commitFailure(error, commits.accessMode);
         if (failure !== error) deadline.fail(failure); // a session ends with this, whatever its callback still does
         throw failure;
       }

@@ -1,18 +1,4 @@
-import type { DatabaseError } from '../error.ts';
 import type { RetryOptions } from '../options.ts';
-
-/** Whether what was asked for did not come about for want of a server, and may yet. */
-const isAway = ({ kind }: DatabaseError) => kind === 'connection' || kind === 'unavailable';
-
-/** Whether it may be sent again: it cannot have taken effect, or has none. */
-export function mayRepeat(error: DatabaseError, readOnly: boolean): boolean {
-  return error.retryable || (readOnly && isAway(error));
-}
-
-/** Whether a replica is of no use for now: it does not answer, or cancels a read to replay what the primary did. */
-export function isLost(error: DatabaseError): boolean {
-  return isAway(error) || error.kind === 'serialization' || (error.kind === 'timeout' && !error.code);
-}
 
 export type Retries = ReturnType<typeof createRetries>;
 
