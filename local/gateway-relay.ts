@@ -68,7 +68,8 @@ export function createRelay({ upstream: primary, simulator }: RelayOptions) {
       client.once('close', () => sessions.delete(key));
       join(client, loggedIn, upstream, { pooled, nextDrop: simulator.nextDrop });
     } catch (error) {
-      refuse(client, error);
+      client.end(authentication === 'cleartext' ? proxyErrorOf(error) : errorOf(error));
+      client.resume(); // what it still sends is not read, but its end is
     } finally {
       clearTimeout(deadline);
     }
@@ -103,13 +104,12 @@ async function askPassword(client: Duplex): Promise<string> {
   return password;
 }
 
-/** An error that the client understands, and the end. */
-function refuse(client: Duplex, error: unknown): void {
-  client.end(errorOf(error));
-  client.resume(); // what it still sends is not read, but its end is
+/** Neon's proxy gives every refusal the code of an internal error, and calls it an ERROR. */
+function proxyErrorOf(error: unknown): Buffer {
+  return errorResponse('XX000', error instanceof Error ? error.message : String(error), 'ERROR');
 }
 
-function errorOf(error: unknown): Buffer | undefined {
+function errorOf(error: unknown): Buffer {
   if (error instanceof Refusal) return errorResponse(error.code, error.message);
   if (error instanceof pg.DatabaseError) return errorResponse(error.code ?? '08006', error.message);
   if (error instanceof ProtocolError) return errorResponse('08P01', error.message);

@@ -110,6 +110,6 @@ export function query(sql: string): Buffer {
   return message('Q', `${sql}\0`);
 }
 
-export function errorResponse(code: string, text: string): Buffer {
-  return message('E', `SFATAL\0VFATAL\0C${code}\0M${text}\0\0`);
+export function errorResponse(code: string, text: string, severity = 'FATAL'): Buffer {
+  return message('E', `S${severity}\0V${severity}\0C${code}\0M${text}\0\0`);
 }

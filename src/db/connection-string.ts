@@ -74,7 +74,7 @@ export function directTarget(target: ConnectionTarget): ConnectionTarget | undef
  */
 export function endpointsOf({ provider, network, host, port, branch }: ConnectionTarget) {
   if (provider === 'other' || network === 'private') {
-    throw misuse(`${host} is no public address of Neon or PlanetScale: use the tcp transport.`);
+    throw misuse(`${host} is no public address of Neon or PlanetScale: use tcp.`);
   }
   const name = host.includes(':') ? `[${host}]` : host;
   const address = `${name}:${port}`;

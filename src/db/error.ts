@@ -81,8 +81,11 @@ interface DriverError extends Partial<Omit<NeonDbError, 'sourceError'>> {
 /** `fetch` failed before it had a connection: https://github.com/nodejs/undici/blob/main/docs/docs/api/Errors.md */
 const NO_CONNECTION = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UNREACH|CONNECT_TIMEOUT/;
 
-/** Neon's proxy could not reach the database: nothing has run. */
-const NO_COMPUTE = /control plane|connect to compute/i;
+/** There was no connection to the database, or none more: nothing has run. By PostgreSQL, and by Neon's proxy. */
+const NO_COMPUTE = /control plane|connect to compute|too many|slots|starting up|quota/i;
+
+/** PostgreSQL's and Neon's proxy's refusals. */
+const REFUSED = /password authentication failed|permission denied|not allowed/i;
 
 /** Data exceptions (class 22) quote the value at fault, as do errors in tsquery and in tsvector. */
 const QUOTING = /^22|in ts/;
@@ -108,10 +111,12 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
 }
 
 function kindOf(code: string | undefined, message: string): DatabaseErrorKind {
-  // Neon reports its control plane's failures as internal errors, and sends no SQLSTATE for what its proxy refuses.
-  if ((code ?? 'XX000') === 'XX000' && NO_COMPUTE.test(message)) return 'unavailable';
+  // For what Neon's proxy refuses it sends no SQLSTATE over HTTP, and that of an internal error over sockets.
+  if ((code ?? 'XX000') === 'XX000') {
+    if (NO_COMPUTE.test(message)) return 'unavailable';
+    if (REFUSED.test(message)) return 'auth';
+  }
   if (code) return KINDS.find(([codes]) => codes.test(code))?.[1] ?? 'query';
-  if (/password authentication failed|permission denied/i.test(message)) return 'auth';
   const status = /HTTP status (\d+)/.exec(message)?.[1];
   if (!status) return 'connection';
   return /^(429|5(?!07))/.test(status) ? 'unavailable' : 'query'; // 507: the response is too large

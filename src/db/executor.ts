@@ -64,10 +64,10 @@ export function createExecutor(
       attempt.signal.throwIfAborted();
       targets = await attempt.race(findTargets(refusal?.by));
       if (targets === refusal?.by) throw refusal.error;
-      replica =
-        access === 'lagging' && !written && Date.now() >= targets.replicaRestsUntil ? targets.replica : undefined;
+      if (refusal) pools.renew();
+      if (access === 'lagging' && !written && Date.now() >= targets.restsUntil) replica = targets.replica;
       const target = replica ?? targets[choice.address];
-      if (!target) throw misuse(`A ${operation} needs unpooledUrl (DATABASE_URL_UNPOOLED).`);
+      if (!target) throw misuse(`A ${operation} needs unpooledUrl: a direct address.`);
 
       if ('send' in transport) {
         const send: Scope['send'] = (statements, settings) =>
@@ -89,10 +89,12 @@ export function createExecutor(
         if (!(error instanceof DatabaseError) || request.signal?.aborted || timeLeft() < 0) throw error;
         // What does not throw here is tried again.
         if (operation === 'session' && attempt.answered) throw error; // what its callback has done, it has done
-        if (targets && replica && isLost(error)) targets.replicaRestsUntil = Date.now() + REST_MS;
+        if (targets && replica && isLost(error)) targets.restsUntil = Date.now() + REST_MS;
         // Rotated, perhaps: the URL is asked for once more. 42501 among them, for a role that was dropped meanwhile.
         else if (targets && !refusal && error.kind === 'auth') refusal = { by: targets, error };
-        else if (!mayRepeat(error, readOnly) || !(await waitToRetry(timeLeft()))) throw error;
+        // Of a read's own failures alone: what its callback asks elsewhere may be a write.
+        else if (!mayRepeat(error, readOnly && error === attempt.failure)) throw error;
+        else if (!(await waitToRetry(timeLeft(), request.signal))) throw error;
       } finally {
         attempt.end();
       }

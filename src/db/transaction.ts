@@ -53,21 +53,21 @@ export function connectionScope(line: Line, statementMs: number) {
 
   const assertInnermost = (level: Level, options: TransactionOptions = {}) => {
     if (JSON.stringify(options) !== '{}') throw misuse('A transaction has its options.');
-    if (!open.includes(level)) throw misuse('This has ended: await each query in it.');
-    if (open.at(-1) !== level) throw misuse('A transaction is open in here: use its tx.');
+    if (!open.includes(level)) throw misuse('This has ended: await its queries.');
+    if (open.at(-1) !== level) throw misuse('A transaction is open: use its tx.');
   };
   const rolledBack = ({ error }: Level) =>
-    misuse('A failure was caught: all is rolled back. Use a nested transaction.', error);
+    misuse('A failure was caught: all is rolled back. Nest a transaction.', error);
   /** Status E: a statement failed. That is harmless when it was a nested one's alone: its ROLLBACK TO rides with the next. */
   const assertHealthy = (level: Level) => {
     if (level.error && line.transactionStatus === 'E') throw rolledBack(level);
   };
   /** After a failed BEGIN, or a COMMIT by hand, a statement would commit alone; after a BEGIN by hand, join what that began. */
-  const assertBegun = (begun = false, top?: Level) => {
+  const assertBegun = (begun: boolean, top?: Level) => {
     const { transactionStatus } = line;
     if (!transactionStatus || begun === (transactionStatus !== 'I')) return;
     if (top) top.sent = begun; // a BEGIN that did not leave: what was begun by hand is not this one's to end
-    throw misuse('BEGIN failed, or it or COMMIT was sent by hand: nothing was sent.', top?.error);
+    throw misuse('BEGIN failed, or it or COMMIT was sent by hand.', top?.error);
   };
 
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
@@ -83,12 +83,12 @@ export function connectionScope(line: Line, statementMs: number) {
 
   const fly = async (level: Level, statements: readonly Statement[], commits?: TransactionOptions) => {
     const [, top] = open;
-    const begun = top?.sent;
+    const begins = top && !top.sent;
     const flight = [...open.flatMap(takeAlong), ...statements];
     level.pending++;
     try {
       const results = await inTurn(async () => {
-        if (top) assertBegun(begun, top);
+        if (top) assertBegun(top.sent && !begins, top);
         return line.send(flight, commits);
       });
       return results.slice(flight.length - statements.length);

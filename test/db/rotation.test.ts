@@ -81,6 +81,24 @@ describe.each(Object.entries(WAYS))('credentials that change, over %s', (_, { tr
     await database.close();
   });
 
+  it('that are others each time leave no more connections open than there may be', async () => {
+    await test.query('create table forbidden ()');
+    let asked = 0;
+    const url = () => `${test.url}?asked=${asked++}`;
+    const database = createDatabase({ url, schema: {}, transports, sockets: 'instance', maxSockets: 2 });
+    const forbidden = () =>
+      database.transaction(async (tx) => {
+        await tx.execute(sql`select 1`);
+        await tx.execute(sql`select from forbidden`);
+      });
+    for (let i = 0; i < 10; i++) expect((await failure(forbidden())).code).toBe('42501');
+    expect(asked).toBe(11);
+    const open = () =>
+      test.query(`select from pg_stat_activity where usename = 'app' and datname = current_database()`);
+    await vi.waitFor(async () => expect((await open()).length).toBeLessThanOrEqual(2), PATIENCE);
+    await database.close();
+  });
+
   it('that cannot be had after a replica refused them are not asked for without a pause', async () => {
     const url = vi.fn<() => Promise<string>>(async () => {
       if (url.mock.calls.length > 1) throw new Error('the secret store is away');

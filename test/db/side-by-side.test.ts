@@ -207,6 +207,16 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       expect(await ids()).toEqual([1]);
     });
 
+    it('nor does a query that goes beside its first one join what was begun by hand', async () => {
+      await database.session(async (session) => {
+        await session.execute(sql`begin`);
+        const both = session.transaction((tx) => Promise.allSettled([add(tx, 1), add(tx, 2)]));
+        expect((await both).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+        expect((await session.execute(sql`commit`)).command).toBe('COMMIT');
+      });
+      expect(await ids()).toEqual([]);
+    });
+
     it('a batch that was not sent when the request was aborted is not of unknown outcome', async () => {
       const controller = new AbortController();
       const db = database.forRequest({ signal: controller.signal });

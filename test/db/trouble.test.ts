@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from 'vitest';
+import { anyFreePort } from '../../local/ports.ts';
 import { createDatabase, type Database, type PinnedSession, type QueryEvent } from '../../src/db/database.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
@@ -175,6 +176,17 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       await vi.waitFor(async () => expect((await next()).rowCount).toBe(1), PATIENCE);
     });
 
+    it('and an aborted request end the pause before another try', async () => {
+      const url = `postgresql://app:hunter2@127.0.0.1:${await anyFreePort()}/app`;
+      const { database } = connect({ url, retry: { baseMs: 600_000 } });
+      vi.spyOn(Math, 'random').mockReturnValue(0.05);
+      const controller = new AbortController();
+      setTimeout(() => controller.abort(), 100);
+      const started = performance.now();
+      await failure(database.forRequest({ signal: controller.signal }).execute(sql`select 1`));
+      expect(performance.now() - started).toBeLessThan(20_000);
+    });
+
     it('of connecting leave alone what may have left with the start-up', async () => {
       const { db } = connect({ timeouts: { connectMs: 3_000 }, retry: { attempts: 1 } });
       proxy.stall(true, reaches === 'gateway' ? 1 : 0); // the upgrade is answered, the start-up is not
@@ -324,6 +336,38 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       expect((await failure(work)).kind).toBe('connection');
       expect(runs).toBe(1);
       await vi.waitFor(async () => expect(await count()).toBe(0), PATIENCE);
+    });
+
+    it('to a write that a transaction that only reads does elsewhere does not begin it again', async () => {
+      const { db } = connect();
+      await Promise.all([db.execute(sql`select 1`), db.execute(sql`select 1`)]); // over tcp, a connection for each
+      const work = db.transaction(
+        async (tx) => {
+          proxy.loseAnswers(false);
+          await tx.execute(sql`select 1`);
+          proxy.loseAnswers(true);
+          await db.insert(notes).values({ id: (await count()) + 1, text: 'elsewhere' });
+        },
+        { accessMode: 'read only' },
+      );
+      expect((await failure(work)).kind).toBe('connection');
+      await vi.waitFor(async () => expect(await count()).toBe(1), PATIENCE);
+    });
+
+    it('to a transaction that only reads has it begun again', async () => {
+      const { db } = connect();
+      let begun = 0;
+      const work = db.transaction(
+        async (tx) => {
+          proxy.loseAnswers(false);
+          await tx.execute(sql`select 1`);
+          proxy.loseAnswers(++begun === 1);
+          return (await tx.execute(sql`select 1 as one`)).rows;
+        },
+        { accessMode: 'read only' },
+      );
+      expect(await work).toEqual([{ one: 1 }]);
+      expect(begun).toBe(2);
     });
 
     it('to the first flight of a transaction on a used connection has it replaced, unnoticed', async () => {

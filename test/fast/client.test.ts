@@ -98,12 +98,12 @@ const forge = (text: string) => text.replace(/^v=(.)/, (_, first) => (first === 
 const FAULTS: [what: string, kind: string, message: string, fault: Fault][] = [
   ['a forged signature', 'auth', 'impostor', edited(SERVER_FINAL, forge)],
   ['no signature', 'auth', 'signature is missing', instead(SERVER_FINAL, () => [])],
-  ['a malformed signature', 'connection', 'malformed', edited(SERVER_FINAL, () => 'x=y')],
+  ['a malformed signature', 'connection', 'no valid SCRAM message', edited(SERVER_FINAL, () => 'x=y')],
   ['a refusal', 'auth', 'refused the log-in: other-error', edited(SERVER_FINAL, () => 'e=other-error')],
   [
     'a signature before the challenge',
     'connection',
-    'out of turn',
+    'no valid SCRAM message',
     instead(SERVER_FIRST, () => [{ code: SERVER_FINAL, text: 'v=undefined' }]),
   ],
   ["another's nonce", 'auth', 'impostor', edited(SERVER_FIRST, (text) => text.replace(/^r=./, 'r=!'))],
@@ -113,13 +113,18 @@ const FAULTS: [what: string, kind: string, message: string, fault: Fault][] = [
     'impostor',
     edited(SERVER_FIRST, (text) => text.replace(/(.{26})[^,]*/, '$1')),
   ],
-  ['no salt', 'connection', 'malformed', edited(SERVER_FIRST, (text) => text.replace(/s=.*,/, ''))],
+  ['no salt', 'connection', 'no valid SCRAM message', edited(SERVER_FIRST, (text) => text.replace(/s=.*,/, ''))],
   ['too many iterations', 'auth', '200000', edited(SERVER_FIRST, (text) => text.replace(/i=.*/, 'i=200000'))],
-  ['no iterations', 'connection', 'malformed', edited(SERVER_FIRST, (text) => text.replace(/i=.*/, 'i=0'))],
+  [
+    'no iterations',
+    'connection',
+    'no valid SCRAM message',
+    edited(SERVER_FIRST, (text) => text.replace(/i=.*/, 'i=0')),
+  ],
   [
     'a second challenge',
     'connection',
-    'out of turn',
+    'no valid SCRAM message',
     instead(SERVER_FIRST, (text) => [
       { code: SERVER_FIRST, text },
       { code: SERVER_FIRST, text },

@@ -14,6 +14,25 @@ it('a host that becomes unreachable under an open connection says nothing of wha
   expect(toDatabaseError(lost, 'tcp', false)).toMatchObject({ kind: 'connection', retryable: true });
 });
 
+it.each<[message: string, code: string | undefined, kind: DatabaseErrorKind, retryable: boolean]>([
+  ["password authentication failed for user 'app'", 'XX000', 'auth', false],
+  ['This IP address 192.0.2.1 is not allowed to connect to this endpoint.', 'XX000', 'auth', false],
+  ['Control plane request failed', 'XX000', 'unavailable', true],
+  ["Couldn't connect to compute node", 'XX000', 'unavailable', true],
+  ['Failed to acquire permit to connect to the database. Too many attempts are ongoing.', 'XX000', 'unavailable', true],
+  ['sorry, too many clients already', 'XX000', 'unavailable', true],
+  ['remaining connection slots are reserved for roles with the SUPERUSER attribute', '53300', 'unavailable', true],
+  ['the database system is starting up', '57P03', 'unavailable', true],
+  ['Your account or project has exceeded the compute time quota.', undefined, 'unavailable', true],
+  ['database "nowhere" does not exist', 'XX000', 'query', false],
+  ['too many notes', 'P0001', 'query', false], // what a function of one's own says
+])('"%s" %s, however it comes, is %s', (message, code, kind, retryable) => {
+  for (const transport of ['http', 'websocket', 'tcp'] as const) {
+    const thrown = Object.assign(new Error(message), code && { code, severity: 'ERROR' });
+    expect(toDatabaseError(thrown, transport, true)).toMatchObject({ kind, retryable });
+  }
+});
+
 it.each<[kind: DatabaseErrorKind, retryable: boolean, readOnly: boolean, expected: boolean]>([
   ['connection', true, false, true], // it was never sent
   ['connection', false, false, false],

@@ -14,7 +14,7 @@ const RFC = {
   serverSignature: '6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=',
 };
 
-const MALFORMED = { kind: 'connection', message: expect.stringContaining('malformed') };
+const MALFORMED = { kind: 'connection', message: expect.stringContaining('no valid SCRAM message') };
 const IMPOSTOR = { kind: 'auth', message: expect.stringContaining('impostor') };
 
 describe('answerChallenge', () => {

@@ -55,6 +55,10 @@ describe('decoderFor', () => {
     expect(decoderFor(type)(text)).toEqual(value);
   });
 
+  it('refuses bytea in the format that is not the default', () => {
+    expect(() => decoderFor(17)('abc')).toThrow('bytea_output');
+  });
+
   it('reads items of many megabytes', () => {
     const items = ['a b'.repeat(4_000_000), 'a"'.repeat(1_000_000)];
     expect(decoderFor(1009)(encodeParameter(items) ?? '')).toEqual(items);

@@ -103,7 +103,7 @@ function throwServerError(message: string): void {
 }
 
 export function malformed(): DatabaseError {
-  return failure('connection', 'the SCRAM message is malformed or out of turn');
+  return failure('connection', 'no valid SCRAM message');
 }
 
 /** `auth`: the log-in is refused, by the server or by the client; `connection`: no log-in, what was said is not SCRAM. */

@@ -1,5 +1,5 @@
 import type { Operation } from '../choose-transport.ts';
-import { commitFailure, toDatabaseError, type TransportName } from '../error.ts';
+import { commitFailure, type DatabaseError, toDatabaseError, type TransportName } from '../error.ts';
 import type { RequestScope, Timeouts } from '../options.ts';
 import type { StatementResult, TransactionOptions } from '../transport.ts';
 import { createDeadline } from './deadline.ts';
@@ -25,6 +25,8 @@ export function createAttempt(plan: Plan, { signal, onQuery }: RequestScope) {
     ...deadline,
     /** Whether there was an answer. */
     answered: false,
+    /** Why its last exchange failed. */
+    failure: undefined as DatabaseError | undefined,
 
     /**
      * Runs one exchange with the server within its limit, and reports it. Sends nothing once the deadline has passed.
@@ -46,6 +48,7 @@ export function createAttempt(plan: Plan, { signal, onQuery }: RequestScope) {
       } catch (thrown) {
         const error = toDatabaseError(thrown, transport, true);
         report(0, error.code ?? error.kind);
+        attempt.failure = error;
         if (!commits) throw error;
         const failure = commitFailure(error, commits.accessMode);
         if (failure !== error) deadline.fail(failure); // a session ends with this, whatever its callback still does

@@ -10,7 +10,7 @@ import type { Connection } from '../transport.ts';
  * of the database's own does is not seen here.
  */
 const LEAVES_NOTHING =
-  /^[\s(]*(select|with|insert|update|delete|merge|begin|commit|rollback|savepoint|release|set local)\b(?!.*(set_config(?!\s*\([^()]*,\s*true\s*\))|advisory_lock|into\s+(local\s+|pg_)?temp))/is;
+  /^[\s(]*(select|with|insert|update|delete|merge|begin|commit|rollback|savepoint|release|set local)\b(?!.*(set_config(?!\s*\([^()]*,\s*true\s*\))|advisory_lock|into[^;]{0,12}(pg_temp|temp(orary)?\b)))/is;
 
 /** Lends `work` a connection, taken from the pool when it first needs one. A session's is new, and is closed afterwards. */
 export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope) => Promise<T>): Promise<T> {

@@ -15,9 +15,15 @@ export function createPools(max: number, connectMs: number, over = false) {
   return {
     at(transport: SocketTransport, target: ConnectionTarget): Pool {
       const open = () => transport.open(target, connectMs);
-      const pool = pools.get(target) ?? createPool(open, max, () => over);
+      const pool = pools.get(target) ?? createPool(open, max, over);
       if (!over) pools.set(target, pool);
       return pool;
+    },
+
+    /** For when the addresses change: has nothing more to do with those up to now. */
+    renew(): void {
+      for (const pool of pools.values()) void pool.drain();
+      pools.clear();
     },
 
     /** Closes what is idle now, and what is in use when it comes back. Resolves when all is closed. Idempotent. */
@@ -28,18 +34,24 @@ export function createPools(max: number, connectMs: number, over = false) {
   };
 }
 
-function createPool(open: () => Connection, max: number, isOver: () => boolean) {
+function createPool(open: () => Connection, max: number, over: boolean) {
   const idle: { connection: Connection; expires: number; timer: ReturnType<typeof setTimeout> }[] = [];
   let lent = 0;
   /** Who waits for all that is lent: they take no place. */
   const drained: (() => void)[] = [];
   /** First come, first served. */
-  const waiting: (() => void)[] = [];
-  const turn = () => new Promise<void>((resolve) => waiting.push(resolve));
+  const waiting = new Set<() => void>();
+  const turn = (signal: AbortSignal) =>
+    new Promise<void>((resolve) => {
+      waiting.add(resolve);
+      signal.addEventListener('abort', () => waiting.delete(resolve));
+    });
   const leavePlace = () => {
-    const next = waiting.shift();
-    if (next) next();
-    else if (--lent === 0) for (const settle of drained.splice(0)) settle();
+    const [next] = waiting;
+    if (next) {
+      waiting.delete(next);
+      next();
+    } else if (--lent === 0) for (const settle of drained.splice(0)) settle();
   };
 
   const takeIdle = (): Connection | undefined => {
@@ -55,7 +67,7 @@ function createPool(open: () => Connection, max: number, isOver: () => boolean) 
     /** @param fresh opens a connection instead of taking one that was used before */
     async acquire(signal: AbortSignal, fresh: boolean): Promise<Connection> {
       if (lent < max) lent++;
-      else await turn();
+      else await turn(signal);
       try {
         signal.throwIfAborted();
         // A new one where one lies idle could be one too many.
@@ -69,7 +81,7 @@ function createPool(open: () => Connection, max: number, isOver: () => boolean) 
 
     /** Takes a connection back: kept for the next one when it is `clean`, closed otherwise. */
     async release(connection: Connection, clean: boolean): Promise<void> {
-      if (clean && !isOver() && connection.transactionStatus === 'I') {
+      if (clean && !over && connection.transactionStatus === 'I') {
         const timer = setTimeout(() => void connection.close(), IDLE_MS);
         // In Node the timer must not keep the process alive; elsewhere a timer is a number.
         (timer as { unref?: () => void }).unref?.();
@@ -80,7 +92,9 @@ function createPool(open: () => Connection, max: number, isOver: () => boolean) 
       leavePlace();
     },
 
+    /** Closes what is idle now, and what is in use when it comes back. Resolves when all is closed. Idempotent. */
     async drain(): Promise<void> {
+      over = true;
       while (idle.length) void takeIdle()?.close();
       if (lent > 0) await new Promise<void>((resolve) => drained.push(resolve));
     },

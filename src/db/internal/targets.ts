@@ -9,7 +9,7 @@ export interface Targets {
   readonly direct: ConnectionTarget | undefined;
   readonly replica: ConnectionTarget | undefined;
   /** Until when a replica that did not answer is left alone, in milliseconds since the epoch. */
-  replicaRestsUntil: number;
+  restsUntil: number;
 }
 
 export type FindTargets = ReturnType<typeof createTargets>;
@@ -38,7 +38,7 @@ export function createTargets(
     const warning = [pooled, direct, replica].map((target) => target && roleWarning(target)).find(Boolean);
     if (warning && !known) onWarning(warning);
     knownKey = key;
-    return (known = { pooled, direct, replica, replicaRestsUntil: 0 });
+    return (known = { pooled, direct, replica, restsUntil: 0 });
   };
 
   const ask = async () => {

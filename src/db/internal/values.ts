@@ -1,3 +1,5 @@
+import { misuse } from '../error.ts';
+
 /**
  * JavaScript values to and from PostgreSQL's text format, one way for every transport: the drivers have tables of their
  * own, which differ in detail, depend on the process's time zone and can be changed for the whole process by anyone.
@@ -40,6 +42,7 @@ export function decoderFor(dataTypeID: number): Decoder {
 
 /** bytea's hex format, the server's default since PostgreSQL 9.0. */
 function decodeBytea(text: string): Uint8Array {
+  if (!text.startsWith('\\x')) throw misuse('bytea_output must be hex.');
   const digit = (i: number) => (text.charCodeAt(i) % 39) - 9; // 0 to 9 are 48 to 57, a to f 97 to 102
   return new Uint8Array(text.length / 2 - 1).map((_, i) => 16 * digit(2 * i + 2) + digit(2 * i + 3));
 }

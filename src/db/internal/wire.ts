@@ -134,9 +134,9 @@ export function openConnection(
     status = message.status;
   });
   protocol.on('notification', (notification) => connection.onNotification?.(notification));
-  // A refused log-in, a server shutting down: nothing else will come.
+  // A refused log-in, which Neon's proxy calls an ERROR; a server shutting down: nothing else will come.
   protocol.on('errorMessage', (error: Error & { severity?: string }) => {
-    if (error.severity !== 'FATAL' && error.severity !== 'PANIC') return;
+    if (status && error.severity !== 'FATAL') return;
     // In answer to the start-up, it says that nothing has run of what was sent with it.
     if (flight && !status) flight.mayHaveRun = false;
     fail(error);
