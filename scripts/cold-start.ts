@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { bundleLambda } from './build-lambda.ts';
-import { ENVIRONMENT, measureImport } from './measure-import.ts';
+import { EXAMPLE_ENVIRONMENT } from './example-environment.ts';
+import { measureImport } from './measure-import.ts';
 import { runCommand } from './run-command.ts';
 
 const HELP = `Measures what it adds to a cold start of the Lambda function to read its variables from Secrets Manager.
@@ -27,7 +28,7 @@ await runCommand(HELP, { options: OPTIONS }, async ({ values }) => {
 
   const directory = await mkdtemp(path.join(tmpdir(), 'cold-start-'));
   const server = createServer((_, response) =>
-    response.end(JSON.stringify({ SecretString: JSON.stringify(ENVIRONMENT) })),
+    response.end(JSON.stringify({ SecretString: JSON.stringify(EXAMPLE_ENVIRONMENT) })),
   );
   try {
     await bundleLambda(directory);

@@ -68,9 +68,7 @@ export function databaseUrls(data = '.local'): DatabaseUrls {
     return { ...url, tool: tcpUrl.owner, transport: 'neon', name: 'the local database of npm run dev' };
   }
   const missing = [!app && 'DATABASE_URL', !owner && 'DATABASE_OWNER_URL'].filter(Boolean).join(' and ');
-  throw new Error(
-    `${missing} not set: set it in .env (see .env.example), or start "npm run dev" for the local database.`,
-  );
+  throw new Error(`Set ${missing} in .env (see .env.example), or start "npm run dev" for the local database.`);
 }
 
 function findRunning(data: string): Running | undefined {

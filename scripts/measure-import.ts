@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { EXAMPLE_ENVIRONMENT } from './example-environment.ts';
 
 /**
  * Stands in for what the platforms' runtimes provide. Node's own fetch is loaded before the clock starts: Node loads it when it
@@ -19,12 +20,6 @@ await import(process.argv[1]);
 process.stdout.write(String(performance.now() - start), () => process.exit());
 `;
 
-/** An environment with which the app starts; nothing connects at the start. */
-export const ENVIRONMENT = {
-  DATABASE_URL: 'postgresql://app:nobody@127.0.0.1:1/app',
-  API_TOKEN: 'measure-import-0123456789',
-};
-
 /**
  * How long a bundle takes to load and to start its app, in a Node process of its own each time.
  * @param url of the bundle, `file:`
@@ -34,7 +29,7 @@ export const ENVIRONMENT = {
 export async function measureImport(
   url: URL,
   runs: number,
-  env: Record<string, string> = ENVIRONMENT,
+  env: Record<string, string> = EXAMPLE_ENVIRONMENT,
 ): Promise<number> {
   const times: number[] = [];
   for (let i = 0; i < runs; i++) {

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { unstable_readConfig, unstable_startWorker } from 'wrangler';
 import type { HostMessage, HostOptions } from './fork-host.ts';
 import { killGroup } from './kill-group.ts';
+import { nameSourceLines } from './source-lines.ts';
 
 /** Milliseconds; workerd stops in about a tenth of a second, but not while it starts. */
 const DISPOSE_DEADLINE = 500;
@@ -54,7 +55,7 @@ async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
     bindings: Object.fromEntries(
       Object.entries(variables).map(([name, value]) => [name, { type: 'plain_text', value }]),
     ),
-    build: { minify: false }, // errors with lines a person can find
+    build: { minify: false },
     dev: {
       server: { hostname: '127.0.0.1', port },
       inspector: false,
@@ -62,7 +63,7 @@ async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
       watch: true,
       persist: false,
       structuredLogsHandler({ level, message }: { level: string; message: string }) {
-        if (isReady || level === 'error') tell({ type: 'log', level, message });
+        if (isReady || level === 'error') tell({ type: 'log', level, message: nameSourceLines(message) });
       },
     },
   });

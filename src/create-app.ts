@@ -11,7 +11,7 @@ import {
   type DatabaseUrls,
   type QueryEvent,
 } from './db/database.ts';
-import * as schema from './ledger/schema.ts';
+import * as ledger from './ledger/schema.ts';
 import { type DatabaseMiddlewareOptions, requestDatabase } from './middleware/database.ts';
 import { rateLimit, type RateLimitOptions } from './middleware/rate-limit.ts';
 import { requestLog } from './middleware/request-log.ts';
@@ -21,6 +21,9 @@ import { healthRoutes } from './routes/health.ts';
 import { reconciliationRoutes } from './routes/reconciliations.ts';
 import { statementRoutes } from './routes/statements.ts';
 import { transferRoutes } from './routes/transfers.ts';
+
+/** The tables of every domain: `db.query` knows those that are here. */
+const schema = { ...ledger };
 
 export type AppDatabase = Database<typeof schema>;
 
@@ -40,6 +43,7 @@ export type AppConfig = Pick<Config, 'apiToken'> & { database: DatabaseUrls };
 
 /** What only the platform knows. */
 export type Platform = Pick<DatabaseOptions<typeof schema>, 'transports' | 'sockets'> &
+  Partial<Pick<DatabaseOptions<typeof schema>, 'maxSockets' | 'timeouts' | 'retry' | 'onWarning'>> &
   Pick<DatabaseMiddlewareOptions, 'waitUntil' | 'onQuery'> & {
     /** Default: no limit. */
     rateLimit?: RateLimitOptions | undefined;

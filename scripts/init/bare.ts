@@ -64,7 +64,8 @@ export function makeBare(tree: Tree): void {
     withoutLines(/^import \{ (reconciliation|statement|transfer)Routes|\.route\('\/(accounts', statement|transfers)/)(
       text,
     )
-      .replace("'./ledger/schema.ts'", "'./messages/schema.ts'")
+      .replace("import * as ledger from './ledger/schema.ts'", "import * as messages from './messages/schema.ts'")
+      .replace('{ ...ledger }', '{ ...messages }')
       .replace(
         "import { accountRoutes } from './routes/accounts.ts'",
         "import { messageRoutes } from './routes/messages.ts'",

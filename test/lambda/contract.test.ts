@@ -1,4 +1,5 @@
 import { expect, inject, it } from 'vitest';
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { describeContract } from '../contract.ts';
 import { functionUrl, httpApi, loadBalancer, restApi, streamedUrl } from './events.ts';
 import { startApi } from './start-api.ts';
@@ -14,7 +15,7 @@ it.each([
   ['a load balancer', 'lambda.handler', loadBalancer],
   ['a streaming Function URL', 'lambda-stream.handler', streamedUrl],
 ])('Lambda behind %s takes no notice of the body of a GET', async (_, handler, { toEvent, toResponse }) => {
-  const environment = { DATABASE_URL: inject('stack').app, API_TOKEN: 'test-token-0123456789' };
+  const environment = { ...EXAMPLE_ENVIRONMENT, DATABASE_URL: inject('stack').app };
   const { invoke, close } = await startFunction({ handler, environment });
   const event = await toEvent(new Request('https://api.example/health/live'));
   const response = await toResponse(await invoke(Object.assign(event as object, { body: '{}' })));

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
 import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
 import { functionUrl } from './events.ts';
@@ -24,7 +25,12 @@ describe.skipIf(process.platform === 'win32').each(['neon', 'tcp'])('a frozen fu
     url.port = String(proxy.port);
     lambda = await startFunction({
       handler: 'lambda.handler',
-      environment: { DATABASE_URL: url.href, DATABASE_TRANSPORT: transport, API_TOKEN: apiToken },
+      environment: {
+        ...EXAMPLE_ENVIRONMENT,
+        DATABASE_URL: url.href,
+        DATABASE_TRANSPORT: transport,
+        API_TOKEN: apiToken,
+      },
     });
   });
   afterAll(async () => {

@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
 import { functionUrl } from './events.ts';
 import { startFunction } from './start-function.ts';
@@ -77,7 +78,7 @@ const start = (id = 'app', environment: Record<string, string> = {}) => {
 };
 
 const variables = (url: string) =>
-  JSON.stringify({ DATABASE_URL: url, DATABASE_URL_UNPOOLED: url, API_TOKEN: apiToken });
+  JSON.stringify({ ...EXAMPLE_ENVIRONMENT, DATABASE_URL: url, DATABASE_URL_UNPOOLED: url, API_TOKEN: apiToken });
 
 it('starts with the variables of a secret, and reads it again when a log-in is refused', async () => {
   const rotated = new URL(database.url);

@@ -1,3 +1,4 @@
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import type { Target, TargetOptions } from '../contract.ts';
 import type { Trigger } from './events.ts';
 import { type FunctionOptions, startFunction } from './start-function.ts';
@@ -6,7 +7,7 @@ import { type FunctionOptions, startFunction } from './start-function.ts';
 export const startApi =
   (handler: string, { toEvent, toResponse }: Trigger, options?: Pick<FunctionOptions, 'runtime'>) =>
   async ({ databaseUrl, apiToken }: TargetOptions): Promise<Target> => {
-    const environment = { DATABASE_URL: databaseUrl, API_TOKEN: apiToken };
+    const environment = { ...EXAMPLE_ENVIRONMENT, DATABASE_URL: databaseUrl, API_TOKEN: apiToken };
     const { invoke, close } = await startFunction({ handler, environment, ...options });
     return {
       async fetch(path, init) {

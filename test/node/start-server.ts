@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import type { Target, TargetOptions } from '../contract.ts';
 
 export interface Server extends Target {
@@ -21,7 +22,7 @@ export async function startServer(
   cwd?: string,
 ): Promise<Server> {
   const child = spawn(process.execPath, args, {
-    env: { DATABASE_URL: databaseUrl, API_TOKEN: apiToken, PORT: '0' },
+    env: { ...EXAMPLE_ENVIRONMENT, DATABASE_URL: databaseUrl, API_TOKEN: apiToken, PORT: '0' },
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(cwd !== undefined && { cwd }),
   });

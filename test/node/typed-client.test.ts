@@ -1,5 +1,6 @@
 import { hc } from 'hono/client';
 import { expect, it } from 'vitest';
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import type { App } from '../../src/create-app.ts';
 import { createTestDatabase } from '../database.ts';
 import { startApp } from './start-app.ts';
@@ -8,7 +9,7 @@ const token = 'test-token-0123456789';
 
 it('the type of the app types a client', async () => {
   const database = await createTestDatabase();
-  const app = await startApp({ DATABASE_URL: database.url, API_TOKEN: token });
+  const app = await startApp({ ...EXAMPLE_ENVIRONMENT, DATABASE_URL: database.url, API_TOKEN: token });
   try {
     const api = hc<App>('http://localhost', {
       headers: { Authorization: `Bearer ${token}` },

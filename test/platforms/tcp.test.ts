@@ -1,4 +1,5 @@
 import { inject } from 'vitest';
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { describeContract } from '../contract.ts';
 import { startApp } from '../node/start-app.ts';
 
@@ -7,7 +8,7 @@ describeContract(
   ({ databaseUrl, apiToken }) => {
     const { gatewayPort, postgresPort } = inject('stack');
     const direct = databaseUrl.replace(`:${gatewayPort}/`, `:${postgresPort}/`);
-    return startApp({ DATABASE_URL: direct, DATABASE_TRANSPORT: 'tcp', API_TOKEN: apiToken });
+    return startApp({ ...EXAMPLE_ENVIRONMENT, DATABASE_URL: direct, DATABASE_TRANSPORT: 'tcp', API_TOKEN: apiToken });
   },
   { transports: ['tcp'] },
 );

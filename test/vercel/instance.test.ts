@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import type VercelApp from '../../functions/vercel.ts';
 import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
@@ -19,8 +20,8 @@ describe('an instance on Vercel', () => {
     const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };
     gateway = await startGateway({ upstream, port: 0 });
     database = await createTestDatabase(gateway.port);
-    vi.stubEnv('DATABASE_URL', database.url);
-    vi.stubEnv('API_TOKEN', apiToken);
+    const environment = { ...EXAMPLE_ENVIRONMENT, DATABASE_URL: database.url, API_TOKEN: apiToken };
+    for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value);
     ({ default: app } = await import('../../functions/vercel.ts'));
     for (const name of ['from', 'to']) {
       const response = await post('/accounts', { name, currency: 'EUR', kind: 'external' });

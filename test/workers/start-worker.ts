@@ -4,6 +4,7 @@ import { build, type Plugin } from 'esbuild';
 import { convertV4MiniflareOptions, type LegacyWorkerOptions, Miniflare } from 'miniflare';
 import { inject } from 'vitest';
 import { unstable_readConfig } from 'wrangler';
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import type { Target, TargetOptions } from '../contract.ts';
 
 /**
@@ -45,7 +46,7 @@ export async function startWorker(
     convertV4MiniflareOptions({
       ...workerOptions(scriptPath),
       ...bindings,
-      bindings: { DATABASE_URL: databaseUrl, API_TOKEN: apiToken },
+      bindings: { ...EXAMPLE_ENVIRONMENT, DATABASE_URL: databaseUrl, API_TOKEN: apiToken },
       unsafeTriggerHandlers: true, // as wrangler has it
       handleStructuredLogs() {}, // what the Worker logs is not what is looked at here
     }),

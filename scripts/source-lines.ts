@@ -1,0 +1,24 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { SourceMap, type SourceMapPayload } from 'node:module';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** In what an error says, the lines of the source in place of those of a bundle that has a source map beside it. */
+export function nameSourceLines(text: string): string {
+  const maps = new Map<string, SourceMap | undefined>();
+  return text.replaceAll(
+    /(file:\/\/[^\s():]+\.js):(\d+):(\d+)/g,
+    (place, url: string, line: string, column: string) => {
+      const bundle = fileURLToPath(url);
+      if (!maps.has(bundle)) maps.set(bundle, readMap(`${bundle}.map`));
+      const found = maps.get(bundle)?.findEntry(Number(line) - 1, Number(column) - 1);
+      if (!found || !('originalSource' in found)) return place;
+      const file = path.relative('', path.resolve(path.dirname(bundle), found.originalSource));
+      return `${file.replaceAll('\\', '/')}:${found.originalLine + 1}:${found.originalColumn + 1}`;
+    },
+  );
+}
+
+function readMap(file: string): SourceMap | undefined {
+  return existsSync(file) ? new SourceMap(JSON.parse(readFileSync(file, 'utf8')) as SourceMapPayload) : undefined;
+}

@@ -1,0 +1,39 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { build } from 'esbuild';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { nameSourceLines } from '../../scripts/source-lines.ts';
+
+let directory: string;
+beforeAll(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), 'source-lines-'));
+});
+afterAll(() => rm(directory, { recursive: true }));
+
+it("an error's lines are those of the source, where the bundle has a map", async () => {
+  await writeFile(
+    path.join(directory, 'thrower.ts'),
+    `const a: number = 1;\n\nexport const error = new Error(\`\${a}\`);\n`,
+  );
+  const entry = path.join(directory, 'entry.ts');
+  await writeFile(entry, `console.debug;\nexport { error } from './thrower.ts';\n`);
+  const stackOf = async (outfile: string, sourcemap: boolean) => {
+    await build({
+      entryPoints: [entry],
+      outfile: path.join(directory, outfile),
+      bundle: true,
+      format: 'esm',
+      sourcemap,
+    });
+    const print = `const { error } = await import(${JSON.stringify(pathToFileURL(path.join(directory, outfile)))}); console.log(error.stack);`;
+    return execFileSync(process.execPath, ['--input-type=module', '--eval', print], { encoding: 'utf8' });
+  };
+  expect(nameSourceLines(await stackOf('mapped.js', true))).toContain(
+    `at ${path.relative('', path.join(directory, 'thrower.ts'))}:3:22`,
+  );
+  const unmapped = await stackOf('unmapped.js', false);
+  expect(nameSourceLines(unmapped)).toBe(unmapped);
+});
