@@ -66,6 +66,7 @@ export function makeBare(tree: Tree): void {
     )
       .replace("import * as ledger from './ledger/schema.ts'", "import * as messages from './messages/schema.ts'")
       .replace('{ ...ledger }', '{ ...messages }')
+      .replace('Who calls: idempotency keys belong to a caller.', 'Who calls.')
       .replace(
         "import { accountRoutes } from './routes/accounts.ts'",
         "import { messageRoutes } from './routes/messages.ts'",
@@ -126,7 +127,11 @@ function bareDocuments(tree: Tree): void {
         'Your own table and route: as `src/messages/` and `src/routes/messages.ts`.\n',
       ),
   );
-  tree.edit('docs/recipes.md', (text) => text.replace("accounts.$get({ query: { limit: '10' } })", 'messages.$get()'));
+  tree.edit('docs/recipes.md', (text) =>
+    text
+      .replace("accounts.$get({ query: { limit: '10' } })", 'messages.$get()')
+      .replace(/whose request it is:\s+idempotency keys belong to a caller\./, 'whose request it is.'),
+  );
   tree.edit('docs/deploy.md', (text) =>
     text.replace(/For the ledger's\s+rules on rows the triggers stand; for less,/, 'For less,'),
   );

@@ -48,7 +48,7 @@ export function initialise(tree: Tree, { name, platforms, bare, repository }: In
   const scripts = [...gone.scripts, 'init', 'bench', 'test:clients', 'test:platforms', 'build:vercel'];
   for (const script of scripts) delete manifest.scripts[script];
   if (!tree.has('scripts/bundle-budgets.ts')) manifest.scripts['size'] = 'node scripts/size.ts';
-  for (const dependency of gone.dependencies) {
+  for (const dependency of [...gone.dependencies, 'uuid']) {
     if (isImported(tree, dependency)) continue;
     delete manifest.dependencies[dependency];
     delete manifest.devDependencies[dependency];
@@ -96,7 +96,7 @@ function rename(tree: Tree, name: string, repository: string | undefined): void 
 }
 
 function isImported(tree: Tree, dependency: string): boolean {
-  const specifier = new RegExp(`['"]${dependency}(/[^'"]*)?['"]`);
+  const specifier = new RegExp(`\\b(from |import |import\\(|resolve\\()['"]${dependency}(/[^'"]*)?['"]`);
   return tree.files().some((file) => /\.(ts|mjs)$/.test(file) && specifier.test(tree.read(file)));
 }
 

@@ -47,7 +47,7 @@ export const PLATFORMS = {
       'scripts/fork-host.ts': /^ {2}workers: \[/,
       'scripts/bundle-budgets.ts': /worker/i,
       'README.md': /button\)\].*cloudflare/,
-      'docs/deploy.md': /^\| Workers /,
+      'docs/deploy.md': /^\| Workers |\S {3,}# Workers$/,
     },
     heading: '### Cloudflare Workers',
     paragraph: '**Cloudflare Workers**',
@@ -67,7 +67,7 @@ export const PLATFORMS = {
     lines: {
       'README.md': /vercel\.com\/button/,
       'scripts/fork-host.ts': /^ {2}vercel: \[/,
-      'docs/deploy.md': /^\| Vercel /,
+      'docs/deploy.md': /^\| Vercel |\S {3,}# Vercel$/,
     },
     heading: '### Vercel',
     paragraph: '**Vercel**',
@@ -95,7 +95,7 @@ export const PLATFORMS = {
       'test/global-setup.ts': /lambda/i,
       'scripts/bundle-budgets.ts': /lambda/i,
       'scripts/fork-host.ts': /^ {2}lambda: \[/,
-      'docs/deploy.md': /^\| Lambda /,
+      'docs/deploy.md': /^\| Lambda |\S {3,}# Lambda$/,
     },
     heading: '### AWS Lambda',
     paragraph: '**AWS Lambda**',
@@ -128,6 +128,7 @@ export function keepPlatforms(
   kept: readonly PlatformName[],
 ): { scripts: string[]; dependencies: string[] } {
   const gone = PLATFORM_NAMES.filter((name) => !kept.includes(name));
+  if (gone.length === 0) return { scripts: [], dependencies: [] };
   for (const name of gone) {
     const { paths, lines, heading, paragraph, edit }: Platform = PLATFORMS[name];
     tree.remove(...paths);
@@ -144,7 +145,15 @@ export function keepPlatforms(
     .join(', ')
     .replace(/, ([^,]*)$/, ' and $1');
   tree.edit('README.md', (text) => {
-    const named = text.replace('Cloudflare Workers, Vercel Functions and AWS Lambda', titles);
+    const servers = kept
+      .filter((name) => name !== 'workers')
+      .map((name) => PLATFORMS[name].title.replace(/^AWS | Functions$/, ''));
+    const named = text
+      .replace('Cloudflare Workers, Vercel Functions and AWS Lambda', titles)
+      .replace(
+        '`DATABASE_TRANSPORT=tcp` (Vercel, Lambda, Node)',
+        servers.length > 0 ? `\`DATABASE_TRANSPORT=tcp\` (${servers.join(', ')})` : 'Hyperdrive (`wrangler.toml`)',
+      );
     return kept.includes('workers') ? named : named.replace(', in workerd, the runtime of Cloudflare Workers.', '.');
   });
   if (!kept.includes('workers') && !kept.includes('lambda')) {

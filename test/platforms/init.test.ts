@@ -16,7 +16,7 @@ afterAll(() => {
 });
 
 function newDirectory(): string {
-  const directory = mkdtempSync(path.join(tmpdir(), 'init-test-'));
+  const directory = mkdtempSync(path.join(tmpdir(), 'init tést-'));
   directories.push(directory);
   return directory;
 }

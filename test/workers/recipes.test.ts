@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Plugin } from 'esbuild';
+import { sign } from 'hono/jwt';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import type { Target } from '../contract.ts';
@@ -82,8 +83,25 @@ it('a browser is told what it may do, also where a request is refused', async ()
   const refused = await worker.fetch('/transfers', { method: 'POST', headers });
   expect(refused.status).toBe(401);
   expect(refused.headers.get('Access-Control-Allow-Origin')).toBe(headers.Origin);
-  expect(refused.headers.get('Access-Control-Expose-Headers')).toBe('X-Request-Id');
+  expect(refused.headers.get('Access-Control-Expose-Headers')).toBe('X-Request-Id,Location,Retry-After');
 
   const stranger = await worker.fetch('/transfers', { method: 'POST', headers: { Origin: 'https://example.org' } });
   expect(stranger.headers.get('Access-Control-Allow-Origin')).toBeNull();
+});
+
+it('users log in with tokens of their own', async () => {
+  const token = `    .use(bearerAuth({ token: apiToken, realm: 'api' }))\n`;
+  const caller = `    .use((c, next) => {\n      c.set('caller', CALLER);\n      return next();\n    })\n`;
+  const worker = await startChanged('users', 'src/create-app.ts', [
+    [`import { Hono } from 'hono';\n`, `import { Hono } from 'hono';\n${blockWith(`'hono/jwt'`)}`],
+    [token + caller, blockWith('.use(jwt(').replace('jwtSecret', 'apiToken')],
+  ]);
+  const status = async (claims: { sub?: string }, secret = 'test-token-0123456789') => {
+    const headers = { Authorization: `Bearer ${await sign(claims, secret, 'HS256')}` };
+    return (await worker.fetch('/accounts', { headers })).status;
+  };
+  expect(await status({ sub: 'ada' })).toBe(200);
+  expect(await status({})).toBe(401);
+  expect(await status({ sub: 'ada' }, 'another-token-0123456789')).toBe(401);
+  expect((await worker.fetch('/accounts')).status).toBe(401);
 });
