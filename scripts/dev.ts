@@ -8,7 +8,7 @@ import { ownVariables } from './environment.ts';
 import { forkHost, type Runtime, RUNTIMES } from './fork-host.ts';
 import { type Lifetime, untilTheEnd } from './lifetime.ts';
 import { readArguments } from './read-arguments.ts';
-import { readSimulation, SIMULATION_HELP, SIMULATION_OPTIONS } from './simulation-options.ts';
+import { readNumber, readSimulation, SIMULATION_HELP, SIMULATION_OPTIONS } from './simulation-options.ts';
 
 const DEFAULTS = {
   runtime: Object.keys(RUNTIMES)[0] ?? '',
@@ -28,6 +28,8 @@ Usage: npm run dev -- [options]
   --postgres-port N   where PostgreSQL listens      (default ${DEFAULTS['postgres-port']}, or the next free one)
   --data DIR          where the database is kept    (default ${DEFAULTS.data})
   --provider NAME     what the gateway stands in for: neon or planetscale (default neon)
+  --replica           a hot standby beside it, for db.replica
+  --lag MS            how far it stays behind       (default 0)
   --reset             delete the database first
   --control-port N    GET /stats, GET and POST /simulate of the gateway (default the next free one)
   --remote            use DATABASE_URL of the environment or .env instead; never migrates, seeds or resets it
@@ -46,6 +48,8 @@ const OPTIONS = {
   ...SIMULATION_OPTIONS,
   data: { type: 'string' },
   provider: { type: 'string' },
+  replica: { type: 'boolean' },
+  lag: { type: 'string' },
   reset: { type: 'boolean' },
   remote: { type: 'boolean' },
 } as const;
@@ -94,6 +98,7 @@ interface Options {
   provider: Provider;
   controlPort: number | undefined;
   simulation: Partial<Simulation>;
+  replica: { lagMs: number } | undefined;
   reset: boolean;
   remote: boolean;
   help: boolean;
@@ -118,8 +123,10 @@ function readOptions(): Options {
   }
   if (reset && remote) throw new Error('--reset deletes the local database: it cannot go with --remote.');
   const simulation = readSimulation(values);
-  if (remote && (values.provider !== undefined || Object.keys(simulation).length > 0)) {
-    throw new Error('--remote uses no gateway: it cannot go with --provider, nor with what a gateway simulates.');
+  if (values.lag !== undefined && !values.replica) throw new Error('--lag needs --replica.');
+  const replica = values.replica ? { lagMs: readNumber('lag', values.lag ?? '0', 'ms') } : undefined;
+  if (remote && (values.provider !== undefined || replica || Object.keys(simulation).length > 0)) {
+    throw new Error('--remote uses no gateway: it cannot go with --provider, --replica, nor what a gateway simulates.');
   }
   return {
     runtime,
@@ -128,6 +135,7 @@ function readOptions(): Options {
     postgresPort: port('postgres-port'),
     controlPort: port('control-port'),
     simulation,
+    replica,
     data,
     provider,
     reset,
@@ -156,6 +164,14 @@ function printTable(
       ? [
           ['Gateway', `http://127.0.0.1:${local.gateway.port}/sql  ws://127.0.0.1:${local.gateway.port}/v2`],
           ['Pooled', `http://127.0.0.1:${local.gateway.poolerPort}/sql  ws://127.0.0.1:${local.gateway.poolerPort}/v2`],
+          ...(local.gateway.replicaPort
+            ? [
+                [
+                  'Replica',
+                  `http://127.0.0.1:${local.gateway.replicaPort}/sql  ws://127.0.0.1:${local.gateway.replicaPort}/v2`,
+                ],
+              ]
+            : []),
           ['Control', `http://127.0.0.1:${local.gateway.controlPort}/simulate  /stats`],
           ['PostgreSQL', local.tcpUrl.owner],
           [

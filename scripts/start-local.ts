@@ -23,6 +23,8 @@ export interface LocalOptions {
   controlPort: number | undefined;
   provider: Provider;
   simulation: Partial<Simulation>;
+  /** A hot standby beside the server, and how many milliseconds it stays behind. */
+  replica: { lagMs: number } | undefined;
   defaults: { 'gateway-port': number; 'postgres-port': number };
   /** Deletes the database first. */
   reset: boolean;
@@ -45,23 +47,28 @@ export async function assertStartable(directory: string): Promise<void> {
 
 /** Starts the local stack with the migrations applied and the demo data in it. */
 export async function startLocal(options: LocalOptions): Promise<Local> {
-  const { directory, postgresPort, controlPort, provider, simulation, defaults, reset, step, warn } = options;
+  const { directory, controlPort, provider, simulation, replica, defaults, reset, step, warn } = options;
   if (reset) {
     step(`Deleting the database in ${directory}`);
     await deletePostgres(directory);
   }
-  step('Starting PostgreSQL and the gateway');
+  step(`Starting PostgreSQL${replica ? ', a replica' : ''} and the gateway`);
   const gatewayPort = await choosePort('gateway-port', options.gatewayPort, defaults['gateway-port'], warn);
-  const poolerPort = await choosePort('pooler-port', undefined, gatewayPort + 1, () => {});
+  const choose = (name: string, first: number) => choosePort(name, undefined, first, () => {});
+  const poolerPort = await choose('pooler-port', gatewayPort + 1);
+  const replicaPort = replica && (await choose('replica-port', poolerPort + 1));
+  const postgresPort = await choosePort('postgres-port', options.postgresPort, defaults['postgres-port'], warn);
   const stack = await startStack({
     directory,
-    postgresPort: await choosePort('postgres-port', postgresPort, defaults['postgres-port'], warn),
+    postgresPort,
     gatewayPort,
     gateway: {
       provider,
       poolerPort,
-      controlPort: await choosePort('control-port', controlPort, poolerPort + 1, () => {}),
+      ...(replicaPort !== undefined && provider === 'neon' && { replicaPort }),
+      controlPort: await choosePort('control-port', controlPort, (replicaPort ?? poolerPort) + 1, () => {}),
     },
+    ...(replica && { replica: { port: await choose('postgres-port', postgresPort + 1), ...replica } }),
   });
   try {
     const { applied } = await applyMigrations(stack.url.owner, stack.url.app);
@@ -85,6 +92,7 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
       variables: {
         DATABASE_URL: stack.pooledUrl.app,
         DATABASE_URL_UNPOOLED: stack.url.app,
+        ...(stack.replicaUrl && { DATABASE_REPLICA_URL: stack.replicaUrl.app }),
         API_TOKEN: stack.credentials.apiToken,
       },
       async close() {

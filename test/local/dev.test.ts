@@ -213,6 +213,24 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     }
   });
 
+  it('lets reads that may lag come from a replica', async () => {
+    const port = await anyFreePort();
+    const dev = startDev('--port', String(port), '--reset', '--replica', '--lag', '600s');
+    const url = await ready(dev);
+    const token = /Token +(\S+)/.exec(dev.output())?.[1];
+    const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
+    const body = JSON.stringify({ name: 'Ada', currency: 'EUR' });
+    const made = await fetch(`${url}/accounts`, { method: 'POST', headers, body });
+    expect(made.status).toBe(201);
+    const { id } = (await made.json()) as { id: string };
+    const names = async (path: string) => (await fetch(`${url}${path}`, { headers })).text();
+    expect(await names(`/accounts/${id}`)).toContain('Ada');
+    expect(await names('/accounts')).not.toContain('Ada');
+    dev.child.kill('SIGTERM');
+    expect(await dev.exited).toBe(0);
+    await untilGone(port);
+  });
+
   it.runIf(process.getuid?.() === 0)('as root makes no second database beside that of another account', async () => {
     const theirs = await mkdtemp(path.join(tmpdir(), 'theirs-'));
     await mkdir(path.join(theirs, 'postgres'));
@@ -319,6 +337,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     [['--nonsense'], /Unknown option '--nonsense'[\s\S]*--help/],
     [['--remote', '--reset'], /--reset .* cannot go with --remote/],
     [['--remote', '--rtt', '40'], /--remote uses no gateway/],
+    [['--lag', '2s'], /--lag needs --replica/],
     [['--control-plane-errors', '2'], /^--control-plane-errors must be a probability/m],
     [['--port', '21999', '--gateway-port', '21999'], /Port 21999 is the port already: .* --gateway-port/],
   ])('refuses %j in one line', async (options, message) => {
