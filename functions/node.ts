@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { serve } from '@hono/node-server';
 import { parseConfig } from '../src/config.ts';
 import { createApp } from '../src/create-app.ts';
@@ -19,13 +20,15 @@ const server = serve({ fetch: app.fetch, port, ...(hostname && { hostname }) }, 
   console.log(`listening on port ${port}`);
 });
 
-/** Milliseconds for requests in flight. A connection that never sends one would keep the server open for ever. */
-const LAST_ANSWER = 8_000; // `docker stop` kills after ten seconds
+/** Connections that have not sent a request yet: they would keep a server that closes open for ever. */
+const silent = new Set<Socket>();
+server.on('connection', (socket: Socket) => silent.add(socket.once('close', () => silent.delete(socket))));
+server.on('request', ({ socket }: { socket: Socket }) => silent.delete(socket));
 
 // Requests in flight are answered before the process ends.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => {
     server.close(() => void database.close());
-    setTimeout(() => 'closeAllConnections' in server && server.closeAllConnections(), LAST_ANSWER).unref();
+    for (const socket of silent) socket.destroy();
   });
 }

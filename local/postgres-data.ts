@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chown, mkdir, readdir, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
+import { chown, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { createOnce } from './create-once.ts';
@@ -17,6 +17,9 @@ export const DATA = 'postgres';
 const POINTER = 'postgres-data-path';
 const PASSWORD = 'superuser-password';
 
+/** What the server says. */
+export const LOG = 'postgres.log';
+
 /** Beside the data that are elsewhere: whose they are. */
 const OWNER = 'belongs-to';
 
@@ -24,11 +27,17 @@ const readText = (file: string) => readFile(file, 'utf8').catch(() => undefined)
 
 /** Where the data are that are not here, and whose: not this directory's, when it is a copy of one that is still there. */
 async function readPointer(directory: string) {
-  const pointer = await readText(path.join(directory, POINTER));
+  const file = path.join(directory, POINTER);
+  const pointer = await readText(file);
   if (pointer === undefined) return undefined;
-  const owner = (await readText(path.join(path.dirname(pointer), OWNER)))?.trim() ?? directory;
-  const isElsewhere = owner !== (await realpath(directory));
-  return { pointer, owner, isCopy: isElsewhere && (await readText(path.join(owner, POINTER))) === pointer };
+  if (!pointer.startsWith(`${ROOT_STORE}/`))
+    throw new Error(`${file} is damaged: it names no folder in ${ROOT_STORE}.`);
+  const owner = (await readText(path.join(path.dirname(pointer), OWNER)))?.replace(/\n$/, '') ?? directory;
+  const [here, there] = await Promise.all(
+    [file, path.join(owner, POINTER)].map((name) => stat(name).catch(() => undefined)),
+  );
+  const isOther = there !== undefined && (here?.ino !== there.ino || here.dev !== there.dev);
+  return { pointer, owner, isCopy: isOther && (await readText(path.join(owner, POINTER))) === pointer };
 }
 
 /** Where a directory's own data are, or would be. */
@@ -38,14 +47,18 @@ export async function findDataDirectory(directory: string): Promise<string> {
 }
 
 /**
- * Below a name that others give to folders, too, there may be anything.
+ * Below names that others give to files and folders, too, there may be anything.
  * @throws {Error} when there is something that is not this stack's
  */
 export async function assertOurs(directory: string): Promise<void> {
-  const data = path.join(directory, DATA);
-  const files = await readdir(data).catch(() => []);
-  if (files.length === 0 || existsSync(path.join(directory, PASSWORD))) return;
-  throw new Error(`${data} holds something else: choose another directory with --data.`);
+  if (existsSync(path.join(directory, PASSWORD))) return;
+  for (const name of [DATA, LOG]) {
+    const files = await readdir(path.join(directory, name)).catch((error: NodeJS.ErrnoException) =>
+      error.code === 'ENOENT' ? [] : [name],
+    );
+    if (files.length === 0) continue;
+    throw new Error(`${path.join(directory, name)} is something else's: choose another directory with --data.`);
+  }
 }
 
 /**
@@ -86,7 +99,7 @@ export async function removeData(directory: string): Promise<void> {
 async function removeAbandoned(dataDirectory: string): Promise<void> {
   const parent = path.dirname(dataDirectory);
   for (const name of await readdir(parent).catch(() => [])) {
-    const pid = /^postgres\.(\d+)(\.password)?$/.exec(name)?.[1];
+    const pid = /^postgres\.initialising-(\d+)(\.password)?$/.exec(name)?.[1];
     if (pid && !isRunning(Number(pid))) await rm(path.join(parent, name), { recursive: true, force: true });
   }
 }
@@ -118,7 +131,7 @@ export async function initialise(
   password: string,
   run: RunOptions,
 ): Promise<void> {
-  const temporary = `${dataDirectory}.${process.pid}`;
+  const temporary = `${dataDirectory}.initialising-${process.pid}`;
   const passwordFile = `${temporary}.password`;
   await removeAbandoned(dataDirectory);
   await rm(temporary, { recursive: true, force: true });

@@ -14,15 +14,13 @@ import {
   findDataDirectory,
   initialise,
   isInitialised,
+  LOG,
   removeData,
   superuserPassword,
 } from './postgres-data.ts';
 import { assertNotOwned, HOST, holdLock, SUPERUSER, takeOver } from './postgres-owner.ts';
 import { socketPath } from './postgres-messages.ts';
 import { findPostmaster } from './postgres-process.ts';
-
-/** What the server says, below the directory it was started with. */
-const LOG = 'postgres.log';
 
 export interface PostgresOptions {
   /** Everything is kept below it: created if missing. */

@@ -5,6 +5,7 @@ import pg from 'pg';
 import { createOnce } from './create-once.ts';
 import { type Gateway, type GatewayOptions, startGateway, type Upstream } from './gateway.ts';
 import { type Postgres, startPostgres } from './postgres.ts';
+import { assertOurs } from './postgres-data.ts';
 import { type Standby, startStandby } from './postgres-standby.ts';
 
 export interface StackOptions {
@@ -57,6 +58,7 @@ const BRANCH = 'main';
  */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const { directory, postgresPort, gatewayPort, settings } = options;
+  await assertOurs(directory);
   const credentials = await readCredentials(directory);
   const postgres = await startPostgres({ directory, port: postgresPort, settings });
   const started: { close(): Promise<void> }[] = [postgres];
@@ -113,12 +115,26 @@ function urls(
   };
 }
 
-/** The secrets kept in a directory; made when there are none yet. */
+/**
+ * The secrets kept in a directory; made when there are none yet.
+ * @throws {Error} when a file of that name holds something else
+ */
 export async function readCredentials(directory: string): Promise<Credentials> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const fresh: Credentials = { appPassword: secret(), ownerPassword: secret(), apiToken: secret() };
-  const kept = await createOnce(path.join(directory, 'credentials.json'), JSON.stringify(fresh, null, 2));
-  return JSON.parse(kept) as Credentials;
+  const file = path.join(directory, 'credentials.json');
+  const kept = parse(await createOnce(file, JSON.stringify(fresh, null, 2)));
+  const isWhole = Object.keys(fresh).every((name) => typeof kept?.[name as keyof Credentials] === 'string');
+  if (!kept || !isWhole) throw new Error(`${file} is something else's: choose another directory with --data.`);
+  return kept;
+}
+
+function parse(text: string): Credentials | undefined {
+  try {
+    return JSON.parse(text) as Credentials;
+  } catch {
+    return undefined; // its message would quote it
+  }
 }
 
 function secret(): string {

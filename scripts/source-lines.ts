@@ -3,20 +3,23 @@ import { SourceMap, type SourceMapPayload } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** In what an error says, the lines of the source in place of those of a bundle that has a source map beside it. */
-export function nameSourceLines(text: string): string {
+/** A place in a bundle: by its URL, or by the name of its file alone. */
+const PLACE = /(file:\/\/\S+?\.js|(?<= at )[\w-]+\.js):(\d+):(\d+)/g;
+
+/**
+ * In what an error says, the lines of the source in place of those of a bundle that has a source map beside it.
+ * @param unnamed the bundle that is meant where only the name of its file stands
+ */
+export function nameSourceLines(text: string, unnamed?: string): string {
   const maps = new Map<string, SourceMap | undefined>();
-  return text.replaceAll(
-    /(file:\/\/[^\s():]+\.js):(\d+):(\d+)/g,
-    (place, url: string, line: string, column: string) => {
-      const bundle = fileURLToPath(url);
-      if (!maps.has(bundle)) maps.set(bundle, readMap(`${bundle}.map`));
-      const found = maps.get(bundle)?.findEntry(Number(line) - 1, Number(column) - 1);
-      if (!found || !('originalSource' in found)) return place;
-      const file = path.relative('', path.resolve(path.dirname(bundle), found.originalSource));
-      return `${file.replaceAll('\\', '/')}:${found.originalLine + 1}:${found.originalColumn + 1}`;
-    },
-  );
+  return text.replaceAll(PLACE, (place, name: string, line: string, column: string) => {
+    const bundle = name.startsWith('file:') ? fileURLToPath(name) : (unnamed ?? name);
+    if (!maps.has(bundle)) maps.set(bundle, readMap(`${bundle}.map`));
+    const found = maps.get(bundle)?.findEntry(Number(line) - 1, Number(column) - 1);
+    if (!found || !('originalSource' in found)) return place;
+    const file = path.relative('', path.resolve(path.dirname(bundle), found.originalSource));
+    return `${file.replaceAll('\\', '/')}:${found.originalLine + 1}:${found.originalColumn + 1}`;
+  });
 }
 
 function readMap(file: string): SourceMap | undefined {

@@ -2,6 +2,8 @@
  * Runs the Worker in workerd for `npm run dev`, in a process group of its own: forked by dev.ts, driven over IPC, and ended
  * with it, however it ends.
  */
+import { globSync, statSync } from 'node:fs';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { unstable_readConfig, unstable_startWorker } from 'wrangler';
@@ -63,7 +65,8 @@ async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
       watch: true,
       persist: false,
       structuredLogsHandler({ level, message }: { level: string; message: string }) {
-        if (isReady || level === 'error') tell({ type: 'log', level, message: nameSourceLines(message) });
+        if (isReady || level === 'error')
+          tell({ type: 'log', level, message: nameSourceLines(message, newestBundle()) });
       },
     },
   });
@@ -76,6 +79,13 @@ async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
   // The first load is reported as a reload, shortly after.
   await sleep(FIRST_LOAD);
   worker.raw.on('reloadComplete', () => tell({ type: 'reloaded' }));
+}
+
+/** Where wrangler has put what it built last: what fails as it is loaded names no path. */
+function newestBundle(): string | undefined {
+  const folder = fileURLToPath(new URL('../.wrangler/tmp/', import.meta.url));
+  const bundles = globSync('dev-*/worker.js', { cwd: folder }).map((name) => path.join(folder, name));
+  return bundles.toSorted((a, b) => statSync(a).mtimeMs - statSync(b).mtimeMs).at(-1);
 }
 
 function tell(message: HostMessage): void {

@@ -23,7 +23,7 @@ import { statementRoutes } from './routes/statements.ts';
 import { transferRoutes } from './routes/transfers.ts';
 
 /** The tables of every domain: `db.query` knows those that are here. */
-const schema = { ...ledger };
+export const schema = { ...ledger };
 
 export type AppDatabase = Database<typeof schema>;
 

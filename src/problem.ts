@@ -86,7 +86,7 @@ function fromHttpException(error: HTTPException, c: Context<AppEnv>): Response {
   const challenge = error.getResponse().headers.get('WWW-Authenticate');
   if (challenge !== null) {
     return respond(c, 'unauthorized', {
-      detail: 'Send the header "Authorization: Bearer <API_TOKEN>".',
+      detail: 'Send the header "Authorization: Bearer <token>".',
       headers: { 'WWW-Authenticate': challenge },
     });
   }

@@ -107,9 +107,6 @@ function bareTests(tree: Tree): void {
   });
   if (tree.has('test/lambda/secret.test.ts'))
     tree.edit('test/lambda/secret.test.ts', (text) => text.replaceAll('/accounts', '/messages'));
-  if (tree.has('test/workers/two-transactions.ts')) {
-    tree.edit('test/workers/two-transactions.ts', (text) => text.replace('/ledger/schema', '/messages/schema'));
-  }
   // What is tested through the ledger's tables and routes, the files that test nothing else.
   const isOfLedger = (file: string) =>
     /^test\/.*\.test\.ts$/.test(file) && /\b(accounts|transfers)\b|src\/ledger\//.test(tree.read(file));

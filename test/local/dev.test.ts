@@ -165,6 +165,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     const dev = startDevIn(directory, '--port', String(port), '--remote');
     expect(await dev.exited).toBe(1);
     expect(dev.output()).toContain('this deployment carries neon only');
+    expect(dev.output()).toMatch(/at \S*src\/config\.ts:\d+:\d+ in parseConfig/);
     expect(dev.output()).toContain('The API did not start');
     await untilGone(port);
     await rm(directory, { recursive: true });
@@ -262,28 +263,33 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     await rm(original, { recursive: true });
   });
 
-  it('deletes no folder that it has not made', async () => {
-    const theirs = await mkdtemp(path.join(tmpdir(), 'theirs-'));
-    const file = path.join(theirs, 'postgres/init.sql');
-    await mkdir(path.dirname(file));
-    await writeFile(file, 'select 1');
-    for (const options of [['--reset'], [], ['--reset']]) {
-      const dev = startDev('--data', theirs, ...options);
-      expect(await dev.exited).toBe(1);
-      expect(dev.output()).toContain('holds something else');
-    }
-    expect(await readFile(file, 'utf8')).toBe('select 1');
-    await rm(theirs, { recursive: true });
-  });
+  it.each(['postgres/init.sql', 'postgres', 'postgres.log', 'credentials.json'])(
+    'leaves alone the %s that it has not made',
+    async (name) => {
+      const theirs = await mkdtemp(path.join(tmpdir(), 'theirs-'));
+      const file = path.join(theirs, name);
+      await mkdir(path.dirname(file), { recursive: true });
+      await writeFile(file, 'select 1');
+      for (const options of [['--reset'], [], ['--reset']]) {
+        const dev = startDev('--data', theirs, ...options);
+        expect(await dev.exited).toBe(1);
+        expect(dev.output()).toContain("is something else's");
+      }
+      expect(await readFile(file, 'utf8')).toBe('select 1');
+      await rm(theirs, { recursive: true });
+    },
+  );
 
   it('removes what a first start that was killed had begun', async () => {
     const { pid: dead } = spawnSync(process.execPath, ['--version']);
     const directory = await mkdtemp(path.join(tmpdir(), 'begun-'));
-    await mkdir(path.join(directory, `postgres.${dead}`));
-    await writeFile(path.join(directory, `postgres.${dead}.password`), 'secret');
-    await mkdir(path.join(directory, `postgres.${process.pid}`));
+    const name = (pid: number) => `postgres.initialising-${pid}`;
+    await mkdir(path.join(directory, name(dead)));
+    await writeFile(path.join(directory, `${name(dead)}.password`), 'secret');
+    await mkdir(path.join(directory, name(process.pid)));
+    await mkdir(path.join(directory, 'postgres.20261128'));
     await deletePostgres(directory);
-    expect(await readdir(directory)).toEqual([`postgres.${process.pid}`]);
+    expect(await readdir(directory)).toEqual(['postgres.20261128', name(process.pid)]);
     await rm(directory, { recursive: true });
   });
 

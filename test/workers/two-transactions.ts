@@ -2,11 +2,10 @@
 import { env } from 'cloudflare:workers';
 import { sql } from 'drizzle-orm';
 import { Hono } from 'hono';
-import type { AppEnv } from '../../src/create-app.ts';
+import { type AppEnv, schema } from '../../src/create-app.ts';
 import { createDatabase } from '../../src/db/database.ts';
 import { neonHttp } from '../../src/db/http.ts';
 import { neonWebSocket } from '../../src/db/websocket.ts';
-import * as schema from '../../src/ledger/schema.ts';
 import { requestDatabase } from '../../src/middleware/database.ts';
 
 const database = createDatabase({
