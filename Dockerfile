@@ -1,4 +1,4 @@
-# docker build -t edge-postgres-starter . && docker run --env-file .env -p 8787:8787 edge-postgres-starter
+# docker build -t edge-postgres-starter . && docker run --env-file .env.production -p 8787:8787 edge-postgres-starter
 FROM node:24-slim
 WORKDIR /app
 ENV NODE_ENV=production

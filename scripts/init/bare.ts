@@ -117,8 +117,8 @@ function bareDocuments(tree: Tree): void {
   tree.edit('README.md', (text) =>
     withoutLines(/^ {2}(Batch|Transaction|Session) +curl|POST +\/transfers/)(text)
       .replaceAll('/accounts', '/messages')
-      .replace(/ Why which transport, with numbers: \[[^\]]*\]\([^)]*\)\./, '')
-      .replace(/Each kind has a route to learn from[\s\S]*?\n\n(?=Your own table)/, '')
+      .replace(/ Why which transport, with numbers:\s+\[[^\]]*\]\([^)]*\)\./, '')
+      .replace(/Each way has a route to learn from[\s\S]*?\n\n(?=Your own table)/, '')
       .replace(
         /Your own table and route, end to end: .*\n/,
         'Your own table and route: as `src/messages/` and `src/routes/messages.ts`.\n',
@@ -127,10 +127,11 @@ function bareDocuments(tree: Tree): void {
   tree.edit('docs/recipes.md', (text) =>
     text
       .replace("accounts.$get({ query: { limit: '10' } })", 'messages.$get()')
-      .replace(/whose request it is:\s+idempotency keys belong to a caller\./, 'whose request it is.'),
+      .replace(/whose\s+request it is:\s+idempotency keys belong to a caller\./, 'whose request it is.'),
   );
-  tree.edit('docs/deploy.md', (text) =>
-    text.replace(/For the ledger's\s+rules on rows the triggers stand; for less,/, 'For less,'),
+  tree.edit('docs/deploy.md', (text) => text.replace(/The ledger's\s+triggers still protect its rows\. For/, 'For'));
+  tree.edit('docs/errors.md', (text) =>
+    text.replace('accounts).values(account)', 'messages).values(message)').replace('; an idempotency key tells', ''),
   );
   tree.edit('AGENTS.md', (text) =>
     text

@@ -56,7 +56,13 @@ export const PLATFORMS = {
       tree.edit('test/fast/client.test.ts', (text) =>
         withoutLines(imports)(withoutBlock(text, "describe('in workerd'")),
       );
-      tree.edit('docs/recipes.md', (text) => withoutSection(text, '## A job on a schedule'));
+      tree.edit('docs/recipes.md', (text) =>
+        withoutSection(text, '## A job on a schedule').replace(
+          /, and its name into both lists of secrets in\s+`wrangler\.toml`/,
+          '',
+        ),
+      );
+      tree.edit('README.md', (text) => text.replace(/, jobs, variables:/, ', variables:'));
     },
   },
   vercel: {
@@ -99,6 +105,8 @@ export const PLATFORMS = {
     },
     heading: '### AWS Lambda',
     paragraph: '**AWS Lambda**',
+    edit: (tree) =>
+      tree.edit('docs/deploy.md', (text) => text.replace(/\*\*Private networking\.\*\*[^]*?(?=## What it costs)/, '')),
   },
   node: {
     title: 'Node',
@@ -112,7 +120,7 @@ export const PLATFORMS = {
     ],
     scripts: [],
     dependencies: ['@hono/node-server'],
-    lines: { 'scripts/fork-host.ts': /^ {2}node: \[/ },
+    lines: { 'scripts/fork-host.ts': /^ {2}node: \[/, 'docs/deploy.md': /\S {3,}# Node$/ },
     heading: '### Node',
     paragraph: '**Node**',
   },
@@ -154,7 +162,9 @@ export function keepPlatforms(
         '`DATABASE_TRANSPORT=tcp` (Vercel, Lambda, Node)',
         servers.length > 0 ? `\`DATABASE_TRANSPORT=tcp\` (${servers.join(', ')})` : 'Hyperdrive (`wrangler.toml`)',
       );
-    return kept.includes('workers') ? named : named.replace(', in workerd, the runtime of Cloudflare Workers.', '.');
+    return kept.includes('workers')
+      ? named
+      : named.replace(/, which runs in workerd, the runtime of\s+Cloudflare Workers\./, '.');
   });
   if (!kept.includes('workers') && !kept.includes('lambda')) {
     tree.edit('test/global-setup.ts', (text) => text.replace(/Promise\.all\(\[\s*(.*),\s*\]\)/, '$1'));
