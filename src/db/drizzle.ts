@@ -25,9 +25,10 @@ export interface Queryable<TSchema extends Schema = Schema> extends PgDatabase<Q
   ) => Promise<BatchResponse<T>>;
   /**
    * Runs `callback` in a transaction: commits when it resolves, rolls back when it throws. N + 1 round trips for N
-   * statements awaited one by one; `tx.batch` sends several in one. On a database, `callback` runs again when the transaction
-   * lost against a concurrent one (SQLSTATE 40001, 40P01), could not begin, or is read only and lost its connection: what
-   * it does outside the transaction must bear that. In a transaction it is a savepoint, which has no options and costs no round trip.
+   * statements awaited one by one; `tx.batch` sends several in one. On a database, `callback` runs again when it fails with
+   * what is `retryable` (the transaction lost against a concurrent one, SQLSTATE 40001 or 40P01, or could not begin), or is
+   * read only and lost its connection: what it does outside the transaction must bear that. In a transaction it is a
+   * savepoint, which has no options and costs no round trip.
    */
   readonly transaction: <T>(
     callback: (tx: Transaction<TSchema>) => Promise<T>,

@@ -58,7 +58,7 @@ export function commitFailure(error: DatabaseError, accessMode: TransactionOptio
   if (retryable || accessMode === 'read only') return error;
   // Not told that the connection or the server goes down (SQLSTATE classes 08 and 57P), but why it did not take effect.
   if (kind === 'query' || (code ? !/^(08|57P)/.test(code) : kind === 'auth')) return error;
-  const message = 'COMMIT was not answered: it may have taken effect.';
+  const message = 'COMMIT was not answered.';
   return new DatabaseError(message, { kind: 'outcome-unknown', transport, cause: error });
 }
 
@@ -82,10 +82,10 @@ interface DriverError extends Partial<Omit<NeonDbError, 'sourceError'>> {
 const NO_CONNECTION = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UNREACH|CONNECT_TIMEOUT/;
 
 /** There was no connection to the database, or none more: nothing has run. By PostgreSQL, and by Neon's proxy. */
-const NO_COMPUTE = /control plane|connect to compute|too many|slots|starting up|quota/i;
+const NO_COMPUTE = /control plane|compute node|too many|slots|starting up|quota/i;
 
 /** PostgreSQL's and Neon's proxy's refusals. */
-const REFUSED = /password authentication failed|permission denied|not allowed/i;
+const REFUSED = /authentication failed|permission denied|not allowed/i;
 
 /** Data exceptions (class 22) quote the value at fault, as do errors in tsquery and in tsvector. */
 const QUOTING = /^22|in ts/;
@@ -102,9 +102,11 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
   const reason = error.sourceError?.cause?.code;
   const said = reason ? `${error.message} (${reason})` : (error.message ?? '');
   const message = QUOTING.test(`${code} ${said}`) ? said.replace(VALUES, '…') : said;
+  // Of what PostgreSQL itself says of a statement, where it names its routine, the words may be the statement's own.
+  const hint = severity === 'ERROR' && error.routine ? '' : message;
   // Sent by a pooler, a protocol violation ends the connection; by PostgreSQL, it is a parameter too few.
-  const kind = code === '08P01' && severity === 'ERROR' ? 'query' : kindOf(code, message);
-  const neverRan = !sent || NO_CONNECTION.test(reason ?? '') || NO_COMPUTE.test(message);
+  const kind = code === '08P01' && severity === 'ERROR' ? 'query' : kindOf(code, hint);
+  const neverRan = !sent || NO_CONNECTION.test(reason ?? '') || NO_COMPUTE.test(hint);
   const retryable = kind === 'serialization' || (neverRan && isAway(kind));
   const cause = withoutFields(thrown, message);
   return new DatabaseError(message, { kind, code, transport, retryable, constraint, table, column, cause });

@@ -64,10 +64,10 @@ export function createExecutor(
       attempt.signal.throwIfAborted();
       targets = await attempt.race(findTargets(refusal?.by));
       if (targets === refusal?.by) throw refusal.error;
-      if (refusal) pools.renew();
+      if (refusal) pools.retire(refusal.by);
       if (access === 'lagging' && !written && Date.now() >= targets.restsUntil) replica = targets.replica;
       const target = replica ?? targets[choice.address];
-      if (!target) throw misuse(`A ${operation} needs unpooledUrl: a direct address.`);
+      if (!target) throw misuse(`A ${operation} needs unpooledUrl.`);
 
       if ('send' in transport) {
         const send: Scope['send'] = (statements, settings) =>
@@ -93,8 +93,8 @@ export function createExecutor(
         // Rotated, perhaps: the URL is asked for once more. 42501 among them, for a role that was dropped meanwhile.
         else if (targets && !refusal && error.kind === 'auth') refusal = { by: targets, error };
         // Of a read's own failures alone: what its callback asks elsewhere may be a write.
-        else if (!mayRepeat(error, readOnly && error === attempt.failure)) throw error;
-        else if (!(await waitToRetry(timeLeft(), request.signal))) throw error;
+        else if (!mayRepeat(error, readOnly && attempt.failures.has(error))) throw error;
+        else if (!(await waitToRetry(timeLeft(), attempt.signal))) throw error;
       } finally {
         attempt.end();
       }

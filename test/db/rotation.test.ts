@@ -81,6 +81,42 @@ describe.each(Object.entries(WAYS))('credentials that change, over %s', (_, { tr
     await database.close();
   });
 
+  it('at once for many leave no more connections open than there may be, and closing waits for those in use', async () => {
+    const [first, second] = [await createRole(), await createRole()];
+    let current = first.url;
+    const url = async () => current;
+    const database = createDatabase({ url, schema: {}, transports, sockets: 'instance', maxSockets: 2 });
+    const begun = Promise.withResolvers<void>();
+    const go = Promise.withResolvers<void>();
+    const order: string[] = [];
+    const before = database.transaction(async (tx) => {
+      await tx.execute(sql`select 1`);
+      begun.resolve();
+      await go.promise;
+      await tx.execute(sql`select 1`);
+      order.push('done');
+    });
+    await begun.promise;
+    current = second.url;
+    await test.query(`alter role ${first.role} password 'changed'`);
+    const sleep = () => database.transaction((tx) => tx.execute(sql`select pg_sleep(0.1)`));
+    let most = 0;
+    const watch = async () => {
+      const open = await test.query(
+        `select from pg_stat_activity where usename = '${second.role}' and datname = current_database()`,
+      );
+      most = Math.max(most, open.length);
+    };
+    const watching = setInterval(() => void watch(), 20);
+    await Promise.all(Array.from({ length: 12 }, sleep)).finally(() => clearInterval(watching));
+    expect(most).toBeGreaterThan(0);
+    expect(most).toBeLessThanOrEqual(2);
+    const closed = database.close().then(() => order.push('closed'));
+    go.resolve();
+    await Promise.all([before, closed]);
+    expect(order).toEqual(['done', 'closed']);
+  });
+
   it('that are others each time leave no more connections open than there may be', async () => {
     await test.query('create table forbidden ()');
     let asked = 0;

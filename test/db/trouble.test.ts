@@ -1,3 +1,5 @@
+import { getEventListeners } from 'node:events';
+import { setTimeout as pause } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
@@ -362,7 +364,8 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
           proxy.loseAnswers(false);
           await tx.execute(sql`select 1`);
           proxy.loseAnswers(++begun === 1);
-          return (await tx.execute(sql`select 1 as one`)).rows;
+          const [{ rows }] = await Promise.all([tx.execute(sql`select 1 as one`), tx.execute(sql`select 2`)]);
+          return rows;
         },
         { accessMode: 'read only' },
       );
@@ -460,6 +463,46 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       expect(events.length).toBeGreaterThan(50);
       expect(events.length).toBeLessThanOrEqual(50 + 10 + 5); // what was saved, and a tenth of the traffic
     });
+  });
+
+  it('what a procedure says is not taken for the word of a server that cannot be reached', async () => {
+    const { db } = connect();
+    await test.query(`create procedure write_and_say(said text, code text) language plpgsql as
+      $$ begin insert into notes values ((select count(*) from notes), ''); commit; raise exception using message = said, errcode = code; end $$`);
+    for (const [said, code, kind] of [
+      ['too many notes', 'XX000', 'query'],
+      ['too many notes', '53000', 'unavailable'],
+      ['not allowed', 'XX000', 'query'],
+    ] as const) {
+      await test.query('truncate notes');
+      expect(await failure(db.execute(sql`call write_and_say(${said}, ${code})`))).toMatchObject({
+        kind,
+        retryable: false,
+      });
+      expect(await count()).toBe(1);
+    }
+  });
+
+  it('a session that tidies up is tried again, too, when it never had a connection', async () => {
+    const { database } = connect({ url: `postgresql://app:hunter2@127.0.0.1:${await anyFreePort()}/app` });
+    let begun = 0;
+    const work = database.session(async (session) => {
+      begun++;
+      try {
+        await session.execute(sql`select 1`);
+      } finally {
+        await pause(20);
+      }
+    });
+    expect(await failure(work)).toMatchObject({ kind: 'connection', retryable: true });
+    expect(begun).toBe(3);
+  });
+
+  it('tries leave nothing behind on the signal of a request', async () => {
+    const { database } = connect({ url: `postgresql://app:hunter2@127.0.0.1:${await anyFreePort()}/app` });
+    const { signal } = new AbortController();
+    await failure(database.forRequest({ signal }).execute(sql`select 1`));
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
   it('credentials that are refused are tried once', async () => {

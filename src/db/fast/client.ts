@@ -50,11 +50,10 @@ export function fastClient(): typeof Client {
 
     override async _handleAuthSASLContinue({ data }: { data: string }): Promise<void> {
       try {
-        const { saslSession: session, password } = this;
+        const { saslSession: session, password } = this; // without one the server refuses the log-in
         if (session?.message !== 'SASLInitialResponse') throw malformed();
         session.message = 'SASLResponse';
-        if (!password) throw failure('auth', 'no password was given');
-        const challenge = { password, clientFirst: session.response, serverFirst: data };
+        const challenge = { password: password ?? '', clientFirst: session.response, serverFirst: data };
         const { clientFinal, serverSignature } = await answerChallenge(challenge, saltPassword);
         session.serverSignature = serverSignature;
         // It may have been refused or cut off meanwhile.

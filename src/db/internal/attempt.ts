@@ -25,8 +25,8 @@ export function createAttempt(plan: Plan, { signal, onQuery }: RequestScope) {
     ...deadline,
     /** Whether there was an answer. */
     answered: false,
-    /** Why its last exchange failed. */
-    failure: undefined as DatabaseError | undefined,
+    /** Those of its exchanges. */
+    failures: new WeakSet<DatabaseError>(),
 
     /**
      * Runs one exchange with the server within its limit, and reports it. Sends nothing once the deadline has passed.
@@ -48,7 +48,7 @@ export function createAttempt(plan: Plan, { signal, onQuery }: RequestScope) {
       } catch (thrown) {
         const error = toDatabaseError(thrown, transport, true);
         report(0, error.code ?? error.kind);
-        attempt.failure = error;
+        attempt.failures.add(error);
         if (!commits) throw error;
         const failure = commitFailure(error, commits.accessMode);
         if (failure !== error) deadline.fail(failure); // a session ends with this, whatever its callback still does

@@ -20,10 +20,14 @@ export function createPools(max: number, connectMs: number, over = false) {
       return pool;
     },
 
-    /** For when the addresses change: has nothing more to do with those up to now. */
-    renew(): void {
-      for (const pool of pools.values()) void pool.drain();
-      pools.clear();
+    /** For addresses that are used no more: keeps nothing that leads there. */
+    retire(targets: object): void {
+      for (const target of Object.values(targets) as ConnectionTarget[]) {
+        void pools
+          .get(target)
+          ?.drain()
+          .then(() => pools.delete(target));
+      }
     },
 
     /** Closes what is idle now, and what is in use when it comes back. Resolves when all is closed. Idempotent. */

@@ -105,7 +105,7 @@ export function openConnection(
     // The event of a WebSocket that failed says nothing.
     failure ??= reason?.message ? reason : { message: `the connection to ${target.host}:${target.port} failed` };
     flight?.settle(failure);
-    connection.onFailure?.(toDatabaseError(failure, transport, true));
+    connection.onFailure?.(toDatabaseError(failure, transport, !!(status ?? flight?.mayHaveRun)));
   };
 
   // Unlike the clients' own timer, this one covers authentication, too.
