@@ -103,7 +103,7 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
   const said = reason ? `${error.message} (${reason})` : (error.message ?? '');
   const message = QUOTING.test(`${code} ${said}`) ? said.replace(VALUES, '…') : said;
   // Of what PostgreSQL itself says of a statement, where it names its routine, the words may be the statement's own.
-  const hint = severity === 'ERROR' && error.routine ? '' : message;
+  const hint = error.routine && severity !== 'FATAL' ? '' : message;
   // Sent by a pooler, a protocol violation ends the connection; by PostgreSQL, it is a parameter too few.
   const kind = code === '08P01' && severity === 'ERROR' ? 'query' : kindOf(code, hint);
   const neverRan = !sent || NO_CONNECTION.test(reason ?? '') || NO_COMPUTE.test(hint);

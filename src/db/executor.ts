@@ -87,13 +87,14 @@ export function createExecutor(
         return await attempt.limit(`The ${operation}`, operationMs, () => tryOnce(attempt), timeLeft());
       } catch (error) {
         if (!(error instanceof DatabaseError) || request.signal?.aborted || timeLeft() < 0) throw error;
+        // What a callback asks elsewhere fails for reasons of its own: what it wrote there is not written twice for them.
+        const isOwn = operation === 'session' || attempt.failures.has(error);
         // What does not throw here is tried again.
         if (operation === 'session' && attempt.answered) throw error; // what its callback has done, it has done
         if (targets && replica && isLost(error)) targets.restsUntil = Date.now() + REST_MS;
         // Rotated, perhaps: the URL is asked for once more. 42501 among them, for a role that was dropped meanwhile.
-        else if (targets && !refusal && error.kind === 'auth') refusal = { by: targets, error };
-        // Of a read's own failures alone: what its callback asks elsewhere may be a write.
-        else if (!mayRepeat(error, readOnly && attempt.failures.has(error))) throw error;
+        else if (targets && !refusal && isOwn && error.kind === 'auth') refusal = { by: targets, error };
+        else if (!mayRepeat(error, readOnly && isOwn)) throw error;
         else if (!(await waitToRetry(timeLeft(), attempt.signal))) throw error;
       } finally {
         attempt.end();

@@ -480,7 +480,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       const error = await failure(db.execute(sql`select ${sql.param(Symbol('s'))}`).execute());
       expect(error).toMatchObject({
         kind: 'query',
-        message: 'A parameter cannot be sent: it is a symbol',
+        message: 'A parameter is refused: it is a symbol',
       });
       expect(events).toEqual([]);
     });

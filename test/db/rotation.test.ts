@@ -135,6 +135,23 @@ describe.each(Object.entries(WAYS))('credentials that change, over %s', (_, { tr
     await database.close();
   });
 
+  it('are not asked for, nor is a callback run again, for what another database refuses', async () => {
+    await test.query('create table secret ()');
+    let asked = 0;
+    const url = () => `${test.url}?asked=${asked++}`;
+    const database = createDatabase({ url, schema: {}, transports, sockets: 'instance' });
+    const another = createDatabase({ url: test.url, schema: {}, transports, sockets: 'instance' });
+    let begun = 0;
+    const work = database.transaction(async (tx) => {
+      begun++;
+      await tx.execute(sql`select 1`);
+      await another.execute(sql`select from secret`);
+    });
+    expect((await failure(work)).kind).toBe('auth');
+    expect([begun, asked]).toEqual([1, 1]);
+    await Promise.all([database.close(), another.close()]);
+  });
+
   it('that cannot be had after a replica refused them are not asked for without a pause', async () => {
     const url = vi.fn<() => Promise<string>>(async () => {
       if (url.mock.calls.length > 1) throw new Error('the secret store is away');

@@ -28,7 +28,7 @@ export function createDeadline(parent?: AbortSignal) {
     setTimeout(() => losing?.reject(reason));
   };
   const expire = (message: string, cause?: unknown) => fail(new DatabaseError(message, { kind: 'timeout', cause }));
-  const follow = () => expire('The operation was aborted.', parent?.reason);
+  const follow = () => expire('It was aborted.', parent?.reason);
   parent?.addEventListener('abort', follow);
   if (parent?.aborted) follow();
 

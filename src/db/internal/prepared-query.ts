@@ -60,6 +60,6 @@ export function toStatement({ sql, params }: Query, placeholderValues: Record<st
   try {
     return { text: sql, params: fillPlaceholders(params, placeholderValues).map(encodeParameter) };
   } catch (error) {
-    throw misuse(`A parameter cannot be sent: ${(error as Error).message}`);
+    throw misuse(`A parameter is refused: ${(error as Error).message}`);
   }
 }

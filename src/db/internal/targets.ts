@@ -66,5 +66,5 @@ export function createTargets(
 /** What is wrong with an application that uses this role, and what to do about it; undefined when nothing is. */
 export function roleWarning({ role, provider }: ConnectionTarget): string | undefined {
   const remedy = provider === 'planetscale' ? 'pscale role create' : 'CREATE ROLE app LOGIN';
-  return role === 'postgres' ? `The role "postgres" is not for applications: make another (${remedy}).` : undefined;
+  return role === 'postgres' ? `The role "postgres" is not for applications: ${remedy}.` : undefined;
 }
