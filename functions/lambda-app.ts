@@ -43,13 +43,11 @@ interface Event {
  * An event may have a body with GET and HEAD, a `Request` may not: Hono would fail before the app is asked, and the streaming
  * handler then answers 200. Nobody reads such a body.
  */
-export function withoutIdleBody<Handler extends (event: never, ...rest: never[]) => unknown>(
-  handler: Handler,
-): Handler {
-  const forward = (event: Event, ...rest: unknown[]) => {
+export function withoutIdleBody<Rest extends unknown[], Result>(handler: (event: never, ...rest: Rest) => Result) {
+  const forward = (event: Event, ...rest: Rest): Result => {
     const method = event.httpMethod ?? event.method ?? event.requestContext?.http?.method;
     const isIdle = method === 'GET' || method === 'HEAD';
-    return (handler as unknown as (...args: unknown[]) => unknown)(isIdle ? { ...event, body: null } : event, ...rest);
+    return handler((isIdle ? { ...event, body: null } : event) as never, ...rest);
   };
   return Object.assign(forward, handler); // with the mark of a streaming handler
 }

@@ -68,7 +68,7 @@ export function createRelay({ upstream: primary, simulator }: RelayOptions) {
       client.once('close', () => sessions.delete(key));
       join(client, loggedIn, upstream, { pooled, nextDrop: simulator.nextDrop });
     } catch (error) {
-      client.end(authentication === 'cleartext' ? proxyErrorOf(error) : errorOf(error));
+      client.end(authentication === 'cleartext' ? proxyErrorOf(error) : serverErrorOf(error));
       client.resume(); // what it still sends is not read, but its end is
     } finally {
       clearTimeout(deadline);
@@ -106,12 +106,17 @@ async function askPassword(client: Duplex): Promise<string> {
 
 /** Neon's proxy gives every refusal the code of an internal error, and calls it an ERROR. */
 function proxyErrorOf(error: unknown): Buffer {
-  return errorResponse('XX000', error instanceof Error ? error.message : String(error), 'ERROR');
+  const { message = CONTROL_PLANE_ERROR } = reasonOf(error) ?? {};
+  return errorResponse('XX000', message, 'ERROR');
 }
 
-function errorOf(error: unknown): Buffer {
-  if (error instanceof Refusal) return errorResponse(error.code, error.message);
-  if (error instanceof pg.DatabaseError) return errorResponse(error.code ?? '08006', error.message);
-  if (error instanceof ProtocolError) return errorResponse('08P01', error.message);
-  return errorResponse('08006', 'failed to connect to the database');
+function serverErrorOf(error: unknown): Buffer {
+  const { code = '08006', message = 'failed to connect to the database' } = reasonOf(error) ?? {};
+  return errorResponse(code, message);
+}
+
+/** What a client may know; undefined when the server cannot be reached. */
+function reasonOf(error: unknown): { code?: string | undefined; message: string } | undefined {
+  if (error instanceof Refusal || error instanceof pg.DatabaseError) return error;
+  return error instanceof ProtocolError ? { code: '08P01', message: error.message } : undefined;
 }

@@ -157,21 +157,15 @@ function printTable(
 ): void {
   const curl = `curl -H 'Authorization: Bearer ${token}'`;
   const database = URL.parse(DATABASE_URL);
+  const routes = (port: number) => `http://127.0.0.1:${port}/sql  ws://127.0.0.1:${port}/v2`;
   const rows = [
     ['API', api],
     ['Token', token],
     ...(local
       ? [
-          ['Gateway', `http://127.0.0.1:${local.gateway.port}/sql  ws://127.0.0.1:${local.gateway.port}/v2`],
-          ['Pooled', `http://127.0.0.1:${local.gateway.poolerPort}/sql  ws://127.0.0.1:${local.gateway.poolerPort}/v2`],
-          ...(local.gateway.replicaPort
-            ? [
-                [
-                  'Replica',
-                  `http://127.0.0.1:${local.gateway.replicaPort}/sql  ws://127.0.0.1:${local.gateway.replicaPort}/v2`,
-                ],
-              ]
-            : []),
+          ['Gateway', routes(local.gateway.port)],
+          ['Pooled', routes(local.gateway.poolerPort)],
+          ...(local.gateway.replicaPort ? [['Replica', routes(local.gateway.replicaPort)]] : []),
           ['Control', `http://127.0.0.1:${local.gateway.controlPort}/simulate  /stats`],
           ['PostgreSQL', local.tcpUrl.owner],
           [

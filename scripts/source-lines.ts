@@ -8,12 +8,12 @@ const PLACE = /(file:\/\/\S+?\.js|(?<= at )[\w-]+\.js):(\d+):(\d+)/g;
 
 /**
  * In what an error says, the lines of the source in place of those of a bundle that has a source map beside it.
- * @param unnamed the bundle that is meant where only the name of its file stands
+ * @param findUnnamed finds the bundle that is meant where only the name of its file stands
  */
-export function nameSourceLines(text: string, unnamed?: string): string {
+export function nameSourceLines(text: string, findUnnamed?: () => string | undefined): string {
   const maps = new Map<string, SourceMap | undefined>();
   return text.replaceAll(PLACE, (place, name: string, line: string, column: string) => {
-    const bundle = name.startsWith('file:') ? fileURLToPath(name) : (unnamed ?? name);
+    const bundle = name.startsWith('file:') ? fileURLToPath(name) : (findUnnamed?.() ?? name);
     if (!maps.has(bundle)) maps.set(bundle, readMap(`${bundle}.map`));
     const found = maps.get(bundle)?.findEntry(Number(line) - 1, Number(column) - 1);
     if (!found || !('originalSource' in found)) return place;

@@ -65,8 +65,7 @@ async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
       watch: true,
       persist: false,
       structuredLogsHandler({ level, message }: { level: string; message: string }) {
-        if (isReady || level === 'error')
-          tell({ type: 'log', level, message: nameSourceLines(message, newestBundle()) });
+        if (isReady || level === 'error') tell({ type: 'log', level, message: nameSourceLines(message, newestBundle) });
       },
     },
   });

@@ -4,6 +4,8 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { neonConfig } from '@neondatabase/serverless';
 import { sql } from 'drizzle-orm';
 import { afterEach, describe, expect, it } from 'vitest';
+import { startGateway } from '../../local/gateway.ts';
+import { anyFreePort } from '../../local/ports.ts';
 import { createDatabase } from '../../src/db/database.ts';
 import { tcp } from '../../src/db/tcp.ts';
 import { failure, WAYS } from './ways.ts';
@@ -57,6 +59,12 @@ describe('at an HTTP endpoint', () => {
     server.on('upgrade', (_request, socket) => socket.end('HTTP/1.1 500 no\r\n\r\n'));
     const [oneShot, batch, transaction] = await failures(await listen(server), 'the Neon driver');
     expect([oneShot, batch, transaction]).toEqual([kind, kind, 'connection']);
+  });
+
+  it('a gateway whose server is away is unavailable over each transport', async () => {
+    const gateway = await startGateway({ upstream: { host: '127.0.0.1', port: await anyFreePort() }, port: 0 });
+    expect(await failures(gateway.port, 'the Neon driver')).toEqual(['unavailable', 'unavailable', 'unavailable']);
+    await gateway.close();
   });
 
   it('a name that does not resolve is a failed connection, and safe to try again', async () => {
