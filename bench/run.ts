@@ -29,7 +29,7 @@ Give --client and the like again for more than one.
 `;
 
 /** How often everything is measured, and with how many runs each time; the claims have rounds of their own. */
-const FULL = { rounds: 3, time: { cold: 2, warm: 4 }, cpu: { cold: 4, warm: 100 }, claimRounds: 15 };
+const FULL = { rounds: 3, time: { cold: 2, warm: 4 }, cpu: { cold: 4, warm: 100 }, claimRounds: 40 };
 const QUICK: typeof FULL = { rounds: 1, time: { cold: 1, warm: 2 }, cpu: { cold: 2, warm: 30 }, claimRounds: 1 };
 
 /** Milliseconds. */

@@ -1,4 +1,4 @@
-import { neon, neonConfig, type NeonQueryFunction } from '@neondatabase/serverless';
+import { neon, neonConfig } from '@neondatabase/serverless';
 import { type ConnectionTarget, endpointsOf } from './connection-string.ts';
 import type { HttpTransport } from './transport.ts';
 
@@ -7,21 +7,18 @@ const types = { getTypeParser: () => (text: string) => text };
 
 /** The Neon driver's HTTP mode: one request a query or batch, nothing kept open. */
 export function neonHttp(): HttpTransport {
-  /** The driver's function for each target: making one takes a fiftieth of a request's CPU. */
-  const connected = new WeakMap<ConnectionTarget, NeonQueryFunction<true, true>>();
+  /** What connecting takes of a request's CPU is a fiftieth: it is done once for each target. */
+  const connected = new WeakMap<ConnectionTarget, ReturnType<typeof connect>>();
   return {
     async send(target, statements, signal) {
-      const { address, http } = endpointsOf(target);
-      const [user, password, database] = [target.user, target.password, target.database].map(encodeURIComponent);
-      const url = `postgresql://${user}:${password}@${address}/${database}`;
-      const sql = connected.get(target) ?? neon(url, { arrayMode: true, fullResults: true });
+      const sql = connected.get(target) ?? connect(target);
       connected.set(target, sql);
       const fetchOptions = { signal };
       const queries = statements.map(({ text, params }) => sql.query(text, [...params], { types, fetchOptions }));
       // The driver has one endpoint setting for the whole process, and reads it before its first await; nothing throws
       // until then. Set, started and put back in one go, requests to different providers do not meet.
       const { fetchEndpoint } = neonConfig;
-      neonConfig.fetchEndpoint = () => http;
+      neonConfig.fetchEndpoint = sql.endpoint;
       const request =
         queries.length > 1
           ? sql.transaction(queries, { fetchOptions })
@@ -32,4 +29,11 @@ export function neonHttp(): HttpTransport {
       });
     },
   };
+}
+
+function connect(target: ConnectionTarget) {
+  const { address, http } = endpointsOf(target);
+  const [user, password, database] = [target.user, target.password, target.database].map(encodeURIComponent);
+  const url = `postgresql://${user}:${password}@${address}/${database}`;
+  return Object.assign(neon(url, { arrayMode: true, fullResults: true }), { endpoint: () => http });
 }

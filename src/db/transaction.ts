@@ -132,7 +132,7 @@ export function connectionScope(line: Line, statementMs: number) {
     open.push(level);
     try {
       const value = await body(scopeAt(level));
-      if (open.at(-1) !== level || level.pending > 0) throw misuse('A query was left unawaited: all is rolled back.');
+      if (open.at(-1) !== level || level.pending > 0) throw misuse('A query was not awaited: all is rolled back.');
       assertHealthy(level);
       if (!level.sent) return value; // it goes, and what opens it with it
       if (isNested) outer.riding = [...level.riding, release];

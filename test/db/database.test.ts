@@ -333,7 +333,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
         const nested = tx.transaction(async (inner) => {
           void inner.insert(things).values({ id: 2, name: 'undone' }).execute();
         });
-        expect((await failure(nested)).message).toContain('unawaited');
+        expect((await failure(nested)).message).toContain('not awaited');
       });
       expect(await names(db)).toEqual(['kept']);
     });
@@ -342,7 +342,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       const work = db.transaction(async (tx) => {
         void tx.insert(things).values({ id: 1 }).execute();
       });
-      expect((await failure(work)).message).toContain('unawaited');
+      expect((await failure(work)).message).toContain('not awaited');
       expect(await db.$count(things)).toBe(0);
     });
 

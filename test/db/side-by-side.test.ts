@@ -145,7 +145,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
           const nested = tx.transaction(async (inner) => {
             add(inner, 1).catch(() => {});
           });
-          expect((await failure(nested)).message).toContain('unawaited');
+          expect((await failure(nested)).message).toContain('not awaited');
         });
         await Promise.all([slow, add(session, 2)]);
       });

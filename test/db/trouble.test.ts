@@ -4,6 +4,7 @@ import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
 import { createDatabase, type Database, type PinnedSession, type QueryEvent } from '../../src/db/database.ts';
+import type { Timeouts } from '../../src/db/options.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
 import { CREATE_NOTES, failure, notes, WAYS } from './ways.ts';
@@ -264,6 +265,14 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       const { db } = connect({ timeouts: { connectMs: Infinity, statementMs: Infinity, operationMs: Infinity } });
       const slow = sql`select pg_sleep(0.1)`;
       await Promise.all([db.execute(slow), db.batch([db.execute(slow)]), db.transaction((tx) => tx.execute(slow))]);
+    });
+
+    it('are the default where they are undefined', async () => {
+      const unset = { connectMs: undefined, statementMs: undefined, operationMs: undefined };
+      const { db } = connect({ timeouts: unset as unknown as Partial<Timeouts> });
+      const limit = sql`select current_setting('statement_timeout') as value`;
+      const [{ rows }] = await db.batch([db.execute(limit)]);
+      expect(rows).toEqual([{ value: '30s' }]);
     });
 
     it('and an aborted request end a session that waits for something that is no promise of its own', async () => {

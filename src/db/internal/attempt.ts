@@ -1,13 +1,13 @@
 import type { Operation } from '../choose-transport.ts';
 import { commitFailure, type DatabaseError, toDatabaseError, type TransportName } from '../error.ts';
-import type { RequestScope, Timeouts } from '../options.ts';
+import type { QueryEvent, RequestScope, Timeouts } from '../options.ts';
 import type { StatementResult, TransactionOptions } from '../transport.ts';
 import { createDeadline } from './deadline.ts';
 
 /** Milliseconds that a client waits longer than the server, whose answer tells what became of a statement. */
 const GRACE_MS = 1_000;
 
-interface Plan extends Timeouts {
+export interface Plan extends Timeouts {
   operation: Operation;
   transport: TransportName;
   /** Whether all of it may be done twice: it reads, and says so. */
@@ -21,12 +21,11 @@ export function createAttempt(plan: Plan, { signal, onQuery }: RequestScope) {
   const { operation, transport, statementMs } = plan;
   const deadline = createDeadline(signal);
   const attempt = {
-    ...plan,
     ...deadline,
     /** Whether there was an answer. */
     answered: false,
     /** Those of its exchanges. */
-    failures: new WeakSet<DatabaseError>(),
+    failures: [] as DatabaseError[],
 
     /**
      * Runs one exchange with the server within its limit, and reports it. Sends nothing once the deadline has passed.
@@ -35,24 +34,24 @@ export function createAttempt(plan: Plan, { signal, onQuery }: RequestScope) {
     exchange: async (flight: () => Promise<StatementResult[]>, commits?: TransactionOptions) => {
       deadline.signal.throwIfAborted(); // before what follows: what was not sent has not committed
       const start = performance.now();
-      const report = (rows: number, error?: string) => {
-        const event = { operation, transport, roundTrips: 1, ms: performance.now() - start, rows, error };
-        // Who looks on must not change what happened: neither by throwing nor by rejecting.
-        (async () => onQuery?.(event))().catch(() => {});
-      };
+      const event: QueryEvent = { operation, transport, roundTrips: 1, ms: 0, rows: 0, error: undefined };
       try {
         const results = await deadline.limit('A statement', statementMs, flight, statementMs + GRACE_MS);
         attempt.answered = true;
-        report(results.reduce((sum, { rowCount }) => sum + (rowCount ?? 0), 0));
+        for (const { rowCount } of results) event.rows += rowCount ?? 0;
         return results;
       } catch (thrown) {
         const error = toDatabaseError(thrown, transport, true);
-        report(0, error.code ?? error.kind);
-        attempt.failures.add(error);
+        event.error = error.code ?? error.kind;
+        attempt.failures.push(error);
         if (!commits) throw error;
         const failure = commitFailure(error, commits.accessMode);
         if (failure !== error) deadline.fail(failure); // a session ends with this, whatever its callback still does
         throw failure;
+      } finally {
+        event.ms = performance.now() - start;
+        // Who looks on must not change what happened: neither by throwing nor by rejecting.
+        if (onQuery) (async () => onQuery(event))().catch(() => {});
       }
     },
   };

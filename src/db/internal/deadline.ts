@@ -1,19 +1,18 @@
 import { DatabaseError } from '../error.ts';
 import type { Timeouts } from '../options.ts';
 
-/** A suspended Neon database wakes within a second or two; a request to an edge API lasts no minute. */
-const DEFAULTS: Timeouts = { connectMs: 10_000, statementMs: 30_000, operationMs: 60_000 };
-
 /** Some 23 days. Timers that are to wait 2 ** 31 ms or more end at once, and PostgreSQL refuses such a limit. */
 const MAX_MS = 2_000_000_000;
 
-export function settleTimeouts(given?: Partial<Timeouts>): Timeouts {
-  const timeouts = { ...DEFAULTS, ...given };
-  for (const name in timeouts) timeouts[name as keyof Timeouts] = Math.min(timeouts[name as keyof Timeouts], MAX_MS);
-  return timeouts;
+/** By default for a suspended Neon database, which wakes within a second or two, and a request that lasts no minute. */
+export function settleTimeouts({
+  connectMs = 10_000,
+  statementMs = 30_000,
+  operationMs = 60_000,
+}: Partial<Timeouts> = {}): Timeouts {
+  const settle = (ms: number) => Math.min(ms, MAX_MS);
+  return { connectMs: settle(connectMs), statementMs: settle(statementMs), operationMs: settle(operationMs) };
 }
-
-export type Deadline = ReturnType<typeof createDeadline>;
 
 /** A signal that aborts, with a `DatabaseError`, when `parent` does or a limit passes. Call `end` when nothing needs it. */
 export function createDeadline(parent?: AbortSignal) {
@@ -40,6 +39,7 @@ export function createDeadline(parent?: AbortSignal) {
     /** Aborts unless `work` settles within `ms`, or those of them that are `left`. */
     limit: async <T>(what: string, ms: number, work: () => Promise<T>, left = ms): Promise<T> => {
       const timer = setTimeout(() => expire(`${what} took more than ${ms} ms.`), left);
+      (timer as { unref?: () => void }).unref?.(); // in Node: what is waited for keeps the process alive, or nothing does
       try {
         return await work();
       } finally {

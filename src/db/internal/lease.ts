@@ -1,5 +1,5 @@
 import type { DatabaseError } from '../error.ts';
-import type { Attempt } from './attempt.ts';
+import type { Attempt, Plan } from './attempt.ts';
 import type { Pool } from './pool.ts';
 import { connectionScope, type Line, type Scope } from '../transaction.ts';
 import type { Connection } from '../transport.ts';
@@ -13,8 +13,12 @@ const LEAVES_NOTHING =
   /^[\s(]*(select|with|insert|update|delete|merge|begin|commit|rollback|savepoint|release|set local)\b(?!.*(set_config(?!\s*\([^()]*,\s*true\s*\))|advisory_lock|into[^;]{0,12}(pg_temp|temp(orary)?\b)))/is;
 
 /** Lends `work` a connection, taken from the pool when it first needs one. A session's is new, and is closed afterwards. */
-export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope) => Promise<T>): Promise<T> {
-  const { operation, connectMs, readOnly, exchange, signal, race, limit, fail } = attempt;
+export async function lend<T>(
+  pool: Pool,
+  { operation, readOnly, connectMs, statementMs }: Plan,
+  { exchange, signal, race, limit, fail }: Attempt,
+  work: (scope: Scope) => Promise<T>,
+): Promise<T> {
   const isSession = operation === 'session';
   let acquiring: Promise<Connection> | undefined;
   let connection: Connection | undefined;
@@ -56,7 +60,7 @@ export async function lend<T>(pool: Pool, attempt: Attempt, work: (scope: Scope)
     },
   };
 
-  const scope: ReturnType<typeof connectionScope> = connectionScope(line, attempt.statementMs);
+  const scope: ReturnType<typeof connectionScope> = connectionScope(line, statementMs);
   try {
     return await race(work(scope));
   } finally {

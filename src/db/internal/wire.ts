@@ -155,9 +155,10 @@ function createFlight(statements: readonly Statement[]) {
   let rows: StatementResult['rows'] = [];
   let error: unknown;
 
-  const complete = (tag: string) => {
-    const [command = ''] = tag.split(' ');
-    const count = /\d+$/.exec(tag)?.[0];
+  /** An empty query ends without a command tag. */
+  const complete = ({ text = '' }: { text?: string }) => {
+    const [command = ''] = text.split(' ');
+    const count = /\d+$/.exec(text)?.[0];
     results.push({ command, rowCount: count ? Number(count) : null, fields, rows });
     fields = [];
     rows = [];
@@ -189,8 +190,8 @@ function createFlight(statements: readonly Statement[]) {
 
     handleRowDescription: (message: { fields: StatementResult['fields'] }) => (fields = message.fields),
     handleDataRow: (message: { fields: (string | null)[] }) => rows.push(message.fields),
-    handleCommandComplete: ({ text }: { text: string }) => complete(text),
-    handleEmptyQuery: () => complete(''),
+    handleCommandComplete: complete,
+    handleEmptyQuery: complete,
     handleError: (thrown: unknown) => (error ??= thrown),
     handleReadyForQuery: () => {}, // after an error the clients do not call it
     handleCopyData: () => {},
