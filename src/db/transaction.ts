@@ -51,8 +51,8 @@ export function connectionScope(line: Line, statementMs: number) {
   /** Settles when the line is free: a flight has to wait for the one before. */
   let tail: Promise<unknown> = Promise.resolve();
 
-  const assertInnermost = (level: Level, options: TransactionOptions = {}) => {
-    if (JSON.stringify(options) !== '{}') throw misuse('A transaction has its options.');
+  const assertInnermost = (level: Level, options?: TransactionOptions) => {
+    if (options && JSON.stringify(options) !== '{}') throw misuse('A transaction has its options.');
     if (!open.includes(level)) throw misuse('This has ended: await its queries.');
     if (open.at(-1) !== level) throw misuse('A transaction is open: use its tx.');
   };
@@ -123,7 +123,7 @@ export function connectionScope(line: Line, statementMs: number) {
 
   const transaction = async <T>(outer: Level, options: TransactionOptions, body: (scope: Scope) => Promise<T>) => {
     const isNested = outer !== session;
-    assertInnermost(outer, isNested ? options : {});
+    assertInnermost(outer, isNested ? options : undefined);
     if (isNested) assertHealthy(outer);
     const name = `s${open.length}`;
     const release = command(`release ${name}`);
