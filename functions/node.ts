@@ -1,3 +1,4 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { serve } from '@hono/node-server';
 import { parseConfig } from '../src/config.ts';
@@ -23,12 +24,23 @@ const server = serve({ fetch: app.fetch, port, ...(hostname && { hostname }) }, 
 /** Connections that have not sent a request yet: they would keep a server that closes open for ever. */
 const silent = new Set<Socket>();
 server.on('connection', (socket: Socket) => silent.add(socket.once('close', () => silent.delete(socket))));
-server.on('request', ({ socket }: { socket: Socket }) => silent.delete(socket));
+let isEnding = false;
+server.prependListener('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+  silent.delete(socket);
+  // Who goes on asking on a connection that is open would keep the server, too.
+  if (isEnding) response.shouldKeepAlive = false;
+});
+
+/** Milliseconds after which nobody is waited for: a little more than an operation on the database may take. */
+const END_MS = 61_000;
 
 // Requests in flight are answered before the process ends.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => {
+    isEnding = true;
     server.close(() => void database.close());
     for (const socket of silent) socket.destroy();
+    // What is still open then waits for a body that does not come.
+    setTimeout(() => (server as Server).closeAllConnections(), END_MS).unref();
   });
 }

@@ -97,6 +97,15 @@ describe('the database itself refuses', () => {
     await expect(asOwner(...statements)).rejects.toMatchObject({ kind: 'constraint', constraint });
   });
 
+  it('a balance without an entry, with a temporary table of that name in front', async () => {
+    await expect(
+      asOwner(
+        'create temporary table accounts (like public.accounts) on commit drop',
+        `update public.accounts set balance = 777777777 where id = '${bob}'`,
+      ),
+    ).rejects.toMatchObject({ kind: 'constraint', constraint: 'accounts_balance_entries' });
+  });
+
   it('nothing of a correct transfer written by hand', async () => {
     await asOwner(insertTransfer(id), ...bankSide, ...aliceSide);
   });

@@ -17,6 +17,22 @@ describe('the Node server', () => {
   });
   afterAll(() => database.close());
 
+  /** @returns what ends that */
+  const lockAccounts = async () => {
+    const superuser = new URL(inject('stack').superuser);
+    superuser.pathname = new URL(database.url).pathname;
+    const other = new pg.Client(superuser.href);
+    await other.connect();
+    await other.query('begin; lock table accounts');
+    return () => other.end();
+  };
+  const connections = (condition: string) =>
+    database.query(
+      `select from pg_stat_activity where usename = 'app' and datname = current_database() and ${condition}`,
+    );
+  const untilOneWaits = () =>
+    vi.waitFor(async () => expect(await connections(`wait_event_type = 'Lock'`)).toHaveLength(1), PATIENCE);
+
   it('finishes the requests in flight when it is told to end, and leaves no connection behind', async () => {
     const server = await startServer({ databaseUrl: database.url, apiToken });
     const call = (path: string, body: object) => {
@@ -32,27 +48,40 @@ describe('the Node server', () => {
       (await (await call('/accounts', { name: kind, currency: 'EUR', kind })).json()) as { id: string };
     const [bank, ada] = [await openAccount('external'), await openAccount('ordinary')];
 
-    const superuser = new URL(inject('stack').superuser);
-    superuser.pathname = new URL(database.url).pathname;
-    const other = new pg.Client(superuser.href);
-    await other.connect();
-    await other.query('begin; lock table accounts');
+    const unlock = await lockAccounts();
     const transfer = call('/transfers', { fromAccountId: bank.id, toAccountId: ada.id, amount: 1, currency: 'EUR' });
-    const connections = (condition: string) =>
-      database.query(
-        `select from pg_stat_activity where usename = 'app' and datname = current_database() and ${condition}`,
-      );
-    await vi.waitFor(async () => expect(await connections(`wait_event_type = 'Lock'`)).toHaveLength(1), PATIENCE);
+    await untilOneWaits();
 
     server.process.kill('SIGTERM');
     const exited = once(server.process, 'exit');
     await vi.waitFor(() => expect(server.fetch('/health/live')).rejects.toThrow('fetch failed'), PATIENCE);
-    await other.query('commit');
-    await other.end();
+    await unlock();
     expect((await transfer).status).toBe(201);
     expect(await exited).toEqual([0, null]);
     // The gateway's own pool for HTTP requests keeps one for a while.
     await vi.waitFor(async () => expect(await connections(`query ilike '%commit%'`)).toEqual([]), PATIENCE);
+  });
+
+  it('ends although a client goes on asking on the connection of a request in flight', async () => {
+    const server = await startServer({ databaseUrl: database.url, apiToken });
+    const unlock = await lockAccounts();
+    const client = connect(Number(new URL(server.url).port), '127.0.0.1').on('error', () => {});
+    let answers = '';
+    client.on('data', (data) => (answers += String(data)));
+    client.write(`GET /accounts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${apiToken}\r\n\r\n`);
+    await untilOneWaits();
+    const exited = once(server.process, 'exit');
+    server.process.kill('SIGTERM');
+    await vi.waitFor(() => expect(server.fetch('/health/live')).rejects.toThrow('fetch failed'), PATIENCE);
+    await unlock();
+    const asking = setInterval(
+      () => client.writable && client.write('GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n'),
+      50,
+    );
+    expect(await exited).toEqual([0, null]);
+    clearInterval(asking);
+    client.destroy();
+    expect(answers).toMatch(/^HTTP\/1.1 200 .*HTTP\/1.1 200 .*\r\nConnection: close\r\n/s);
   });
 
   it('ends although a connection never sends a request', async () => {
