@@ -90,7 +90,7 @@ export function endpointsOf({ provider, network, host, port, branch }: Connectio
 }
 
 function withPassword(target: Omit<ConnectionTarget, 'password'>, password: string): ConnectionTarget {
-  return Object.defineProperty({ ...target, password }, 'password', { enumerable: false });
+  return Object.defineProperty({ ...target }, 'password', { value: password }) as ConnectionTarget;
 }
 
 function decode(connectionString: string) {

@@ -26,8 +26,8 @@ export interface Queryable<TSchema extends Schema = Schema> extends PgDatabase<Q
   /**
    * Runs `callback` in a transaction: commits when it resolves, rolls back when it throws. N + 1 round trips for N
    * statements awaited one by one; `tx.batch` sends several in one. On a database, `callback` runs again when it fails with
-   * what is `retryable` (the transaction lost against a concurrent one, SQLSTATE 40001 or 40P01, or could not begin), or is
-   * read only and lost its connection: what it does outside the transaction must bear that. In a transaction it is a
+   * what is `retryable` (the transaction lost against a concurrent one, SQLSTATE 40001 or 40P01, or a statement could not be
+   * sent), or is read only and lost its connection: what it does outside the transaction must bear that. In a transaction it is a
    * savepoint, which has no options and costs no round trip.
    */
   readonly transaction: <T>(

@@ -88,7 +88,7 @@ export function createExecutor(
       } catch (error) {
         if (!(error instanceof DatabaseError) || request.signal?.aborted || timeLeft() < 0) throw error;
         // What a callback asks elsewhere fails for reasons of its own: what it wrote there is not written twice for them.
-        const isOwn = operation === 'session' || attempt.failures.includes(error);
+        const isOwn = operation === 'session' || attempt.failures.has(error);
         // What does not throw here is tried again.
         if (operation === 'session' && attempt.answered) throw error; // what its callback has done, it has done
         if (targets && replica && isLost(error)) targets.restsUntil = Date.now() + REST_MS;

@@ -13,15 +13,16 @@ export function neonHttp(): HttpTransport {
     async send(target, statements, signal) {
       const sql = connected.get(target) ?? connect(target);
       connected.set(target, sql);
-      const fetchOptions = { signal };
-      const queries = statements.map(({ text, params }) => sql.query(text, [...params], { types, fetchOptions }));
+      const queries = statements.map(({ text, params }) =>
+        sql.query(text, [...params], { types, fetchOptions: { signal } }),
+      );
       // The driver has one endpoint setting for the whole process, and reads it before its first await; nothing throws
       // until then. Set, started and put back in one go, requests to different providers do not meet.
       const { fetchEndpoint } = neonConfig;
       neonConfig.fetchEndpoint = sql.endpoint;
       const request =
         queries.length > 1
-          ? sql.transaction(queries, { fetchOptions })
+          ? sql.transaction(queries, { fetchOptions: { signal } })
           : Promise.all(queries.map((query) => query.then(null))); // sends it: the driver's queries are lazy
       neonConfig.fetchEndpoint = fetchEndpoint;
       return request.catch((error: unknown) => {

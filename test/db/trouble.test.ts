@@ -1,9 +1,14 @@
+import { execFile } from 'node:child_process';
 import { getEventListeners } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { promisify } from 'node:util';
+import { runInNewContext } from 'node:vm';
 import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
 import { createDatabase, type Database, type PinnedSession, type QueryEvent } from '../../src/db/database.ts';
+import type { DatabaseError } from '../../src/db/error.ts';
 import type { Timeouts } from '../../src/db/options.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
@@ -203,6 +208,31 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       await vi.waitFor(async () => expect(await count()).toBe(sent ? 2 : 0), PATIENCE);
     });
 
+    it.each(['deadline', 'abort'])('say by %s that a batch was not sent while it connected', async (way) => {
+      const { database } = connect({
+        timeouts: { statementMs: way === 'deadline' ? 100 : 10_000 },
+        retry: { attempts: 1 },
+      });
+      const controller = new AbortController();
+      proxy.stall(true, 0); // neither the upgrade nor the start-up is answered
+      const insert = (session: PinnedSession) => session.batch([session.insert(notes).values({ id: 1, text: '' })]);
+      const work = failure(database.forRequest({ signal: controller.signal }).session(insert));
+      if (way === 'abort') setTimeout(() => controller.abort(), 200);
+      expect(await work).toMatchObject({ kind: 'timeout' });
+      proxy.stall(false);
+    });
+
+    it('of statements let it connect for as long as it may', async () => {
+      const { db } = connect({ timeouts: { statementMs: 100 } });
+      proxy.stall(true, 0);
+      const work = db.transaction((tx) => tx.execute(sql`select 1 as one`)).then(({ rows }) => rows, String);
+      setTimeout(() => {
+        proxy.stall(false);
+        proxy.reset(); // it is tried again
+      }, 2_000);
+      expect(await work).toEqual([{ one: 1 }]);
+    });
+
     it('and an aborted request stop what waits for its connection', async () => {
       const { database } = connect();
       for (let ms = 0; ms < 20; ms += 2) {
@@ -265,6 +295,27 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       const { db } = connect({ timeouts: { connectMs: Infinity, statementMs: Infinity, operationMs: Infinity } });
       const slow = sql`select pg_sleep(0.1)`;
       await Promise.all([db.execute(slow), db.batch([db.execute(slow)]), db.transaction((tx) => tx.execute(slow))]);
+    });
+
+    it('of a session that lives long keep none of the errors that its callback has dealt with', async () => {
+      setFlagsFromString('--expose-gc');
+      const collectGarbage = runInNewContext('gc') as () => void;
+      const { database } = connect();
+      const errors: WeakRef<DatabaseError>[] = [];
+      await database.session(async (session) => {
+        await session.execute(sql`select 1`);
+        for (let i = 0; i < 20; i++) {
+          const thrown = await failure(session.execute(sql`select 1 / 0`));
+          errors.push(new WeakRef(thrown));
+        }
+        await vi.waitFor(async () => {
+          await pause(20);
+          collectGarbage();
+          // The first one is the cause of what the session says later.
+          expect(errors.filter((error) => error.deref()).length).toBeLessThanOrEqual(2);
+        }, PATIENCE);
+      });
+      expect(errors).toHaveLength(20);
     });
 
     it('are the default where they are undefined', async () => {
@@ -433,6 +484,18 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
     );
     expect(await work).toMatchObject({ kind: 'unavailable', code: '57P01' });
     expect((await db.session((session) => session.execute(sql`select 1`))).rowCount).toBe(1);
+  });
+
+  it('a URL that is waited for in vain is a failure, and not the end of the process', async () => {
+    const script = `
+      import { sql } from 'drizzle-orm';
+      import { createDatabase } from './src/db/database.ts';
+      import { neonHttp } from './src/db/http.ts';
+      const url = () => new Promise(() => {});
+      const options = { schema: {}, transports: { http: neonHttp() }, sockets: 'instance', timeouts: { connectMs: 300 } };
+      await createDatabase({ url, ...options }).execute(sql\`select 1\`).catch((error) => console.log(error.kind));`;
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]);
+    expect(stdout).toBe('timeout\n');
   });
 
   describe('a server that cannot be reached', () => {

@@ -12,6 +12,8 @@ it('a host that becomes unreachable under an open connection says nothing of wha
   const lost = Object.assign(new Error('read EHOSTUNREACH'), { code: 'EHOSTUNREACH' });
   expect(toDatabaseError(lost, 'tcp', true)).toMatchObject({ kind: 'connection', retryable: false });
   expect(toDatabaseError(lost, 'tcp', false)).toMatchObject({ kind: 'connection', retryable: true });
+  const overHttp = Object.assign(new Error('fetch failed'), { sourceError: { cause: lost } });
+  expect(toDatabaseError(overHttp, 'http', true)).toMatchObject({ kind: 'connection', retryable: false });
 });
 
 it.each<[message: string, code: string | undefined, kind: DatabaseErrorKind, retryable: boolean]>([
@@ -23,6 +25,8 @@ it.each<[message: string, code: string | undefined, kind: DatabaseErrorKind, ret
   ['sorry, too many clients already', 'XX000', 'unavailable', true],
   ['remaining connection slots are reserved for roles with the SUPERUSER attribute', '53300', 'unavailable', true],
   ['the database system is starting up', '57P03', 'unavailable', true],
+  ['the database system is shutting down', 'XX000', 'unavailable', true],
+  ['the database system is not yet accepting connections', 'XX000', 'unavailable', true],
   ['Your account or project has exceeded the compute time quota.', undefined, 'unavailable', true],
   ['database "nowhere" does not exist', 'XX000', 'query', false],
   ['too many notes', 'P0001', 'query', false], // what a function of one's own says

@@ -90,8 +90,8 @@ function parseServerFirst(serverFirst: string, clientNonce: string) {
   }
   const iterations = Number(count);
   if (iterations > MAX_ITERATIONS) {
-    const remedy = 'lower scram_iterations, set it again';
-    throw failure('auth', `the password has ${count} SCRAM iterations, more than ${MAX_ITERATIONS}: ${remedy}`);
+    const remedy = 'lower scram_iterations, set the password again';
+    throw failure('auth', `${count} SCRAM iterations are more than ${MAX_ITERATIONS}: ${remedy}`);
   }
   return { nonce, salt, iterations };
 }

@@ -25,7 +25,7 @@ export function createAttempt(plan: Plan, { signal, onQuery }: RequestScope) {
     /** Whether there was an answer. */
     answered: false,
     /** Those of its exchanges. */
-    failures: [] as DatabaseError[],
+    failures: new WeakSet<DatabaseError>(),
 
     /**
      * Runs one exchange with the server within its limit, and reports it. Sends nothing once the deadline has passed.
@@ -43,7 +43,7 @@ export function createAttempt(plan: Plan, { signal, onQuery }: RequestScope) {
       } catch (thrown) {
         const error = toDatabaseError(thrown, transport, true);
         event.error = error.code ?? error.kind;
-        attempt.failures.push(error);
+        attempt.failures.add(error);
         if (!commits) throw error;
         const failure = commitFailure(error, commits.accessMode);
         if (failure !== error) deadline.fail(failure); // a session ends with this, whatever its callback still does

@@ -27,7 +27,7 @@ export function createDeadline(parent?: AbortSignal) {
     setTimeout(() => losing?.reject(reason));
   };
   const expire = (message: string, cause?: unknown) => fail(new DatabaseError(message, { kind: 'timeout', cause }));
-  const follow = () => expire('It was aborted.', parent?.reason);
+  const follow = () => expire('Aborted.', parent?.reason);
   parent?.addEventListener('abort', follow);
   if (parent?.aborted) follow();
 
@@ -39,7 +39,6 @@ export function createDeadline(parent?: AbortSignal) {
     /** Aborts unless `work` settles within `ms`, or those of them that are `left`. */
     limit: async <T>(what: string, ms: number, work: () => Promise<T>, left = ms): Promise<T> => {
       const timer = setTimeout(() => expire(`${what} took more than ${ms} ms.`), left);
-      (timer as { unref?: () => void }).unref?.(); // in Node: what is waited for keeps the process alive, or nothing does
       try {
         return await work();
       } finally {

@@ -21,7 +21,7 @@ export class GatheringWebSocket extends WebSocket {
   #flush(): void {
     const parts = this.#gathered;
     this.#gathered = [];
-    if (parts.length === 0 || this.readyState !== WebSocket.OPEN) return;
+    if (parts.length === 0 || this.readyState !== this.OPEN) return;
     const frame = new Uint8Array(parts.reduce((length, part) => length + part.byteLength, 0));
     let offset = 0;
     for (const part of parts) {

@@ -6,11 +6,11 @@ import type { Connection } from '../transport.ts';
 
 /**
  * Statements whose effect ends with their transaction. What others leave behind must not meet the next operation: a
- * setting, unless the third argument of `set_config` says that it is local, a lock, or a temporary table. What a function
- * of the database's own does is not seen here.
+ * setting, unless the third argument of `set_config` says that it is local, a seed, a lock, or a temporary table. What a
+ * function of the database's own does is not seen here.
  */
 const LEAVES_NOTHING =
-  /^[\s(]*(select|with|insert|update|delete|merge|begin|commit|rollback|savepoint|release|set local)\b(?!.*(set_config(?!\s*\([^()]*,\s*true\s*\))|advisory_lock|into[^;]{0,12}(pg_temp|temp(orary)?\b)))/is;
+  /^[\s(]*(select|with|insert|update|delete|merge|begin|commit|rollback|savepoint|release|set local)\b(?!.*(setseed|pg_settings|set_config(?!\s*\([^()]*,\s*true\s*\))|advisory_lock|into\s*[^;]{0,12}temp(orary)?\b))/is;
 
 /** Lends `work` a connection, taken from the pool when it first needs one. A session's is new, and is closed afterwards. */
 export async function lend<T>(

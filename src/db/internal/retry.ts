@@ -18,13 +18,13 @@ export function createRetries({ attempts = 3, baseMs = 50, ratio = 0.1 }: Partia
     let failed = 0;
 
     /** Waits before the next try, no longer than until `signal` aborts. False, at once, when there is none to spend, or no time for it. */
-    return async (timeLeft: number, signal?: AbortSignal): Promise<boolean> => {
+    return async (timeLeft: number, signal: AbortSignal): Promise<boolean> => {
       const pause = Math.random() * baseMs * 2 ** failed;
       if (++failed >= attempts || saved < 1 || pause >= timeLeft) return false;
       saved--;
       await new Promise((resolve) => {
         setTimeout(resolve, pause);
-        signal?.addEventListener('abort', resolve);
+        signal.addEventListener('abort', resolve);
       });
       return true;
     };

@@ -82,7 +82,8 @@ export function openConnection(
   const shutDown = async (reason?: Error) => {
     connection.onFailure = undefined;
     if (failure) return protocol.stream.destroy();
-    fail(reason);
+    if (status || !reason) fail(reason);
+    else giveUp(reason.message);
     const isIdle = status && !flight;
     if (isIdle) protocol.end(); // which leaves the Neon driver's socket open
     else await stop();
@@ -108,10 +109,13 @@ export function openConnection(
     connection.onFailure?.(toDatabaseError(failure, transport, !!(status ?? flight?.mayHaveRun)));
   };
 
+  /** Before the end of the start-up: nothing has run that did not leave with it. */
+  const giveUp = (message: string) =>
+    fail(new DatabaseError(message, { kind: 'timeout', transport, retryable: !flight?.mayHaveRun }));
+
   // Unlike the clients' own timer, this one covers authentication, too.
   const timer = setTimeout(() => {
-    const retryable = !flight?.mayHaveRun;
-    fail(new DatabaseError(`Connecting took more than ${connectMs} ms.`, { kind: 'timeout', transport, retryable }));
+    giveUp(`Connecting took more than ${connectMs} ms.`);
     protocol.stream.destroy();
   }, connectMs);
 
