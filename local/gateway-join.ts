@@ -70,9 +70,10 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
   });
 
   const fromServer = splitMessages({
-    watched: 'ZGC',
+    watched: 'ZGCS',
     onMessage(type, message) {
       if (resetting) {
+        if (type === 'S') client.write(message); // a setting that the client was told of is another again
         if (type === 'C') resetTag = message.toString('latin1', 5);
         if (type !== 'Z') return undefined;
         if (resetTag !== RESET_TRANSACTION_TAG) return leave();
@@ -83,7 +84,7 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
       if (drop === 'commit' && type === 'C' && message.toString('latin1', 5) === 'COMMIT\0') return leave();
       if (drop === 'after' && type === 'Z') return leave();
       if (drop !== 'after') client.write(message);
-      if (type === 'C') return undefined;
+      if (type === 'C' || type === 'S') return undefined;
       if (type === 'G') {
         copying = true;
         if (lastEnd === 'S' && pending > 0) pending--; // it swallows the Sync that was sent ahead

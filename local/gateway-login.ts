@@ -114,6 +114,7 @@ export async function passLogIn(
       if (type === 'K') key = next.subarray(5);
       if (type === 'E') {
         client.end(next);
+        client.resume(); // what it still sends is not read, but its end is
         socket.destroy();
         return undefined;
       }

@@ -110,7 +110,9 @@ export function createPool(openSession: OpenSession, { max, waitMs }: PoolOption
 
   const wait = (bucket: Bucket, password: string, client: EventEmitter) =>
     new Promise<Session>((resolve, reject) => {
+      let gone = false;
       const giveUp = (error: Error) => {
+        gone = true;
         clearTimeout(waiter.timer);
         bucket.waiting = bucket.waiting.filter((other) => other !== waiter);
         reject(error);
@@ -118,7 +120,9 @@ export function createPool(openSession: OpenSession, { max, waitMs }: PoolOption
       const timer = setTimeout(() => {
         giveUp(new PoolTimeout(`waited ${waitMs} ms for one of ${max} connections, and all were busy`));
       }, waitMs);
-      const waiter = { password, resolve, reject, timer };
+      // One that was opened for it meanwhile is nobody's, and would keep its place.
+      const take = (session: Session) => (gone ? session.close() : resolve(session));
+      const waiter = { password, resolve: take, reject, timer };
       bucket.waiting.push(waiter);
       client.once('close', () => giveUp(new Error('the client has gone')));
     });

@@ -22,10 +22,10 @@ const LISTEN_REFUSED = `DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'feature_not
   HINT = 'Use the direct route.'; END $$`;
 
 /** A statement's first word, behind the start or a semicolon, space and comments. */
-const LISTENS = /(?:^|;)(?:\s|--[^\n]*(?:\n|$)|\/\*.*?\*\/)*listen\b/is;
+const LISTENS = /(?:^|;)(?:\s|--[^\n]*(?:\n|$)|\/\*[^*]*\*+(?:[^/*][^*]*\*+)*\/)*listen\b/is;
 
 /** What the words of a statement are not: strings, quoted identifiers, and bodies between dollars. */
-const QUOTED = /\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'|"[^"]*"/gs;
+const QUOTED = /\$(\w*)\$.*?\$\1\$|'[^']*(?:''[^']*)*'|"[^"]*"/gs;
 
 /** A Query or Parse message, or one that fails in its place if it would LISTEN. */
 export function refuseListen(type: string, received: Buffer): Buffer {

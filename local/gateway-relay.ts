@@ -86,6 +86,7 @@ async function untilStartup(client: Duplex, onCancel: (key: Buffer) => void): Pr
     } else if (code === CANCEL_REQUEST) {
       onCancel(startup.subarray(8));
       client.end();
+      client.resume(); // what it still sends is not read, but its end is
       return undefined;
     } else if (code >> 16 === 3) {
       return startup;

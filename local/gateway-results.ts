@@ -122,6 +122,12 @@ function tooLarge(maxBytes: number): RequestError {
 }
 
 /** A column as Neon's proxy describes it. */
+/** Neon's proxy knows the types that PostgreSQL brings along; of an enum or an extension's it says `unknown`. */
+const UNKNOWN = 705;
+
+/** `FirstNormalObjectId` in src/include/access/transam.h of PostgreSQL's source. */
+const FIRST_OWN_OID = 16_384;
+
 interface Field {
   name: string;
   dataTypeID: number;
@@ -137,9 +143,10 @@ function parseFields(message: Buffer): Field[] {
   let at = 7;
   for (let count = message.readInt16BE(5); count > 0; count--) {
     const end = message.indexOf(0, at);
+    const dataTypeID = message.readUInt32BE(end + 7);
     fields.push({
       name: message.toString('utf8', at, end),
-      dataTypeID: message.readUInt32BE(end + 7),
+      dataTypeID: dataTypeID < FIRST_OWN_OID ? dataTypeID : UNKNOWN,
       tableID: message.readUInt32BE(end + 1),
       columnID: message.readInt16BE(end + 5),
       dataTypeSize: message.readInt16BE(end + 11),

@@ -79,6 +79,8 @@ export function createSqlHandler({ counts, simulator, limits, pool: poolOptions 
     const release = await simulator.use();
     try {
       await run({ upstream, user: role, password, database }, response, flight, results);
+    } catch (error) {
+      throw results.error() ?? error; // why the connection was lost, if the server has said so
     } finally {
       release();
     }

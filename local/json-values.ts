@@ -63,7 +63,7 @@ function jsonElement(type: number, text: string): string {
 }
 
 /** A quoted element, NULL, another element, or what stands between elements; bounds and an equals sign may stand in front. */
-const ARRAY_TOKEN = /"((?:[^"\\]|\\.)*)"|([{},])|([^{},"]+)/gs;
+const ARRAY_TOKEN = /"([^"\\]*(?:\\.[^"\\]*)*)"|([{},])|([^{},"]+)/gs;
 
 /** https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */
 function writeArray(writer: JsonWriter, literal: string, element: (text: string) => string): void {

@@ -70,8 +70,9 @@ async function isPostgres(pid: number, dataDirectory: string): Promise<boolean> 
   if (!isRunning(pid)) return false;
   if (process.platform !== 'linux') return true;
   if (await isZombie(pid)) return false;
+  // Of another account's process it cannot be read: none of ours.
   const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => undefined);
-  return cwd === undefined || cwd === (await realpath(dataDirectory));
+  return cwd === (await realpath(dataDirectory));
 }
 
 async function isZombie(pid: number): Promise<boolean> {

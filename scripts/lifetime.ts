@@ -42,6 +42,10 @@ export function untilTheEnd(main: (lifetime: Lifetime) => Promise<void>): void {
       else if (performance.now() - stoppingSince > AGAIN) process.exit(1);
     });
   }
+  // Nobody reads what it prints any more, as behind `| head`: it ends in order.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', () => stoppingSince === undefined && void stop(0));
+  }
   // A signal to npm ends the shell between npm and this process, and leaves this process an orphan.
   const parent = process.ppid;
   setInterval(() => {

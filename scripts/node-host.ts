@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { type FSWatcher, watch } from 'node:fs';
+import { existsSync, type FSWatcher, watch } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -12,6 +12,9 @@ import type { HostMessage, HostOptions } from './fork-host.ts';
 import { killGroup } from './kill-group.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
+
+/** What the API is made of. */
+const FOLDERS = ['src', 'functions'].map((folder) => path.join(ROOT, folder));
 
 /** Milliseconds in which an editor has written all that it saves. */
 const SETTLE = 50;
@@ -58,11 +61,12 @@ process.once('message', ({ port, variables }: HostOptions) => {
   let watchers: FSWatcher[] = [];
   const watchAll = () => {
     for (const watcher of watchers) watcher.close();
-    watchers = ['src', 'functions'].map((folder) => watch(path.join(ROOT, folder), { recursive: true }, changed));
+    watchers = FOLDERS.map((folder) => watch(folder, { recursive: true }, changed));
   };
   const changed = () => {
     clearTimeout(timer);
     timer = setTimeout(() => {
+      if (!FOLDERS.every((folder) => existsSync(folder))) return changed(); // moved away, and back in a moment
       watchAll(); // anew: on Linux, a file that was replaced by another of its name is watched no more
       restarted = restarted.then(restart);
     }, SETTLE);

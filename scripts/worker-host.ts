@@ -33,7 +33,7 @@ let worker: Awaited<ReturnType<typeof unstable_startWorker>> | undefined;
 process.once('message', (options: HostOptions) => {
   run(options).catch((error: unknown) => {
     tell({ type: 'failed', message: error instanceof Error ? error.message : String(error) });
-    process.disconnect?.();
+    if (process.connected) process.disconnect();
   });
 });
 

@@ -183,6 +183,12 @@ describe('POST /sql answers', () => {
     }
   });
 
+  it('of a type that PostgreSQL does not bring along that it is unknown', async () => {
+    await test.query(`create type mood as enum ('sad')`);
+    const { body } = await ask({ query: `select 'sad'::mood as mood, 1 as n`, params: [] });
+    expect(body.fields).toMatchObject([{ dataTypeID: 705 }, { dataTypeID: 23 }]);
+  });
+
   it('rows as arrays, and every one of duplicate column names', async () => {
     const { body } = await ask({ query: 'select 1 as a, 2 as a', params: [] }, { 'Neon-Array-Mode': 'true' });
     expect(body).toMatchObject({ rows: [[1, 2]], rowAsArray: true });
@@ -297,6 +303,11 @@ describe('errors', () => {
       internalQuery: expect.stringContaining('missing'),
       where: expect.stringContaining('PL/pgSQL'),
     });
+  });
+
+  it('of a backend that ended say why', async () => {
+    const query = 'select pg_terminate_backend(pg_backend_pid())';
+    expect((await ask({ query, params: [] })).body).toMatchObject({ code: '57P01', severity: 'FATAL' });
   });
 
   const without = (part: (url: URL) => void) => {

@@ -27,3 +27,25 @@ it('a session whose connection has just gone is lent to nobody', async () => {
   expect(await use()).not.toBe(first);
   pool.close();
 });
+
+it('a client that goes away while a session is opened for it leaves its place', async () => {
+  const { promise: opened, resolve: open } = Promise.withResolvers<void>();
+  let count = 0;
+  const pool = createPool(
+    async (_login, _onReset, onClosed) => {
+      if (++count === 2) await opened;
+      const session: Session = { usable: true, run: async () => {}, cancel: () => {}, close: () => onClosed(session) };
+      return session;
+    },
+    { max: 1, waitMs: 1_000 },
+  );
+  const client = new EventEmitter();
+  const first = await pool.acquire(login, new EventEmitter());
+  const second = pool.acquire(login, client).catch((error: unknown) => String(error));
+  first.close(); // its place is the second's
+  client.emit('close');
+  expect(await second).toContain('the client has gone');
+  open();
+  await pool.acquire(login, new EventEmitter());
+  pool.close();
+});

@@ -1,8 +1,8 @@
 import pg from 'pg';
 import { neonConfig, Pool } from '@neondatabase/serverless';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
-import { createEmptyDatabase, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { logInMessages, message, overWebSocket, query, typeOf } from './wire.ts';
 
 let gateway: Gateway;
@@ -75,6 +75,19 @@ describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) 
     client.release();
   });
 
+  it('hears of a setting that is as it was again', async () => {
+    const client = await pool.connect();
+    const heard = new Map<string, string>();
+    const connection = client as unknown as { connection: NodeJS.EventEmitter };
+    connection.connection.on('parameterStatus', ({ parameterName, parameterValue }: Record<string, string>) => {
+      heard.set(parameterName ?? '', parameterValue ?? '');
+    });
+    await client.query(`set timezone = 'Asia/Tokyo'`);
+    await vi.waitFor(() => expect(heard.get('TimeZone')).not.toBe('Asia/Tokyo'), PATIENCE);
+    expect((await client.query<{ TimeZone: string }>('show timezone')).rows[0]?.TimeZone).toBe(heard.get('TimeZone'));
+    client.release();
+  });
+
   it('keeps statements that the protocol prepared', async () => {
     for (const n of [1, 2]) {
       expect((await pool.query({ name: 'named', text: 'select $1::int as n', values: [n] })).rows).toEqual([{ n }]);
@@ -103,6 +116,11 @@ describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) 
     'notify heard',
   ])('lets %j pass', async (sql) => {
     await pool.query(sql);
+  });
+
+  it('lets many comments and a long string pass', async () => {
+    const comments = '/* -------- */\n'.repeat(40);
+    expect(await one(`${comments}select length('${'x'.repeat(9_000_000)}') as listen`)).toBe(9_000_000);
   });
 
   it('refuses a start-up parameter that a pooler cannot keep', async () => {

@@ -4,6 +4,7 @@ import { Agent, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
+import { CANCEL_REQUEST, int32 } from '../../local/postgres-messages.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
 import { logInMessages, message, overTcp, overWebSocket, query, typeOf } from './wire.ts';
@@ -184,6 +185,24 @@ it('500 sockets at once leave nothing behind', async () => {
   for (const wire of wires) wire.close();
   await vi.waitFor(async () => expect((await backends()).length).toBeLessThanOrEqual(20), PATIENCE);
   await vi.waitFor(() => expect(gateway.stats().openSockets).toBe(0), PATIENCE);
+});
+
+it('an array with a long element is answered', async () => {
+  expect(await ask(gateway, `select array[repeat('x ', 4900000)] as a`)).toBe(200);
+});
+
+it('bytes behind a request to cancel, or a log-in that is refused, keep no connection open', async () => {
+  const counted = await startGateway({ upstream, port: 0, provider: 'planetscale' });
+  const parameters = 'user\0nobody\0database\0nowhere\0\0';
+  const startup = Buffer.concat([int32(8 + parameters.length, 3 << 16), Buffer.from(parameters)]);
+  for (const start of [int32(16, CANCEL_REQUEST, 1, 2), startup]) {
+    const socket = connect(counted.port, '127.0.0.1').on('error', () => {});
+    socket.write(Buffer.concat([start, Buffer.alloc(100)]));
+    await once(socket.resume(), 'end');
+    socket.end();
+  }
+  await vi.waitFor(() => expect(counted.stats().openConnections).toBe(0), PATIENCE);
+  await counted.close();
 });
 
 it('10,000 one-shots leave nothing behind', async () => {
