@@ -2,10 +2,10 @@
 FROM node:24-slim
 WORKDIR /app
 ENV NODE_ENV=production
-COPY package.json package-lock.json ./
+COPY --chown=node:node package.json package-lock.json ./
 RUN npm ci --omit=dev --ignore-scripts && npm cache clean --force
-COPY functions functions
-COPY src src
+COPY --chown=node:node functions functions
+COPY --chown=node:node src src
 USER node
 EXPOSE 8787
 # Not through npm: SIGTERM has to reach the process that answers it.

@@ -39,15 +39,19 @@ export async function readSecret(id: string, env: Variables): Promise<Record<str
     .catch((cause: unknown) => {
       throw new Error(`The secret ${id} cannot be read: Secrets Manager does not answer.`, { cause });
     });
-  const { SecretString: text, __type: type } = (await response.json()) as { SecretString?: string; __type?: string };
-  if (!response.ok) throw new Error(`The secret ${id} cannot be read: ${response.status} ${type}.`);
-  return parseVariables(id, text);
+  // What is in front of Secrets Manager may answer in its own words.
+  const answer = (await response.json().catch(() => undefined)) as
+    | { SecretString?: string; __type?: string }
+    | undefined;
+  if (!response.ok)
+    throw new Error(`The secret ${id} cannot be read: ${response.status} ${answer?.__type ?? ''}`.trim());
+  return parseVariables(id, answer?.SecretString);
 }
 
 function parseVariables(id: string, text = ''): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null) return { ...value };
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value };
   } catch {
     // Its message would quote the secret.
   }

@@ -1,7 +1,7 @@
 import { handle } from 'hono/aws-lambda';
-import { createLambdaApp, withoutIdleBody } from './lambda-app.ts';
+import { createLambdaApp, withValidRequest } from './lambda-app.ts';
 
 const { app } = await createLambdaApp(process.env);
 
 /** For a Function URL, API Gateway and load balancers; answers when the body is complete. */
-export const handler = withoutIdleBody(handle(app));
+export const handler = withValidRequest(handle(app));

@@ -13,7 +13,7 @@ const { app, database } = createApp(config, {
 
 // HOST: the address to listen on; all of the machine's without it.
 const { HOST: hostname, PORT } = process.env;
-const port = Number(PORT || 8787);
+const port = Number(PORT?.trim() || 8787);
 if (!(Number.isInteger(port) && port >= 0 && port < 2 ** 16)) {
   throw new RangeError(`PORT must be a whole number from 0 to 65535, not "${PORT}".`);
 }

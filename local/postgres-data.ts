@@ -20,6 +20,9 @@ const PASSWORD = 'superuser-password';
 /** What the server says. */
 export const LOG = 'postgres.log';
 
+/** A folder of server files in the `ROOT_STORE` of a project of any name. */
+const IN_A_STORE = /^\/var\/lib\/[\w.-]+\/data-[0-9a-f]+\/postgres$/;
+
 /** Beside the data that are elsewhere: whose they are. */
 const OWNER = 'belongs-to';
 
@@ -30,8 +33,8 @@ async function readPointer(directory: string) {
   const file = path.join(directory, POINTER);
   const pointer = await readText(file);
   if (pointer === undefined) return undefined;
-  if (!pointer.startsWith(`${ROOT_STORE}/`))
-    throw new Error(`${file} is damaged: it names no folder in ${ROOT_STORE}.`);
+  // The project may have had another name when it was written.
+  if (!IN_A_STORE.test(pointer)) throw new Error(`${file} is damaged: delete ${directory}, and start again.`);
   const owner = (await readText(path.join(path.dirname(pointer), OWNER)))?.replace(/\n$/, '') ?? directory;
   const [here, there] = await Promise.all(
     [file, path.join(owner, POINTER)].map((name) => stat(name).catch(() => undefined)),

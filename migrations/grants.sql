@@ -1,5 +1,6 @@
 -- What the application's role may do. `npm run db:migrate` runs this after the migrations, as the owner, with :"app"
--- replaced by the user of DATABASE_URL. It may run any number of times.
+-- replaced by the user of DATABASE_URL. It may run any number of times. Statements end at a semicolon, comments begin at two
+-- hyphens, wherever they are: there is no place for either in a string or a function.
 
 GRANT USAGE ON SCHEMA public TO :"app";
 

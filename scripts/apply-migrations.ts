@@ -107,10 +107,15 @@ async function applyNew(session: PinnedSession, directory: string): Promise<numb
   const options = { migrationsFolder: directory };
   const applied = await appliedTimes(session);
   const last = Math.max(0, ...applied);
-  const missing = readMigrationFiles(options).filter(({ folderMillis }) => !applied.includes(folderMillis));
+  const known = readMigrationFiles(options);
+  const missing = known.filter(({ folderMillis }) => !applied.includes(folderMillis));
   // drizzle looks at the time of the last one alone, and would pass over what a merge has put before it.
   if (missing.some(({ folderMillis }) => folderMillis < last)) {
-    throw new Error('A migration is older than the last that was applied, and would never be: generate it again.');
+    throw new Error(
+      applied.every((time) => known.some(({ folderMillis }) => folderMillis === time))
+        ? 'A migration is older than the last that was applied, and would never be: delete it, its snapshot and its entry in the journal, and "npm run db:generate" it again.'
+        : 'The database has migrations that are not in migrations/. A local one: "npm run dev -- --reset" makes it anew.',
+    );
   }
   // drizzle's migrator takes any of its databases; its type names one of them.
   if (missing.length > 0) await migrate(session as never, options);
@@ -133,9 +138,9 @@ async function grant(session: PinnedSession, role: string, directory: string): P
   const text = await readFile(path.join(directory, 'grants.sql'), 'utf8');
   const statements = text
     .replaceAll(/--.*$/gm, '')
-    .replaceAll(':"app"', new PgDialect().escapeName(role))
     .split(';')
-    .filter((statement) => statement.trim() !== '');
+    .map((statement) => statement.trim().replaceAll(':"app"', () => new PgDialect().escapeName(role)))
+    .filter((statement) => statement !== '');
   await session.transaction(async (tx) => {
     for (const statement of statements) await tx.execute(sql.raw(statement));
   });

@@ -51,7 +51,7 @@ await runCommand(HELP, { options: OPTIONS }, async ({ values }) => {
   // The installed packages are as they were: only the lockfile has to follow, and the format of what became shorter.
   npm('install', '--package-lock-only', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline');
   npm('exec', '--offline', '--', 'oxfmt');
-  return `${summary} This is ${name} now. Next: npm ci && npm test, then commit.`;
+  return `${summary} This is ${name} now. Next: npm ci && npm test, then commit.${bare ? ' A local database from before: npm run dev -- --reset.' : ''}`;
 
   function npm(...args: string[]): void {
     const { status, stderr } = spawnSync('npm', args, {

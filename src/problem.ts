@@ -8,6 +8,7 @@ import type { AppEnv } from './create-app.ts';
 const PROBLEMS = {
   'invalid-request': [400, 'The request is malformed'],
   unauthorized: [401, 'A valid bearer token is required'],
+  forbidden: [403, 'This is not allowed'],
   'not-found': [404, 'There is nothing here'],
   'method-not-allowed': [405, 'The method is not supported here'],
   'request-in-progress': [409, 'A request with this idempotency key is in progress'],
@@ -81,6 +82,14 @@ function respond(c: Context<AppEnv>, problem: ProblemName, { detail, errors, hea
   return c.body(JSON.stringify(body), status, { ...headers, 'Content-Type': 'application/problem+json' });
 }
 
+const BY_STATUS: Partial<Record<number, ProblemName>> = {
+  401: 'unauthorized',
+  403: 'forbidden',
+  404: 'not-found',
+  413: 'payload-too-large',
+  429: 'too-many-requests',
+};
+
 /** Hono's own middleware throws these: malformed JSON, a missing token, a body that is too large. */
 function fromHttpException(error: HTTPException, c: Context<AppEnv>): Response {
   const challenge = error.getResponse().headers.get('WWW-Authenticate');
@@ -91,8 +100,7 @@ function fromHttpException(error: HTTPException, c: Context<AppEnv>): Response {
     });
   }
   const detail = error.message === '' ? {} : { detail: error.message };
-  if (error.status === 413) return respond(c, 'payload-too-large', detail);
-  if (error.status < 500) return respond(c, 'invalid-request', detail);
+  if (error.status < 500) return respond(c, BY_STATUS[error.status] ?? 'invalid-request', detail);
   logError(error, c);
   return respond(c, 'internal-error', {});
 }
@@ -121,5 +129,5 @@ function describe(error: unknown, depth = 0): unknown {
 
 /** Whatever a library puts into its messages: no URL leaves with its user and password. */
 function withoutCredentials(text: string): string {
-  return text.replaceAll(/:\/\/[^\s/@]*@/g, '://***@');
+  return text.replaceAll(/:\/\/[^\s/]*@/g, '://***@');
 }

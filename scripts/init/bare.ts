@@ -48,8 +48,19 @@ const MESSAGES: Record<string, Check> = {
 
 `;
 
+/** Where tables and routes are; the example's, and what every application has. */
+const OWN = /^(migrations\/\d|src\/routes\/|src\/[^/]+\/schema\.ts$)/;
+const LEDGER =
+  /^(migrations\/000[0-3]_|src\/routes\/(accounts|health|reconciliations|schemas|statements|transfers)\.ts$|src\/ledger\/)/;
+
 /** Takes the example domain out, and leaves one table and one route. */
 export function makeBare(tree: Tree): void {
+  const own = tree.files().filter((file) => OWN.test(file) && !LEDGER.test(file));
+  if (own.length > 0) {
+    throw new Error(
+      `--bare is for a fresh clone: what is yours would be lost, or miss what it needs: ${own.join(', ')}.`,
+    );
+  }
   tree.remove('src/ledger', 'src/routes/accounts.ts', 'src/routes/transfers.ts', 'src/routes/statements.ts');
   tree.remove('src/routes/reconciliations.ts', 'migrations', 'docs/first-table.md');
   const grants = readFileSync(new URL('../../migrations/grants.sql', import.meta.url), 'utf8');

@@ -17,6 +17,9 @@ const CREDENTIALS = {
 };
 
 let database: TestDatabase;
+/** What a proxy says in place of Secrets Manager. */
+const OUT_OF_ORDER = '<html>out of order</html>';
+
 /** Answers GetSecretValue to whom the credentials above belong. */
 let secretsManager: Server;
 let secret: string;
@@ -33,6 +36,7 @@ beforeAll(async () => {
     asked++;
     const reply = async () => {
       const answered = answer(request, await text(request));
+      if (answered.SecretString === OUT_OF_ORDER) return void response.writeHead(404).end(OUT_OF_ORDER);
       response.writeHead('__type' in answered ? 400 : 200, { 'Content-Type': 'application/x-amz-json-1.1' });
       response.end(JSON.stringify(answered));
     };
@@ -104,10 +108,15 @@ it.each([
   ['is missing', 'other', {}, /The secret other cannot be read: 400 ResourceNotFoundException/],
   ['belongs to others', 'app', { AWS_SECRET_ACCESS_KEY: 'another' }, /The secret app cannot be read: 400 AccessDenied/],
   ['is no object', 'app', {}, /The secret app must be a JSON object/],
-])('does not start with a secret that %s, and says so', async (_, id, environment, message) => {
-  secret = 'postgresql://app:hunter2@host/app';
-  const lambda = await start(id, environment);
-  await expect(lambda.invoke({})).rejects.toThrow(message);
-  expect(lambda.log()).not.toContain('hunter2');
-  await lambda.close();
-});
+  ['is a list', 'app', {}, /The secret app must be a JSON object/, '["hunter2"]'],
+  ['is out of reach', 'app', {}, /The secret app cannot be read: 404/, OUT_OF_ORDER],
+])(
+  'does not start with a secret that %s, and says so',
+  async (_, id, environment, message, text = 'postgresql://app:hunter2@host/app') => {
+    secret = text;
+    const lambda = await start(id, environment);
+    await expect(lambda.invoke({})).rejects.toThrow(message);
+    expect(lambda.log()).not.toContain('hunter2');
+    await lambda.close();
+  },
+);

@@ -173,6 +173,14 @@ describe('npm run init', () => {
     expect(nowhere.output).toContain('This is no git repository');
   });
 
+  it('refuses to take out the example domain when there is another', () => {
+    const clone = cloneTemplate();
+    for (const file of ['migrations/0099_notes.sql', 'src/routes/notes.ts']) writeFileSync(path.join(clone, file), '');
+    const { status, output } = init(clone, '--name', 'my-app', '--bare', '--dry-run', '--force');
+    expect(status).toBe(1);
+    expect(output).toContain('would be lost, or miss what it needs: migrations/0099_notes.sql, src/routes/notes.ts');
+  });
+
   it('says what it would do, and does nothing, with --dry-run', () => {
     const clone = cloneTemplate();
     const { status, output } = init(clone, '--name', 'my-app', '--bare', '--dry-run');

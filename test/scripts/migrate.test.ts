@@ -155,6 +155,20 @@ describe('migrations', () => {
     await apply();
     await writeMigrations({ sql: 'create table a (id int)', when: 1 }, { sql: 'create table b (id int)', when: 2 });
     await expect(apply()).rejects.toThrow('A migration is older than the last');
+    await writeMigrations({ sql: 'create table a (id int)', when: 1 });
+    await expect(apply()).rejects.toThrow('The database has migrations that are not in migrations/');
+  });
+
+  it.each(['pay$$role', 'pay$&role', 'pay;role'])('grant to the role %s', async (role) => {
+    await writeMigrations('create table a (id int)');
+    await database.query(`create role "${role}"`);
+    const url = new URL(database.url);
+    url.username = encodeURIComponent(role);
+    await applyMigrations(database.ownerUrl, url.href, { directory });
+    expect(await database.query(`select has_table_privilege('${role}', 'a', 'select') as yes`)).toEqual([
+      { yes: true },
+    ]);
+    await database.query(`drop owned by "${role}"; drop role "${role}"`);
   });
 
   it('say which role is missing, and grant it when it is there', async () => {

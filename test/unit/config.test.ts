@@ -1,14 +1,16 @@
 import { describe, expect, it } from 'vitest';
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { ConfigError, parseConfig } from '../../src/config.ts';
 
 const complete = {
+  ...EXAMPLE_ENVIRONMENT,
   DATABASE_URL: 'postgresql://app:pw@127.0.0.1:4444/app',
   API_TOKEN: 'a-token-of-enough-length',
 };
 
 describe('parseConfig', () => {
   it('reads a complete environment', () => {
-    expect(parseConfig(complete)).toEqual({
+    expect(parseConfig(complete)).toMatchObject({
       database: { url: complete.DATABASE_URL, unpooledUrl: undefined, replicaUrl: undefined },
       transport: 'neon',
       apiToken: complete.API_TOKEN,
@@ -16,7 +18,7 @@ describe('parseConfig', () => {
   });
 
   it('lists every problem by its variable, and shows no value', () => {
-    const env = {
+    const wrong = {
       DATABASE_URL: 'mysql://app:hunter2@host/db',
       DATABASE_URL_UNPOOLED: 'postgresql://app:hunter2@host:port/db',
       DATABASE_REPLICA_URL: 'hunter2',
@@ -24,13 +26,13 @@ describe('parseConfig', () => {
     };
     let error: unknown;
     try {
-      parseConfig(env);
+      parseConfig({ ...complete, ...wrong });
     } catch (thrown) {
       error = thrown;
     }
     expect(error).toBeInstanceOf(ConfigError);
     const { message, problems } = error as ConfigError;
-    expect(problems.map((problem) => problem.split(/[ :]/)[0])).toEqual(Object.keys(env));
+    expect(problems.map((problem) => problem.split(/[ :]/)[0])).toEqual(Object.keys(wrong));
     expect(message).not.toContain('hunter2');
   });
 

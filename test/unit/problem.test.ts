@@ -23,7 +23,7 @@ const answer = async (error: unknown) => {
 
 describe('an unexpected error', () => {
   it('tells the caller its request id and nothing else, and the log everything but credentials', async () => {
-    const cause = new Error('cannot reach postgresql://app:hunter2@db.example.com/app');
+    const cause = new Error('cannot reach postgresql://app:hunter2@and-more@db.example.com/app');
     const { response, body, log } = await answer(new Error('the ledger broke', { cause }));
     expect(response.status).toBe(500);
     expect(JSON.parse(body)).toMatchObject({ type: 'urn:problem:internal-error', instance: 'urn:request:request-1' });
@@ -51,7 +51,9 @@ describe('an unexpected error', () => {
   });
 
   it('of a library’s own making is answered with its status, and logged when it is ours', async () => {
-    expect((await answer(new HTTPException(400, { message: 'Malformed' }))).response.status).toBe(400);
+    for (const status of [400, 401, 403, 404, 413, 429] as const) {
+      expect((await answer(new HTTPException(status, { message: 'Malformed' }))).response.status).toBe(status);
+    }
     const { response, log } = await answer(new HTTPException(502));
     expect(response.status).toBe(500);
     expect(log).not.toBe('');
