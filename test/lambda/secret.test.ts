@@ -36,9 +36,10 @@ beforeAll(async () => {
     asked++;
     const reply = async () => {
       const answered = answer(request, await text(request));
-      if (answered.SecretString === OUT_OF_ORDER) return void response.writeHead(404).end(OUT_OF_ORDER);
-      response.writeHead('__type' in answered ? 400 : 200, { 'Content-Type': 'application/x-amz-json-1.1' });
-      response.end(JSON.stringify(answered));
+      const isOut = answered.SecretString === OUT_OF_ORDER;
+      const status = isOut ? 404 : '__type' in answered ? 400 : 200;
+      response.writeHead(status, { 'Content-Type': 'application/x-amz-json-1.1' });
+      response.end(isOut ? OUT_OF_ORDER : JSON.stringify(answered));
     };
     void reply();
   });

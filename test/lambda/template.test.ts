@@ -77,6 +77,7 @@ it('keeps secrets out of the environment, and lets the function read its own sec
   expect(Object.keys((api['Environment'] as { Variables: object }).Variables)).toEqual([
     'SECRET_ID',
     'DATABASE_TRANSPORT',
+    'SECRET_VERSION',
   ]);
   const statements = valuesOf<Record<string, unknown>[]>('Statement').flat();
   const open = statements.filter(({ Resource }) => Resource === '*').flatMap(({ Action }) => Action as string[]);
