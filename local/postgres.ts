@@ -40,6 +40,8 @@ export interface Postgres {
   superuserUrl: string;
   /** Connects as the superuser. */
   connect(): Promise<pg.Client>;
+  /** Resolves when the server has ended, for whatever reason. */
+  ended: Promise<unknown>;
   /** Stops the server. Idempotent. */
   close(): Promise<void>;
 }
@@ -83,6 +85,7 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
   });
   await once(server, 'spawn');
   await log.close();
+  const ended = once(server, 'exit');
   const watchdog = startWatchdog(server);
   server.once('exit', () => watchdog.kill('SIGKILL')); // its process id may be another's soon
 
@@ -97,7 +100,6 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
   let closing: Promise<void> | undefined;
   const stop = async () => {
     if (server.exitCode === null && server.signalCode === null) {
-      const ended = once(server, 'exit');
       server.kill('SIGINT'); // "fast shutdown": ends connections, loses nothing
       await ended;
     }
@@ -110,7 +112,7 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
     await stop();
     throw error;
   }
-  return { port, dataDirectory, socketDirectory, superuserUrl, connect, close: () => (closing ??= stop()) };
+  return { port, dataDirectory, socketDirectory, superuserUrl, connect, ended, close: () => (closing ??= stop()) };
 }
 
 /** @throws {AlreadyRunningError} when a process runs on this directory */

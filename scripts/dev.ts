@@ -6,7 +6,7 @@ import type { Simulation } from '../local/gateway-simulation.ts';
 import type { Stack } from '../local/stack.ts';
 import { ownVariables } from './environment.ts';
 import { forkHost, type Runtime, RUNTIMES } from './fork-host.ts';
-import { type Lifetime, untilTheEnd } from './lifetime.ts';
+import { type Lifetime, POSTGRES_ENDED, untilTheEnd } from './lifetime.ts';
 import { readArguments } from './read-arguments.ts';
 import { readNumber, readSimulation, SIMULATION_HELP, SIMULATION_OPTIONS } from './simulation-options.ts';
 
@@ -56,7 +56,7 @@ const OPTIONS = {
 
 untilTheEnd(main);
 
-async function main({ started, stop, isStopping }: Lifetime): Promise<void> {
+async function main({ started, endWith }: Lifetime): Promise<void> {
   const options = readOptions();
   if (options.help) {
     console.log(HELP);
@@ -73,16 +73,15 @@ async function main({ started, stop, isStopping }: Lifetime): Promise<void> {
   const local = options.remote
     ? undefined
     : await startLocal({ ...options, directory, defaults: DEFAULTS, step, warn });
-  if (local) started(() => local.close());
+  if (local) {
+    started(() => local.close());
+    endWith(local.postgres.ended, POSTGRES_ENDED);
+  }
   const variables = { ...ownVariables(), ...(local?.variables ?? (await remoteVariables(directory))) };
 
   step(`Starting the API in ${RUNTIMES[options.runtime][2]}`);
   await host.serve({ port, variables, tcpUrl: local?.tcpUrl.app ?? variables['DATABASE_URL'] ?? '' });
-  void host.ended.then(() => {
-    if (isStopping()) return undefined;
-    console.error(styleText('red', 'The API has ended unexpectedly.'));
-    return stop(1);
-  });
+  endWith(host.ended, 'The API has ended unexpectedly.');
 
   const api = `http://127.0.0.1:${port}`;
   printTable(api, variables, examples(api), local, directory);

@@ -6,7 +6,7 @@ import type { HttpLimits } from '../local/gateway-sql.ts';
 import { connectUpstream, parseUpstream } from '../local/gateway-upstream.ts';
 import { choosePort } from '../local/ports.ts';
 import { startStack } from '../local/stack.ts';
-import { type Lifetime, untilTheEnd } from './lifetime.ts';
+import { type Lifetime, POSTGRES_ENDED, untilTheEnd } from './lifetime.ts';
 import { type ConnectionStrings, printGateway } from './print-gateway.ts';
 import { readArguments } from './read-arguments.ts';
 import { readNumber, readSimulation, SIMULATION_HELP, SIMULATION_OPTIONS } from './simulation-options.ts';
@@ -56,7 +56,7 @@ const OPTIONS = {
 
 untilTheEnd(main);
 
-async function main({ started }: Lifetime): Promise<void> {
+async function main({ started, endWith }: Lifetime): Promise<void> {
   const { values } = readArguments(HELP, { options: OPTIONS });
   if (values.help) {
     console.log(HELP);
@@ -111,6 +111,7 @@ async function main({ started }: Lifetime): Promise<void> {
     }),
   });
   started(() => stack.close());
+  endWith(stack.postgres.ended, POSTGRES_ENDED);
   printGateway(stack.gateway, provider, {
     direct: stack.url.owner,
     pooled: stack.pooledUrl.owner,

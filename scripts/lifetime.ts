@@ -4,9 +4,11 @@ import { styleText } from 'node:util';
 export interface Lifetime {
   /** Remembers how to stop what was just started; goes no further if the end has come meanwhile. */
   started: (cleanup: () => Promise<unknown>) => void;
-  stop: (exitCode: number) => Promise<never>;
-  isStopping: () => boolean;
+  /** Stops when something ends that nothing works without. */
+  endWith: (ended: Promise<unknown>, message: string) => void;
 }
+
+export const POSTGRES_ENDED = 'PostgreSQL has ended unexpectedly: postgres.log in its data directory may say why.';
 
 /** Milliseconds after which a second signal is a second wish. */
 const AGAIN = 500;
@@ -52,9 +54,13 @@ export function untilTheEnd(main: (lifetime: Lifetime) => Promise<void>): void {
     if (process.ppid !== parent && stoppingSince === undefined) void stop(0);
   }, 200).unref();
 
-  const starting = main({ started, stop, isStopping: () => stoppingSince !== undefined }).catch((error: unknown) => {
+  const fail = (message: string) => {
     if (stoppingSince !== undefined) return;
-    console.error(styleText('red', error instanceof Error ? error.message : String(error)));
+    console.error(styleText('red', message));
     void stop(1);
+  };
+  const endWith = (ended: Promise<unknown>, message: string) => void ended.then(() => fail(message));
+  const starting = main({ started, endWith }).catch((error: unknown) => {
+    fail(error instanceof Error ? error.message : String(error));
   });
 }

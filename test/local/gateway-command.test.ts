@@ -89,6 +89,18 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
     expect(processes()).toEqual([]);
   });
 
+  it('ends, and says so, when PostgreSQL does', async () => {
+    const gateway = await start();
+    await ready(gateway);
+    const lock = await readFile(path.join(data, 'postgres/postmaster.pid'), 'utf8').catch(async () => {
+      const elsewhere = await readFile(path.join(data, 'postgres-data-path'), 'utf8'); // as root
+      return readFile(path.join(elsewhere, 'postmaster.pid'), 'utf8');
+    });
+    process.kill(Number(lock.split('\n')[0]), 'SIGKILL');
+    expect(await gateway.exited).toBe(1);
+    expect(gateway.output()).toContain('PostgreSQL has ended unexpectedly');
+  });
+
   it('leaves nothing behind when it is killed', async () => {
     const gateway = await start();
     await ready(gateway);

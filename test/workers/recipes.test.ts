@@ -83,7 +83,9 @@ it('a browser is told what it may do, also where a request is refused', async ()
   const refused = await worker.fetch('/transfers', { method: 'POST', headers });
   expect(refused.status).toBe(401);
   expect(refused.headers.get('Access-Control-Allow-Origin')).toBe(headers.Origin);
-  expect(refused.headers.get('Access-Control-Expose-Headers')).toBe('X-Request-Id,Location,Retry-After');
+  expect(refused.headers.get('Access-Control-Expose-Headers')).toBe(
+    'X-Request-Id,Location,Retry-After,Idempotency-Replayed',
+  );
 
   const stranger = await worker.fetch('/transfers', { method: 'POST', headers: { Origin: 'https://example.org' } });
   expect(stranger.headers.get('Access-Control-Allow-Origin')).toBeNull();
