@@ -34,7 +34,7 @@ export async function measureClaims(lab: Lab, rtt: number, rounds: number): Prom
   const transfer = (operation: 'transfer' | 'transfer as one CTE') =>
     measureTime(lab, { client: 'db', operation, auth: 'neon', connection: 'warm' }, rtt, 10);
   return {
-    // In the first quarter, some ten thousand statements a client, code is still being compiled, the gateway's among it.
+    // In the first quarter, ten thousand statements of most clients, code is still being compiled, the gateway's among it.
     statementMs: Object.fromEntries(
       [...statements].map(([client, values]) => [client, median(values.slice(Math.floor(rounds / 4)))]),
     ),

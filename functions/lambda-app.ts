@@ -42,14 +42,14 @@ interface Event {
 
 /**
  * An event may have a body with GET and HEAD, and cookies of any characters, a `Request` may not: Hono would fail before the
- * app is asked, and the streaming handler then answers 200. Nobody reads such a body; such cookies are encoded as Hono encodes
- * the other headers.
+ * app is asked, and the streaming handler then answers 200. Nobody reads such a body; of such cookies what no header can hold is
+ * percent-encoded.
  */
 export function withValidRequest<Rest extends unknown[], Result>(handler: (event: never, ...rest: Rest) => Result) {
   const forward = (event: Event, ...rest: Rest): Result => {
     const method = event.httpMethod ?? event.method ?? event.requestContext?.http?.method;
     const isIdle = method === 'GET' || method === 'HEAD';
-    const cookies = event.cookies?.map((cookie) => cookie.replaceAll(/[^ -~]+/g, encodeURIComponent));
+    const cookies = event.cookies?.map((cookie) => cookie.toWellFormed().replaceAll(/[^ -~]+/g, encodeURIComponent));
     return handler({ ...event, ...(isIdle && { body: null }), ...(cookies && { cookies }) } as never, ...rest);
   };
   return Object.assign(forward, handler); // with the mark of a streaming handler

@@ -21,8 +21,11 @@ const LISTEN_REFUSED = `DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'feature_not
     'another client when the transaction ends',
   HINT = 'Use the direct route.'; END $$`;
 
-/** A statement's first word, behind the start or a semicolon, space and comments. */
-const LISTENS = /(?:^|;)(?:\s|--[^\n]*(?:\n|$)|\/\*[^*]*\*+(?:[^/*][^*]*\*+)*\/)*listen\b/is;
+/** A statement's first word, behind the start or a semicolon, space and comments to the end of a line. */
+const LISTENS = /(?:^|;)(?:\s|--[^\n]*(?:\n|$))*listen\b/i;
+
+/** A comment without another in it: they nest. */
+const COMMENT = /\/\*[^/*]*(?:\/(?!\*)[^/*]*|\*(?!\/)[^/*]*)*\*\//g;
 
 /** What the words of a statement are not: strings, quoted identifiers, and bodies between dollars. */
 const QUOTED = /\$(\w*)\$.*?\$\1\$|'[^']*(?:''[^']*)*'|"[^"]*"/gs;
@@ -33,9 +36,19 @@ export function refuseListen(type: string, received: Buffer): Buffer {
   const name = type === 'P' ? received.subarray(5, received.indexOf(0, 5) + 1) : Buffer.alloc(0);
   const from = 5 + name.length;
   const sql = received.toString('utf8', from, received.indexOf(0, from));
-  if (!/listen/i.test(sql) || !LISTENS.test(sql.replace(QUOTED, "''"))) return received;
+  if (!/listen/i.test(sql) || !listens(sql)) return received;
   const refusal = Buffer.from(`${LISTEN_REFUSED}\0${type === 'P' ? '\0\0' : ''}`); // a Parse ends with its number of types
   return message(type, Buffer.concat([name, refusal]));
+}
+
+function listens(sql: string): boolean {
+  try {
+    let words = sql.replace(QUOTED, "''");
+    for (let before = ''; before !== words;) words = (before = words).replace(COMMENT, ' ');
+    return LISTENS.test(words);
+  } catch {
+    return false; // millions of repetitions are more than a regular expression can look through
+  }
 }
 
 /** https://www.pgbouncer.org/config.html: what it keeps for each client, and what Neon has it ignore. */

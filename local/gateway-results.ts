@@ -121,13 +121,13 @@ function tooLarge(maxBytes: number): RequestError {
   return new RequestError(507, `response is too large (max is ${maxBytes} bytes)`);
 }
 
-/** A column as Neon's proxy describes it. */
 /** Neon's proxy knows the types that PostgreSQL brings along; of an enum or an extension's it says `unknown`. */
 const UNKNOWN = 705;
 
 /** `FirstNormalObjectId` in src/include/access/transam.h of PostgreSQL's source. */
 const FIRST_OWN_OID = 16_384;
 
+/** A column as Neon's proxy describes it. */
 interface Field {
   name: string;
   dataTypeID: number;

@@ -21,7 +21,7 @@ const PASSWORD = 'superuser-password';
 export const LOG = 'postgres.log';
 
 /** A folder of server files in the `ROOT_STORE` of a project of any name. */
-const IN_A_STORE = /^\/var\/lib\/[\w.-]+\/data-[0-9a-f]+\/postgres$/;
+const IN_A_STORE = /^\/var\/lib\/[a-z][a-z0-9-]*\/data-[0-9a-f]{12}\/postgres$/;
 
 /** Beside the data that are elsewhere: whose they are. */
 const OWNER = 'belongs-to';

@@ -70,9 +70,12 @@ async function isPostgres(pid: number, dataDirectory: string): Promise<boolean> 
   if (!isRunning(pid)) return false;
   if (process.platform !== 'linux') return true;
   if (await isZombie(pid)) return false;
-  // Of another account's process it cannot be read: none of ours.
+  const directory = await realpath(dataDirectory);
   const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => undefined);
-  return cwd === (await realpath(dataDirectory));
+  if (cwd !== undefined) return cwd === directory;
+  // Of another account's process it cannot be read, not even by root in a container; what it was started with can.
+  const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+  return command.split('\0').includes(directory);
 }
 
 async function isZombie(pid: number): Promise<boolean> {

@@ -83,9 +83,9 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
     detached: true,
     stdio: ['ignore', log.fd, log.fd],
   });
+  const ended = new Promise((resolve) => server.once('exit', resolve));
   await once(server, 'spawn');
   await log.close();
-  const ended = once(server, 'exit');
   const watchdog = startWatchdog(server);
   server.once('exit', () => watchdog.kill('SIGKILL')); // its process id may be another's soon
 

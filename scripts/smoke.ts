@@ -51,7 +51,7 @@ await runCommand(HELP, ARGUMENTS, async ({ values, positionals }) => {
 function parseUrl(text: string): URL {
   const url = URL.parse(text);
   if (url?.protocol !== 'https:' && url?.protocol !== 'http:') throw new Error(`"${text}" is not an https:// URL.`);
-  if (url.pathname !== '/' || url.search) throw new Error(`Give the address alone: ${url.origin}`);
+  if (url.href !== `${url.origin}/`) throw new Error(`Give the address alone: ${url.origin}`);
   const isLocal = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
   if (url.protocol === 'http:' && !isLocal)
     throw new Error(`${url.origin} is not encrypted: the token would be read on its way.`);

@@ -27,6 +27,15 @@ const PROBLEMS = {
 
 export type ProblemName = keyof typeof PROBLEMS;
 
+/** What an error with a status and no more than that is; `invalid-request` where it is not here. */
+const BY_STATUS: Partial<Record<number, ProblemName>> = {
+  401: 'unauthorized',
+  403: 'forbidden',
+  404: 'not-found',
+  413: 'payload-too-large',
+  429: 'too-many-requests',
+};
+
 interface ProblemDetails {
   detail?: string;
   errors?: { pointer: string; detail: string }[];
@@ -81,14 +90,6 @@ function respond(c: Context<AppEnv>, problem: ProblemName, { detail, errors, hea
   };
   return c.body(JSON.stringify(body), status, { ...headers, 'Content-Type': 'application/problem+json' });
 }
-
-const BY_STATUS: Partial<Record<number, ProblemName>> = {
-  401: 'unauthorized',
-  403: 'forbidden',
-  404: 'not-found',
-  413: 'payload-too-large',
-  429: 'too-many-requests',
-};
 
 /** Hono's own middleware throws these: malformed JSON, a missing token, a body that is too large. */
 function fromHttpException(error: HTTPException, c: Context<AppEnv>): Response {

@@ -49,9 +49,9 @@ const MESSAGES: Record<string, Check> = {
 `;
 
 /** Where tables and routes are; the example's, and what every application has. */
-const OWN = /^(migrations\/\d|src\/routes\/|src\/[^/]+\/schema\.ts$)/;
+const OWN = /^(migrations\/\d|src\/(routes|ledger)\/|src\/[^/]+\/schema\.ts$)/;
 const LEDGER =
-  /^(migrations\/000[0-3]_|src\/routes\/(accounts|health|reconciliations|schemas|statements|transfers)\.ts$|src\/ledger\/)/;
+  /^(migrations\/000[0-3]_|src\/routes\/(accounts|health|reconciliations|schemas|statements|transfers)\.ts$|src\/ledger\/(accounts|demo-data|reconciliation|rules|schema|transfers)\.ts$)/;
 
 /** Takes the example domain out, and leaves one table and one route. */
 export function makeBare(tree: Tree): void {

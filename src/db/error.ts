@@ -79,7 +79,7 @@ interface DriverError extends Partial<Omit<NeonDbError, 'sourceError'>> {
 }
 
 /** `fetch` failed before it had a connection: https://github.com/nodejs/undici/blob/main/docs/docs/api/Errors.md */
-const NO_CONNECTION = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|CONNECT_TIMEOUT/;
+const NO_CONNECTION = /REFUSED|NOTFOUND|EAI_|CONNECT_TIMEOUT/;
 
 /** There was no connection to the database, or none more: nothing has run. By PostgreSQL, and by Neon's proxy. */
 const NO_COMPUTE = /control plane|compute node|too many|slots|database system|quota/i;

@@ -217,12 +217,13 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       proxy.stall(true, 0); // neither the upgrade nor the start-up is answered
       const insert = (session: PinnedSession) => session.batch([session.insert(notes).values({ id: 1, text: '' })]);
       const work = failure(database.forRequest({ signal: controller.signal }).session(insert));
-      if (way === 'abort') setTimeout(() => controller.abort(), 200);
-      expect(await work).toMatchObject({ kind: 'timeout' });
+      if (way === 'abort') setTimeout(() => controller.abort('the caller left'), 200);
+      expect(await work).toMatchObject({ kind: 'timeout', retryable: true });
+      if (way === 'abort') expect((await work).cause).toBe('the caller left');
       proxy.stall(false);
     });
 
-    it('of statements let it connect for as long as it may', async () => {
+    it('of a statement pass while it connects: it is tried again', async () => {
       const { db } = connect({ timeouts: { statementMs: 100 } });
       proxy.stall(true, 0);
       const work = db.transaction((tx) => tx.execute(sql`select 1 as one`)).then(({ rows }) => rows, String);

@@ -98,6 +98,8 @@ describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) 
     ['listen heard', undefined],
     ['LISTEN heard', []],
     ['select 1; -- now\n /* really */ Listen heard', undefined],
+    ['/* a /* b */ c */ /**/ listen heard', undefined],
+    ['/* 1 / 2 * 3 */listen heard', undefined],
     [`select 'it''s'; listen "x"`, undefined],
   ])('refuses %j with the reason, and goes on', async (sql, values) => {
     await expect(pool.query({ text: sql, ...(values && { values, name: 'listens' }) })).rejects.toMatchObject({
@@ -121,6 +123,7 @@ describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) 
   it('lets many comments and a long string pass', async () => {
     const comments = '/* -------- */\n'.repeat(40);
     expect(await one(`${comments}select length('${'x'.repeat(9_000_000)}') as listen`)).toBe(9_000_000);
+    expect(await one(`select length('${"''".repeat(10_000_000)}') as listen`)).toBe(10_000_000);
   });
 
   it('refuses a start-up parameter that a pooler cannot keep', async () => {

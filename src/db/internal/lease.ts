@@ -10,7 +10,7 @@ import type { Connection } from '../transport.ts';
  * function of the database's own does is not seen here.
  */
 const LEAVES_NOTHING =
-  /^[\s(]*(select|with|insert|update|delete|merge|begin|commit|rollback|savepoint|release|set local)\b(?!.*(setseed|pg_settings|set_config(?!\s*\([^()]*,\s*true\s*\))|advisory_lock|into\s*[^;]{0,12}temp(orary)?\b))/is;
+  /^[\s(]*(select|with|insert|update|delete|merge|begin|commit|rollback|savepoint|release|set local)\b(?!.*(setseed|pg_settings|set_config(?!\([^()]*true\))|advisory_lock|into\s*[^;]{0,12}temp(orary)?\b))/is;
 
 /** Lends `work` a connection, taken from the pool when it first needs one. A session's is new, and is closed afterwards. */
 export async function lend<T>(

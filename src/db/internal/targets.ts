@@ -35,7 +35,7 @@ export function createTargets(
     const pooled = parseConnectionString(pooledUrl);
     const direct = directTarget(directUrl ? parseConnectionString(directUrl) : pooled);
     const replica = laggingUrl ? parseConnectionString(laggingUrl) : undefined;
-    const warning = [pooled, direct, replica].map((target) => target && roleWarning(target)).find(Boolean);
+    const warning = [pooled, direct, replica].map((target) => roleWarning(target)).find(Boolean);
     if (warning && !known) onWarning(warning);
     knownKey = key;
     return (known = { pooled, direct, replica, restsUntil: 0 });
@@ -64,7 +64,7 @@ export function createTargets(
 }
 
 /** What is wrong with an application that uses this role, and what to do about it; undefined when nothing is. */
-export function roleWarning({ role, provider }: ConnectionTarget): string | undefined {
+export function roleWarning({ role, provider }: Partial<ConnectionTarget> = {}): string | undefined {
   const remedy = provider === 'planetscale' ? 'pscale role create' : 'CREATE ROLE app LOGIN';
   return role === 'postgres' ? `The role "postgres" is not for applications: ${remedy}.` : undefined;
 }

@@ -83,7 +83,7 @@ export function openConnection(
     connection.onFailure = undefined;
     if (failure) return protocol.stream.destroy();
     if (status || !reason) fail(reason);
-    else giveUp(reason.message);
+    else expire(reason.message, reason.cause);
     const isIdle = status && !flight;
     if (isIdle) protocol.end(); // which leaves the Neon driver's socket open
     else await stop();
@@ -110,12 +110,12 @@ export function openConnection(
   };
 
   /** Before the end of the start-up: nothing has run that did not leave with it. */
-  const giveUp = (message: string) =>
-    fail(new DatabaseError(message, { kind: 'timeout', transport, retryable: !flight?.mayHaveRun }));
+  const expire = (message: string, cause?: unknown) =>
+    fail(new DatabaseError(message, { kind: 'timeout', transport, retryable: !flight?.mayHaveRun, cause }));
 
   // Unlike the clients' own timer, this one covers authentication, too.
   const timer = setTimeout(() => {
-    giveUp(`Connecting took more than ${connectMs} ms.`);
+    expire(`Connecting took more than ${connectMs} ms.`);
     protocol.stream.destroy();
   }, connectMs);
 
