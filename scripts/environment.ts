@@ -59,7 +59,8 @@ export function databaseUrls(data = '.local'): DatabaseUrls {
   const transport = DATABASE_TRANSPORT || 'neon'; // a line of .env may be left empty
   if (app && owner) {
     if (transport !== 'neon' && transport !== 'tcp') throw new Error('DATABASE_TRANSPORT must be neon or tcp.');
-    const { host, database } = parseConnectionString(owner);
+    parse('DATABASE_URL', app);
+    const { host, database } = parse('DATABASE_OWNER_URL', owner);
     return { app, owner, tool: owner, transport, name: `${database} on ${host} (DATABASE_OWNER_URL)` };
   }
   const running = app || owner ? undefined : findRunning(data);
@@ -69,6 +70,15 @@ export function databaseUrls(data = '.local'): DatabaseUrls {
   }
   const missing = [!app && 'DATABASE_URL', !owner && 'DATABASE_OWNER_URL'].filter(Boolean).join(' and ');
   throw new Error(`Set ${missing} in .env (see .env.example), or start "npm run dev" for the local database.`);
+}
+
+/** @throws {Error} that names the variable */
+function parse(name: string, url: string) {
+  try {
+    return parseConnectionString(url);
+  } catch (error) {
+    throw new Error(`${name}: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 function findRunning(data: string): Running | undefined {

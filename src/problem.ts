@@ -110,8 +110,8 @@ function logError(error: unknown, c: Context<AppEnv>): void {
   console.error(JSON.stringify({ level: 'error', requestId: c.get('requestId'), error: describe(error) }));
 }
 
-/** Fields of database errors that say what happened; others may repeat values. */
-const LOGGED_FIELDS = ['kind', 'code', 'transport', 'constraint', 'table', 'column'] as const;
+/** Fields of database errors, and of PostgreSQL's that are their causes, that say what happened; others may repeat values. */
+const LOGGED_FIELDS = ['kind', 'code', 'transport', 'constraint', 'table', 'column', 'position', 'hint'] as const;
 
 function describe(error: unknown, depth = 0): unknown {
   if (!(error instanceof Error)) return withoutCredentials(String(error));

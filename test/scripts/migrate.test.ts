@@ -86,6 +86,12 @@ describe('npm run db:migrate', () => {
     expect(await catalog()).toEqual(before);
   });
 
+  it.each(['DATABASE_URL', 'DATABASE_OWNER_URL'])('names %s when that is no URL', async (name) => {
+    const { exited, output } = start({ [name]: 'foo' });
+    expect(await exited).toEqual([1, null]);
+    expect(output()).toBe(`${name}: The connection string is refused: no postgresql:// URL\n`);
+  });
+
   it('lets one of two at once wait for the other: both succeed', async () => {
     const both: ReturnType<typeof start>[] = [];
     await database.whileLocked('migrations', async () => {

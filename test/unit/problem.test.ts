@@ -45,6 +45,17 @@ describe('an unexpected error', () => {
     },
   );
 
+  it('of the database says in the log where PostgreSQL found it, and nothing of the row', async () => {
+    const cause = Object.assign(new Error('column "nam" does not exist'), {
+      position: '8',
+      hint: 'name?',
+      detail: 'Ada',
+    });
+    const { log } = await answer(new DatabaseError('column "nam" does not exist', { kind: 'query', cause }));
+    expect(JSON.parse(log)).toMatchObject({ error: { cause: { position: '8', hint: 'name?' } } });
+    expect(log).not.toContain('Ada');
+  });
+
   it.each(['auth', 'constraint', 'query'] as const)('of the database, %s, is answered with 500', async (kind) => {
     const { response } = await answer(new DatabaseError('refused', { kind }));
     expect(response.status).toBe(500);
