@@ -24,6 +24,12 @@ export class Refusal extends Error {
   }
 }
 
+/** Ends a client's connection with a last word. What it still sends is not read, but its end is: else it would stay open. */
+export function hangUp(client: Duplex, last?: Buffer): void {
+  client.end(last);
+  client.resume();
+}
+
 /** A connection to the server that is logged in and idle. */
 export interface LoggedIn {
   socket: Socket;
@@ -113,8 +119,7 @@ export async function passLogIn(
       type = typeOf(next);
       if (type === 'K') key = next.subarray(5);
       if (type === 'E') {
-        client.end(next);
-        client.resume(); // what it still sends is not read, but its end is
+        hangUp(client, next);
         socket.destroy();
         return undefined;
       }

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import { CONTROL_PLANE_ERROR } from './gateway-errors.ts';
 import { join } from './gateway-join.ts';
-import { logIn, passLogIn, Refusal } from './gateway-login.ts';
+import { hangUp, logIn, passLogIn, Refusal } from './gateway-login.ts';
 import { unsupportedParameter } from './gateway-pooler.ts';
 import type { Route } from './gateway-routes.ts';
 import type { Simulator } from './gateway-simulation.ts';
@@ -68,8 +68,7 @@ export function createRelay({ upstream: primary, simulator }: RelayOptions) {
       client.once('close', () => sessions.delete(key));
       join(client, loggedIn, upstream, { pooled, nextDrop: simulator.nextDrop });
     } catch (error) {
-      client.end(authentication === 'cleartext' ? proxyErrorOf(error) : serverErrorOf(error));
-      client.resume(); // what it still sends is not read, but its end is
+      hangUp(client, authentication === 'cleartext' ? proxyErrorOf(error) : serverErrorOf(error));
     } finally {
       clearTimeout(deadline);
     }
@@ -85,8 +84,7 @@ async function untilStartup(client: Duplex, onCancel: (key: Buffer) => void): Pr
       client.write('N');
     } else if (code === CANCEL_REQUEST) {
       onCancel(startup.subarray(8));
-      client.end();
-      client.resume(); // what it still sends is not read, but its end is
+      hangUp(client);
       return undefined;
     } else if (code >> 16 === 3) {
       return startup;

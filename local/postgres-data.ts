@@ -34,7 +34,7 @@ async function readPointer(directory: string) {
   const pointer = await readText(file);
   if (pointer === undefined) return undefined;
   // The project may have had another name when it was written.
-  if (!IN_A_STORE.test(pointer)) throw new Error(`${file} is damaged: delete ${directory}, and start again.`);
+  if (!IN_A_STORE.test(pointer)) throw new Error(`${file} is damaged: delete it, and start again.`);
   const owner = (await readText(path.join(path.dirname(pointer), OWNER)))?.replace(/\n$/, '') ?? directory;
   const [here, there] = await Promise.all(
     [file, path.join(owner, POINTER)].map((name) => stat(name).catch(() => undefined)),

@@ -21,7 +21,8 @@ export function untilTheEnd(main: (lifetime: Lifetime) => Promise<void>): void {
   const cleanups: (() => Promise<unknown>)[] = [];
   let stoppingSince: number | undefined;
 
-  const stop = async (exitCode: number): Promise<never> => {
+  const stop = async (exitCode: number): Promise<void> => {
+    if (stoppingSince !== undefined) return;
     stoppingSince = performance.now();
     const stopStarted = async () => {
       for (let cleanup = cleanups.pop(); cleanup; cleanup = cleanups.pop()) await cleanup().catch(console.error);
@@ -39,19 +40,17 @@ export function untilTheEnd(main: (lifetime: Lifetime) => Promise<void>): void {
   // Ctrl-C, a signal, or the end of npm or the terminal in front of this process.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
-      if (stoppingSince === undefined) void stop(0);
       // Ctrl-C arrives twice at once, from the terminal and through npm. Asked again later, what is left ends with this process.
-      else if (performance.now() - stoppingSince > AGAIN) process.exit(1);
+      if (stoppingSince !== undefined && performance.now() - stoppingSince > AGAIN) process.exit(1);
+      void stop(0);
     });
   }
   // Nobody reads what it prints any more, as behind `| head`: it ends in order.
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', () => stoppingSince === undefined && void stop(0));
-  }
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => void stop(0));
   // A signal to npm ends the shell between npm and this process, and leaves this process an orphan.
   const parent = process.ppid;
   setInterval(() => {
-    if (process.ppid !== parent && stoppingSince === undefined) void stop(0);
+    if (process.ppid !== parent) void stop(0);
   }, 200).unref();
 
   const fail = (message: string) => {

@@ -14,6 +14,9 @@ export interface DatabaseUrls {
   replicaUrl?: DatabaseUrl | undefined;
 }
 
+/** Any of them; the default for one that is undefined. */
+export type Settings<T> = { [Name in keyof T]?: T[Name] | undefined } | undefined;
+
 export interface DatabaseOptions<TSchema> extends DatabaseUrls {
   /** drizzle tables and relations. */
   schema: TSchema;
@@ -22,8 +25,8 @@ export interface DatabaseOptions<TSchema> extends DatabaseUrls {
   sockets: 'request' | 'instance';
   /** Sockets open at once to one address. Default: 4 for a request, 10 for an instance. */
   maxSockets?: number | undefined;
-  timeouts?: Partial<Timeouts> | undefined;
-  retry?: Partial<RetryOptions> | undefined;
+  timeouts?: Settings<Timeouts>;
+  retry?: Settings<RetryOptions>;
   /** Told once what is unwise about the configuration. Default: `console.warn`. */
   onWarning?: ((message: string) => void) | undefined;
 }

@@ -9,12 +9,23 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from
 import { anyFreePort } from '../../local/ports.ts';
 import { createDatabase, type Database, type PinnedSession, type QueryEvent } from '../../src/db/database.ts';
 import type { DatabaseError } from '../../src/db/error.ts';
-import type { Timeouts } from '../../src/db/options.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
 import { CREATE_NOTES, failure, notes, WAYS } from './ways.ts';
 
 const schema = { notes };
+
+it('a URL that is waited for in vain is a failure, and not the end of the process', async () => {
+  const script = `
+    import { sql } from 'drizzle-orm';
+    import { createDatabase } from './src/db/database.ts';
+    import { neonHttp } from './src/db/http.ts';
+    const url = () => new Promise(() => {});
+    const options = { schema: {}, transports: { http: neonHttp() }, sockets: 'instance', timeouts: { connectMs: 300 } };
+    await createDatabase({ url, ...options }).execute(sql\`select 1\`).catch((error) => console.log(error.kind));`;
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]);
+  expect(stdout).toBe('timeout\n');
+});
 
 describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
   let proxy: FaultProxy;
@@ -320,8 +331,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
     });
 
     it('are the default where they are undefined', async () => {
-      const unset = { connectMs: undefined, statementMs: undefined, operationMs: undefined };
-      const { db } = connect({ timeouts: unset as unknown as Partial<Timeouts> });
+      const { db } = connect({ timeouts: { connectMs: undefined, statementMs: undefined, operationMs: undefined } });
       const limit = sql`select current_setting('statement_timeout') as value`;
       const [{ rows }] = await db.batch([db.execute(limit)]);
       expect(rows).toEqual([{ value: '30s' }]);
@@ -485,18 +495,6 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
     );
     expect(await work).toMatchObject({ kind: 'unavailable', code: '57P01' });
     expect((await db.session((session) => session.execute(sql`select 1`))).rowCount).toBe(1);
-  });
-
-  it('a URL that is waited for in vain is a failure, and not the end of the process', async () => {
-    const script = `
-      import { sql } from 'drizzle-orm';
-      import { createDatabase } from './src/db/database.ts';
-      import { neonHttp } from './src/db/http.ts';
-      const url = () => new Promise(() => {});
-      const options = { schema: {}, transports: { http: neonHttp() }, sockets: 'instance', timeouts: { connectMs: 300 } };
-      await createDatabase({ url, ...options }).execute(sql\`select 1\`).catch((error) => console.log(error.kind));`;
-    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]);
-    expect(stdout).toBe('timeout\n');
   });
 
   describe('a server that cannot be reached', () => {

@@ -78,8 +78,8 @@ describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) 
   it('hears of a setting that is as it was again', async () => {
     const client = await pool.connect();
     const heard = new Map<string, string>();
-    const connection = client as unknown as { connection: NodeJS.EventEmitter };
-    connection.connection.on('parameterStatus', ({ parameterName, parameterValue }: Record<string, string>) => {
+    const connection = Reflect.get(client, 'connection') as NodeJS.EventEmitter; // not in its types
+    connection.on('parameterStatus', ({ parameterName, parameterValue }: Record<string, string>) => {
       heard.set(parameterName ?? '', parameterValue ?? '');
     });
     await client.query(`set timezone = 'Asia/Tokyo'`);

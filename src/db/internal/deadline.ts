@@ -1,5 +1,5 @@
 import { DatabaseError } from '../error.ts';
-import type { Timeouts } from '../options.ts';
+import type { Settings, Timeouts } from '../options.ts';
 
 /** Some 23 days. Timers that are to wait 2 ** 31 ms or more end at once, and PostgreSQL refuses such a limit. */
 const MAX_MS = 2_000_000_000;
@@ -9,7 +9,7 @@ export function settleTimeouts({
   connectMs = 10_000,
   statementMs = 30_000,
   operationMs = 60_000,
-}: Partial<Timeouts> = {}): Timeouts {
+}: Settings<Timeouts> = {}): Timeouts {
   const settle = (ms: number) => Math.min(ms, MAX_MS);
   return { connectMs: settle(connectMs), statementMs: settle(statementMs), operationMs: settle(operationMs) };
 }

@@ -1,4 +1,4 @@
-import type { RetryOptions } from '../options.ts';
+import type { RetryOptions, Settings } from '../options.ts';
 
 export type Retries = ReturnType<typeof createRetries>;
 
@@ -9,7 +9,7 @@ const MAX_SAVED = 10;
  * Full jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/) and a budget shared by all that
  * use the same `Retries` (https://finagle.github.io/blog/2016/02/08/retry-budgets/).
  */
-export function createRetries({ attempts = 3, baseMs = 50, ratio = 0.1 }: Partial<RetryOptions> = {}) {
+export function createRetries({ attempts = 3, baseMs = 50, ratio = 0.1 }: Settings<RetryOptions> = {}) {
   let saved = MAX_SAVED;
 
   /** To be called once for each operation. */
