@@ -60,6 +60,9 @@ const VALUES: Record<string, [expression: string, value: unknown]> = {
   'numeric[]': [`'{1.10,NULL}'::numeric[]`, ['1.10', null]],
   'jsonb[]': [`array['{"a": 1}'::jsonb]`, [{ a: 1 }]],
   'timestamptz[]': [`array['2024-02-29 00:00+00'::timestamptz, null]`, ['2024-02-29 00:00:00+00', null]],
+  'inet[]': [`'{10.0.0.1,NULL}'::inet[]`, ['10.0.0.1', null]],
+  'cidr[]': [`'{10.0.0.0/8,NULL}'::cidr[]`, ['10.0.0.0/8', null]],
+  'macaddr[]': [`'{08:00:2b:01:02:03,NULL}'::macaddr[]`, ['08:00:2b:01:02:03', null]],
   'nested array': [
     `'{{1,2},{3,4}}'::int4[]`,
     [

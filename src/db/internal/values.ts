@@ -23,10 +23,10 @@ const TYPES: [oid: number, arrayOid: number, decode: Decoder][] = [
   [3802, 3807, asJson], // jsonb
 ];
 
-/** char, text, bpchar, varchar, int8, timestamp, date, time, timestamptz, interval, numeric, timetz, uuid. */
-const TEXT_ARRAYS = [1002, 1009, 1014, 1015, 1016, 1115, 1182, 1183, 1185, 1187, 1231, 1270, 2951];
+/** cidr, char, text, bpchar, varchar, int8, macaddr, inet, timestamp, date, time, timestamptz, interval, numeric, timetz, uuid. */
+const TEXT_ARRAYS = [651, 1002, 1009, 1014, 1015, 1016, 1040, 1041, 1115, 1182, 1183, 1185, 1187, 1231, 1270, 2951];
 
-const DECODERS = new Map<number, Decoder>(TEXT_ARRAYS.map((oid) => [oid, (text) => decodeArray(text, asText)]));
+const DECODERS = new Map<number, Decoder>(TEXT_ARRAYS.map((oid) => [oid, decodeArray]));
 for (const [oid, arrayOid, decode] of TYPES) {
   DECODERS.set(oid, decode).set(arrayOid, (text) => decodeArray(text, decode));
 }
@@ -48,7 +48,7 @@ function decodeBytea(text: string): Uint8Array {
 }
 
 /** Array literals (https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO), read by way of JSON. */
-function decodeArray(text: string, decode: Decoder): unknown[] {
+function decodeArray(text: string, decode = asText): unknown[] {
   const braces = text.slice(text.indexOf('{')); // before it may stand dimensions, as in [0:2]={1,2,3}
   const json = braces.replace(/"([^"\\]*(?:\\.[^"\\]*)*)"|[^{},]+|[{}]/gs, (token, quoted?: string) => {
     if (token === '{') return '[';
@@ -60,7 +60,7 @@ function decodeArray(text: string, decode: Decoder): unknown[] {
     if (Array.isArray(item)) return item.map(decodeItem);
     return item === null ? null : decode(item as string);
   };
-  return (JSON.parse(json) as unknown[]).map(decodeItem);
+  return decodeItem(JSON.parse(json)) as unknown[];
 }
 
 /**
