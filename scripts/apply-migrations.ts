@@ -9,6 +9,7 @@ import { PgDialect } from 'drizzle-orm/pg-core';
 import type { TransportKind } from '../src/config.ts';
 import { directTarget, parseConnectionString } from '../src/db/connection-string.ts';
 import { createDatabase, type PinnedSession } from '../src/db/database.ts';
+import { DatabaseError } from '../src/db/error.ts';
 import { serverTransports } from '../src/server-transports.ts';
 
 /** Milliseconds that one statement may take: an index on a large table. */
@@ -118,8 +119,16 @@ async function applyNew(session: PinnedSession, directory: string): Promise<numb
     );
   }
   // drizzle's migrator takes any of its databases; its type names one of them.
-  if (missing.length > 0) await migrate(session as never, options);
+  if (missing.length > 0) await migrate(session as never, options).catch(explain);
   return missing.length;
+}
+
+/** PostgreSQL's own words for it speak of a prepared statement, which nobody wrote. */
+function explain(error: unknown): never {
+  if (!(error instanceof DatabaseError && error.message.includes('multiple commands'))) throw error;
+  throw new Error('Between two statements of a migration there must be a line "--> statement-breakpoint".', {
+    cause: error,
+  });
 }
 
 /** The times of the migrations that the database has, by which drizzle knows them. */

@@ -141,6 +141,12 @@ describe('migrations', () => {
     expect(await tables()).toEqual(['a', 'b']);
   });
 
+  it('say what is missing between two statements', async () => {
+    await writeMigrations('create table a (id int);\ncreate table b (id int);');
+    await expect(apply()).rejects.toThrow('--> statement-breakpoint');
+    expect(await tables()).toEqual([]);
+  });
+
   it('apply what is new and grant the tables of it', async () => {
     await writeMigrations('create table a (id int)');
     await apply();
