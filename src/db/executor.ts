@@ -106,7 +106,7 @@ export function createExecutor(
     send(statements, settings) {
       const work = (scope: Scope) => scope.send(statements, settings);
       if (settings) return operate('batch', settings.accessMode, work);
-      return operate('one-shot', /^\s*select\b/i.test(statements[0]?.text ?? '') ? 'select' : undefined, work);
+      return operate('one-shot', /^[\s(]*select\b/i.test(statements[0]?.text ?? '') ? 'select' : undefined, work);
     },
     read: (statements) => operate('one-shot', 'lagging', (scope) => scope.send(statements)),
     transaction: (settings, body) =>

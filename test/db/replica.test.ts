@@ -72,6 +72,7 @@ describe.each(Object.entries(WAYS))('reads that may lag, over %s', (_, { transpo
   it('stay with the replica after what only read', async () => {
     const db = database.forRequest({});
     await db.select().from(notes);
+    await db.select().from(notes).union(db.select().from(notes)); // which begins with a parenthesis
     await db.batch([db.select().from(notes)], { accessMode: 'read only' });
     await db.transaction((tx) => tx.select().from(notes), { accessMode: 'read only' });
     expect(await read(db)).toBe('replica');
