@@ -12,6 +12,7 @@ describe('encodeParameter', () => {
     [new Date(0), '1970-01-01T00:00:00.000Z'],
     [new Uint8Array([0, 255]), '\\x00ff'],
     [{ a: [1] }, '{"a":[1]}'],
+    [Array(2), '{NULL,NULL}'],
     [[1, null, 'a"b\\c', [new Uint8Array([1])]], '{"1",NULL,"a\\"b\\\\c",{"\\\\x01"}}'],
   ])('writes %o', (value, text) => {
     expect(encodeParameter(value)).toBe(text);

@@ -85,7 +85,8 @@ function encodeBytea({ buffer, byteOffset, byteLength }: ArrayBufferView): strin
 }
 
 function encodeArray(items: readonly unknown[]): string {
-  const encoded = items.map((item) => {
+  // Spread, an array has no holes: map would pass over them.
+  const encoded = [...items].map((item) => {
     if (Array.isArray(item)) return encodeArray(item);
     const text = encodeParameter(item);
     return text === null ? 'NULL' : `"${text.replace(/["\\]/g, '\\$&')}"`;
