@@ -23,8 +23,9 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
   let pending = 0;
   let flying = false;
   let lastEnd = '';
-  /** The server waits for the client's data. */
+  /** The server waits for the client's data; whether their end was sent before it said so. */
   let copying = false;
+  let copied = false;
   /** Pooled: a reset runs, whose answer is nobody's business. */
   let resetting = false;
   let resetTag = '';
@@ -46,10 +47,17 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
   };
   const endFlight = (type: string, message: Buffer) => {
     toServer(message);
+    if (copying && type === 'S') return; // it is swallowed
     flying = false;
     copying = false;
     pending++;
     lastEnd = type;
+  };
+  /** What COPY in the extended protocol still is to end with is a Sync. */
+  const endCopy = () => {
+    if (copying) flying = pending === 0;
+    else copied = flying;
+    copying = false;
   };
   const inTurn = (step: () => void) => {
     if (held.length > 0 || isHeld()) held.push(step);
@@ -60,17 +68,22 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
     flow();
   };
   const fromClient = splitMessages({
-    watched: pooled ? `${ENDS_FLIGHT}PX` : `${ENDS_FLIGHT}X`,
+    // Pooled, data too: a reset must not come in the middle of a message.
+    watched: pooled ? `${ENDS_FLIGHT}XcfPd` : `${ENDS_FLIGHT}Xcf`,
     onMessage(type, message) {
       if (type === 'X') return inTurn(() => socket.write(message)); // Terminate
       const allowed = pooled ? refuseListen(type, message) : message;
-      inTurn(() => (type === 'P' ? toServer(allowed) : endFlight(type, allowed)));
+      inTurn(() => {
+        if (ENDS_FLIGHT.includes(type)) return endFlight(type, allowed);
+        toServer(allowed);
+        if (type === 'c' || type === 'f') endCopy();
+      });
     },
     onOther: (bytes) => inTurn(() => toServer(bytes)),
   });
 
   const fromServer = splitMessages({
-    watched: 'ZGCS',
+    watched: 'ZGCSE',
     onMessage(type, message) {
       if (resetting) {
         if (type === 'S') client.write(message); // a setting that the client was told of is another again
@@ -84,14 +97,15 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
       if (drop === 'commit' && type === 'C' && message.toString('latin1', 5) === 'COMMIT\0') return leave();
       if (drop === 'after' && type === 'Z') return leave();
       if (drop !== 'after') client.write(message);
-      if (type === 'C' || type === 'S') return undefined;
+      if (type === 'E' && copying) endCopy();
+      if (type !== 'G' && type !== 'Z') return undefined;
       if (type === 'G') {
-        copying = true;
-        if (lastEnd === 'S' && pending > 0) pending--; // it swallows the Sync that was sent ahead
+        copying = !copied;
+        if (copying && lastEnd === 'S' && pending > 0) pending--; // it swallows the Sync that was sent ahead
       } else {
         pending--;
         drops.shift();
-        copying = false;
+        copying = copied = false;
         if (pooled && pending === 0 && !flying && message[5] === 'I'.charCodeAt(0)) {
           resetting = true;
           socket.write(RESET_TRANSACTION);
@@ -134,9 +148,5 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
   if (client.destroyed) return leave();
   client.write(server.greeting);
   client.on('data', carry(socket, fromClient)).on('drain', flow).once('end', leave).once('close', leave);
-  socket
-    .on('data', carry(client, fromServer))
-    .on('drain', flow)
-    .once('end', () => client.end());
-  socket.once('close', () => client.end());
+  socket.on('data', carry(client, fromServer)).on('drain', flow).once('end', end).once('close', end);
 }

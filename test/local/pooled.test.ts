@@ -177,4 +177,36 @@ describe('by hand, the pooled port', () => {
     await wire.until('Z');
     wire.close();
   });
+
+  it('refuses a row of COPY FROM STDIN in the middle of the next message', async () => {
+    await test.query('create table if not exists numbers (n int); grant all on numbers to app_owner');
+    const wire = await open();
+    wire.send(query('copy numbers from stdin'));
+    await wire.until('G');
+    const rows = message('d', '1\n'.repeat(1000));
+    wire.send(message('d', 'no number\n'), rows.subarray(0, 100));
+    await wire.until('Z');
+    wire.send(rows.subarray(100), message('f', 'given up\0'), query(`select 'goes on'`));
+    expect(String((await wire.until('Z')).find((m) => typeOf(m) === 'D'))).toContain('goes on');
+    wire.close();
+  });
+
+  it.each([
+    ['its data sent ahead', ['', 'dc', 'S']],
+    ['its Sync sent late', ['G', 'S', 'dc', 'S']],
+  ])('carries COPY FROM STDIN in the extended protocol with %s', async (_, parts) => {
+    await test.query('create table if not exists copied (t text); grant all on copied to app_owner');
+    const wire = await open();
+    const copy = extended('copy copied from stdin');
+    wire.send(copy.subarray(0, copy.length - 5)); // without its Sync
+    for (const part of parts) {
+      if (part === 'G') await wire.until('G');
+      else wire.send(...Array.from(part, (type) => message(type, type === 'd' ? 'a\n' : '')));
+    }
+    expect(String((await wire.until('Z')).find((m) => typeOf(m) === 'C'))).toContain('COPY 1');
+    wire.send(query(`set application_name = 'ahead'`), query('show application_name'));
+    await wire.until('Z');
+    expect(String((await wire.until('Z')).find((m) => typeOf(m) === 'D'))).not.toContain('ahead');
+    wire.close();
+  });
 });
