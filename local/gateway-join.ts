@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { LoggedIn } from './gateway-login.ts';
+import { hangUp, type LoggedIn } from './gateway-login.ts';
 import { refuseListen, RESET_TRANSACTION, RESET_TRANSACTION_TAG } from './gateway-pooler.ts';
 import type { DropPoint } from './gateway-simulation.ts';
 import { stop, type Upstream } from './gateway-upstream.ts';
@@ -134,6 +134,11 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
       to.uncork();
     }
     flow();
+  };
+  /** The server has gone: what the client sends is nobody's any more, but its end is to be seen. */
+  const end = () => {
+    held.length = 0;
+    hangUp(client.removeAllListeners('data'));
   };
   let left = false;
   const leave = () => {

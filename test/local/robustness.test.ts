@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
+import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { CANCEL_REQUEST, int32 } from '../../local/postgres-messages.ts';
@@ -203,6 +204,22 @@ it('bytes behind a request to cancel, or a log-in that is refused, keep no conne
   }
   await vi.waitFor(() => expect(counted.stats().openConnections).toBe(0), PATIENCE);
   await counted.close();
+});
+
+it('a client that goes away after the server did, while it has to wait, leaves nothing behind', async () => {
+  const alone = await startGateway({ upstream, port: 0 });
+  const client = new pg.Client({ connectionString: test.url.replace(/:\d+\//, `:${alone.port}/`) });
+  client.on('error', () => {});
+  await client.connect();
+  const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+  const { stream } = (client as unknown as { connection: { stream: Socket } }).connection;
+  stream.write(query('select pg_sleep(60)'));
+  for (let i = 0; i < 60; i++) stream.write(query(`select 1 ${' '.repeat(1_000_000)}`));
+  await vi.waitFor(() => expect(alone.stats().bytesReceived).toBeGreaterThan(1_000_000), PATIENCE);
+  await test.query('select pg_terminate_backend($1)', [rows[0]?.pid]);
+  await once(stream, 'close');
+  await vi.waitFor(() => expect(alone.stats().openConnections).toBe(0), PATIENCE);
+  await alone.close();
 });
 
 it('10,000 one-shots leave nothing behind', async () => {
