@@ -56,7 +56,7 @@ function jsonElement(type: number, text: string): string {
       return text;
     case FLOAT4:
     case FLOAT8:
-      return JSON.stringify(Number.isFinite(Number(text)) ? Number(text) : text);
+      return Number.isFinite(Number(text)) ? text : JSON.stringify(text);
     default:
       return JSON.stringify(text);
   }

@@ -210,6 +210,7 @@ describe('values without raw text', () => {
     [`-2147483648`, -2147483648],
     [`1.5::float4`, 1.5],
     [`1e300::float8`, 1e300],
+    [`'-0'::float8`, -0],
     [`'NaN'::float8`, 'NaN'],
     [`'-Infinity'::float4`, '-Infinity'],
     [`9007199254740993::int8`, '9007199254740993'],
