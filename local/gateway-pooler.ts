@@ -21,14 +21,12 @@ const LISTEN_REFUSED = `DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'feature_not
     'another client when the transaction ends',
   HINT = 'Use the direct route.'; END $$`;
 
-/** A statement's first word, behind the start or a semicolon, space and comments to the end of a line. */
-const LISTENS = /(?:^|;)(?:\s|--[^\n]*(?:\n|$))*listen\b/i;
+/** A statement's first word, behind the start or a semicolon. */
+const LISTENS = /(?:^|;)\s*listen\b/i;
 
-/** A comment without another in it: they nest. */
-const COMMENT = /\/\*[^/*]*(?:\/(?!\*)[^/*]*|\*(?!\/)[^/*]*)*\*\//g;
-
-/** What the words of a statement are not: strings, quoted identifiers, and bodies between dollars. */
-const QUOTED = /\$(\w*)\$.*?\$\1\$|'[^']*(?:''[^']*)*'|"[^"]*"/gs;
+/** Comments, of which one in another comes first: they nest. Strings, bodies between dollars, and quoted identifiers. */
+const NO_WORDS =
+  /--[^\n]*|\/\*[^/*]*(?:\/(?!\*)[^/*]*|\*(?!\/)[^/*]*)*\*\/|\$(\w*)\$.*?\$\1\$|\b[eE]'[^'\\]*(?:(?:''|\\.)[^'\\]*)*'|'[^']*(?:''[^']*)*'|"[^"]*"/gs;
 
 /** A Query or Parse message, or one that fails in its place if it would LISTEN. */
 export function refuseListen(type: string, received: Buffer): Buffer {
@@ -43,8 +41,9 @@ export function refuseListen(type: string, received: Buffer): Buffer {
 
 function listens(sql: string): boolean {
   try {
-    let words = sql.replace(QUOTED, "''");
-    for (let before = ''; before !== words;) words = (before = words).replace(COMMENT, ' ');
+    let words = sql;
+    for (let before = ''; before !== words;)
+      words = (before = words).replace(NO_WORDS, (found) => (/^[-/]/.test(found) ? ' ' : "''"));
     return LISTENS.test(words);
   } catch {
     return false; // millions of repetitions are more than a regular expression can look through

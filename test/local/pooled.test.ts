@@ -101,6 +101,7 @@ describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) 
     ['/* a /* b */ c */ /**/ listen heard', undefined],
     ['/* 1 / 2 * 3 */listen heard', undefined],
     [`select 'it''s'; listen "x"`, undefined],
+    [`-- don't\nlisten heard -- it's`, undefined],
   ])('refuses %j with the reason, and goes on', async (sql, values) => {
     await expect(pool.query({ text: sql, ...(values && { values, name: 'listens' }) })).rejects.toMatchObject({
       code: '0A000',
@@ -115,6 +116,8 @@ describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) 
     'select 1 as listen',
     `do $x$ begin perform '; listen a'; end $x$`,
     '-- listen\nselect 1',
+    `-- don't\nselect 'x; listen y'`,
+    `select E'don\\'t; listen'`,
     'notify heard',
   ])('lets %j pass', async (sql) => {
     await pool.query(sql);
