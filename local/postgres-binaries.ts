@@ -31,6 +31,12 @@ export async function findBinaries(): Promise<Binaries> {
   }
 }
 
+/** Makes a directory that every account can enter, whatever the umask. */
+export async function makeOpenDirectory(directory: string): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  await chmod(directory, 0o755);
+}
+
 /** Copies the programs to where an account other than root can run them. Done once a version; about 58 MB. */
 export async function copyBinariesForRoot({ postgres }: Binaries): Promise<Binaries> {
   const native = path.dirname(path.dirname(postgres));
@@ -38,7 +44,7 @@ export async function copyBinariesForRoot({ postgres }: Binaries): Promise<Binar
   const { version } = JSON.parse(manifest) as { version: string };
   const target = path.join(ROOT_STORE, `postgresql-${version}`);
   const copied = { initdb: path.join(target, 'bin/initdb'), postgres: path.join(target, 'bin/postgres') };
-  await mkdir(ROOT_STORE, { recursive: true, mode: 0o755 });
+  await makeOpenDirectory(ROOT_STORE);
   if ((await readdir(ROOT_STORE)).includes(path.basename(target))) return copied;
   // Under another name first: a copy that was cut off is never taken for a whole one.
   const partial = `${target}.${process.pid}`;

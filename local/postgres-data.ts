@@ -5,7 +5,7 @@ import { chown, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'no
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { createOnce } from './create-once.ts';
-import { type Binaries, ROOT_STORE } from './postgres-binaries.ts';
+import { type Binaries, makeOpenDirectory, ROOT_STORE } from './postgres-binaries.ts';
 import { SUPERUSER } from './postgres-owner.ts';
 import { isRunning } from './postgres-process.ts';
 
@@ -84,7 +84,7 @@ export async function dataDirectoryForRoot(directory: string): Promise<string> {
   const fresh = path.join(ROOT_STORE, `data-${randomBytes(6).toString('hex')}`, DATA);
   const dataDirectory = await createOnce(path.join(directory, POINTER), fresh);
   const parent = path.dirname(dataDirectory);
-  await mkdir(parent, { recursive: true, mode: 0o755 });
+  await makeOpenDirectory(parent);
   await writeFile(path.join(parent, OWNER), `${directory}\n`);
   return dataDirectory;
 }

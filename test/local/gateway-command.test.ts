@@ -26,7 +26,8 @@ afterAll(async () => {
 async function start(...options: string[]) {
   // Ports of its own: other files start things on the default ones, and on those next to them.
   const ports = ['--port', String(await anyFreePort()), '--postgres-port', String(await anyFreePort())];
-  const child = spawn(process.execPath, ['scripts/gateway.ts', '--data', data, ...ports, ...options], {
+  const command = [process.execPath, 'scripts/gateway.ts', '--data', data, ...ports, ...options];
+  const child = spawn('sh', ['-c', 'umask 077; exec "$@"', 'sh', ...command], {
     cwd: ROOT,
     env: { ...process.env, NO_COLOR: '1', PGSSLMODE: 'require', PGOPTIONS: '-c default_transaction_read_only=on' },
   });
