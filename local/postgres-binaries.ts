@@ -2,6 +2,7 @@ import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/p
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { isRunning } from './postgres-process.ts';
 
 export interface Binaries {
   initdb: string;
@@ -49,12 +50,25 @@ export async function copyBinariesForRoot({ postgres }: Binaries): Promise<Binar
   // Under another name first: a copy that was cut off is never taken for a whole one.
   const partial = `${target}.${process.pid}`;
   const wanted = (file: string) => !file.endsWith('.a'); // static libraries
-  await cp(native, partial, { recursive: true, verbatimSymlinks: true, filter: wanted });
-  for (const file of ['.', ...(await readdir(partial, { recursive: true }))]) {
-    const name = path.join(partial, file);
-    const info = await stat(name).catch(() => undefined);
-    if (info) await chmod(name, info.mode | 0o444 | (info.isDirectory() || info.mode & 0o100 ? 0o111 : 0));
+  try {
+    await cp(native, partial, { recursive: true, verbatimSymlinks: true, filter: wanted });
+    for (const file of ['.', ...(await readdir(partial, { recursive: true }))]) {
+      const name = path.join(partial, file);
+      const info = await stat(name).catch(() => undefined);
+      if (info) await chmod(name, info.mode | 0o444 | (info.isDirectory() || info.mode & 0o100 ? 0o111 : 0));
+    }
+    await rename(partial, target).catch(() => {}); // another was faster
+  } finally {
+    await rm(partial, { recursive: true, force: true });
+    await removeAbandoned(path.basename(target));
   }
-  await rename(partial, target).catch(() => rm(partial, { recursive: true, force: true }));
   return copied;
+}
+
+/** Removes what copies of these programs had begun whose processes were killed. */
+async function removeAbandoned(name: string): Promise<void> {
+  for (const found of await readdir(ROOT_STORE)) {
+    const pid = found.startsWith(`${name}.`) && /^\.(\d+)$/.exec(found.slice(name.length))?.[1];
+    if (pid && !isRunning(Number(pid))) await rm(path.join(ROOT_STORE, found), { recursive: true, force: true });
+  }
 }
