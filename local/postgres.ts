@@ -84,10 +84,11 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
     stdio: ['ignore', log.fd, log.fd],
   });
   const ended = new Promise((resolve) => server.once('exit', resolve));
+  // Before anything is waited for: this process may end at any moment.
+  const watchdog = server.pid === undefined ? undefined : startWatchdog(server.pid);
+  server.once('exit', () => watchdog?.kill('SIGKILL')); // its process id may be another's soon
   await once(server, 'spawn');
   await log.close();
-  const watchdog = startWatchdog(server);
-  server.once('exit', () => watchdog.kill('SIGKILL')); // its process id may be another's soon
 
   const superuserUrl = `postgresql://${SUPERUSER}:${password}@${HOST}:${port}/postgres`;
   const connect = async () => {
@@ -159,8 +160,8 @@ function serverEnvironment(): NodeJS.ProcessEnv {
 }
 
 /** PostgreSQL does not notice that its parent was killed. This process does: its standard input ends. */
-function startWatchdog(server: ChildProcess): ChildProcess {
-  const script = `process.stdin.resume().on('end', () => { try { process.kill(${server.pid}, 'SIGINT') } catch {} process.exit() })`;
+function startWatchdog(pid: number): ChildProcess {
+  const script = `process.stdin.resume().on('end', () => { try { process.kill(${pid}, 'SIGINT') } catch {} process.exit() })`;
   const watchdog = spawn(process.execPath, ['-e', script], {
     detached: true,
     stdio: ['pipe', 'ignore', 'ignore'],

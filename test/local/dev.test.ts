@@ -10,6 +10,7 @@ import { RUNTIMES } from '../../scripts/fork-host.ts';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
 import { deletePostgres } from '../../local/postgres.ts';
+import { hasEnded } from '../../local/postgres-process.ts';
 import { PATIENCE } from '../database.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -290,6 +291,30 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     await mkdir(path.join(directory, 'postgres.20261128'));
     await deletePostgres(directory);
     expect(await readdir(directory)).toEqual(['postgres.20261128', name(process.pid)]);
+    await rm(directory, { recursive: true });
+  });
+
+  it('leaves no server behind when it ends just as it has started one', async () => {
+    const directory = await mkdtemp(path.join(tmpdir(), 'ends-'));
+    const script = `
+      import childProcess from 'node:child_process';
+      import { syncBuiltinESMExports } from 'node:module';
+      const { spawn } = childProcess;
+      childProcess.spawn = (file, args, options) => {
+        const child = spawn(file, args, options);
+        if (args.includes('-D')) {
+          console.log(child.pid);
+          setImmediate(() => process.exit());
+        }
+        return child;
+      };
+      syncBuiltinESMExports();
+      const { startPostgres } = await import('./local/postgres.ts');
+      await startPostgres({ directory: process.argv[1], port: Number(process.argv[2]) });`;
+    const args = ['--input-type=module', '-e', script, directory, String(await anyFreePort())];
+    const server = Number(execFileSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8' }));
+    expect(await hasEnded(server, PATIENCE)).toBe(true);
+    await deletePostgres(directory);
     await rm(directory, { recursive: true });
   });
 
