@@ -4,8 +4,8 @@ import { link, readFile, rm, writeFile } from 'node:fs/promises';
 /** Writes a file, readable by its owner alone, unless there is one; answers what is there then. Of several at once one wins. */
 export async function createOnce(file: string, content: string): Promise<string> {
   const whole = `${file}.${randomBytes(6).toString('hex')}`;
-  await writeFile(whole, content, { mode: 0o600 });
   try {
+    await writeFile(whole, content, { mode: 0o600 });
     await link(whole, file); // at once or not at all: nobody ever reads half of it
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
