@@ -29,6 +29,9 @@ export async function readSecret(id: string, env: Variables): Promise<Record<str
     service: 'secretsmanager',
     retries: 2,
   });
+  const refuse = (cause: unknown): never => {
+    throw new Error(`The secret ${id} cannot be read: Secrets Manager does not answer.`, { cause });
+  };
   const response = await aws
     .fetch(endpoint ?? `https://secretsmanager.${region}.amazonaws.com`, {
       method: 'POST',
@@ -36,24 +39,20 @@ export async function readSecret(id: string, env: Variables): Promise<Record<str
       body: JSON.stringify({ SecretId: id }),
       signal: AbortSignal.timeout(DEADLINE),
     })
-    .catch((cause: unknown) => {
-      throw new Error(`The secret ${id} cannot be read: Secrets Manager does not answer.`, { cause });
-    });
+    .catch(refuse);
   // What is in front of Secrets Manager may answer in its own words.
-  const answer = (await response.json().catch(() => undefined)) as
-    | { SecretString?: string; __type?: string }
-    | undefined;
-  if (!response.ok)
-    throw new Error(`The secret ${id} cannot be read: ${response.status} ${answer?.__type ?? ''}`.trim());
-  return parseVariables(id, answer?.SecretString);
+  const { SecretString, __type = '' } = parseObject(await response.text().catch(refuse)) ?? {};
+  if (!response.ok) throw new Error(`The secret ${id} cannot be read: ${response.status} ${String(__type)}`.trim());
+  const variables = parseObject(SecretString);
+  if (variables) return variables;
+  throw new Error(`The secret ${id} must be a JSON object of variables: {"DATABASE_URL": "…", "API_TOKEN": "…"}.`);
 }
 
-function parseVariables(id: string, text = ''): Record<string, unknown> {
+function parseObject(text: unknown): Record<string, unknown> | undefined {
   try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value };
+    const value: unknown = JSON.parse(String(text));
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : undefined;
   } catch {
-    // Its message would quote the secret.
+    return undefined; // its message would quote the secret
   }
-  throw new Error(`The secret ${id} must be a JSON object of variables: {"DATABASE_URL": "…", "API_TOKEN": "…"}.`);
 }

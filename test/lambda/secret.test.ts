@@ -20,6 +20,9 @@ let database: TestDatabase;
 /** What a proxy says in place of Secrets Manager. */
 const OUT_OF_ORDER = '<html>out of order</html>';
 
+/** What it says when its connection breaks off. */
+const BROKEN = '<broken off>';
+
 /** Answers GetSecretValue to whom the credentials above belong. */
 let secretsManager: Server;
 let secret: string;
@@ -36,6 +39,11 @@ beforeAll(async () => {
     asked++;
     const reply = async () => {
       const answered = answer(request, await text(request));
+      if (answered.SecretString === BROKEN) {
+        response.writeHead(200, { 'Content-Length': 100 }).write('{"SecretString":');
+        setTimeout(() => response.destroy(), 50);
+        return;
+      }
       const isOut = answered.SecretString === OUT_OF_ORDER;
       const status = isOut ? 404 : '__type' in answered ? 400 : 200;
       response.writeHead(status, { 'Content-Type': 'application/x-amz-json-1.1' });
@@ -111,6 +119,7 @@ it.each([
   ['is no object', 'app', {}, /The secret app must be a JSON object/],
   ['is a list', 'app', {}, /The secret app must be a JSON object/, '["hunter2"]'],
   ['is out of reach', 'app', {}, /The secret app cannot be read: 404/, OUT_OF_ORDER],
+  ['is cut off', 'app', {}, /The secret app cannot be read: Secrets Manager does not answer/, BROKEN],
 ])(
   'does not start with a secret that %s, and says so',
   async (_, id, environment, message, text = 'postgresql://app:hunter2@host/app') => {
