@@ -12,13 +12,20 @@ const PLACE = /(file:\/\/\S+?\.js|(?<= at )[\w-]+\.js):(\d+):(\d+)/g;
  */
 export function nameSourceLines(text: string, findUnnamed?: () => string | undefined): string {
   const maps = new Map<string, SourceMap | undefined>();
-  return text.replaceAll(PLACE, (place, name: string, line: string, column: string) => {
+  const sourceOf = (name: string, line: string, column: string) => {
     const bundle = name.startsWith('file:') ? fileURLToPath(name) : (findUnnamed?.() ?? name);
     if (!maps.has(bundle)) maps.set(bundle, readMap(`${bundle}.map`));
     const found = maps.get(bundle)?.findEntry(Number(line) - 1, Number(column) - 1);
-    if (!found || !('originalSource' in found)) return place;
+    if (!found || !('originalSource' in found)) return undefined;
     const file = path.relative('', path.resolve(path.dirname(bundle), found.originalSource));
     return `${file.replaceAll('\\', '/')}:${found.originalLine + 1}:${found.originalColumn + 1}`;
+  };
+  return text.replaceAll(PLACE, (place, name: string, line: string, column: string) => {
+    try {
+      return sourceOf(name, line, column) ?? place;
+    } catch {
+      return place; // a path that was asked for can look like this; a map may be half written
+    }
   });
 }
 

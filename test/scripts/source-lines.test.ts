@@ -37,3 +37,17 @@ it("an error's lines are those of the source, where the bundle has a map", async
   const unmapped = await stackOf('unmapped.js', false);
   expect(nameSourceLines(unmapped)).toBe(unmapped);
 });
+
+it.each(['{"path":"/file://elsewhere/x.js:1:1"}', 'file:///a%2Fb.js:1:1'])(
+  'leaves %s as it is: who asks chooses the path',
+  (text) => {
+    expect(nameSourceLines(text)).toBe(text);
+  },
+);
+
+it('leaves lines as they are where the map is half written', async () => {
+  const bundle = path.join(directory, 'half.js');
+  await writeFile(`${bundle}.map`, '{"version":');
+  const place = `${pathToFileURL(bundle).href}:1:1`;
+  expect(nameSourceLines(place)).toBe(place);
+});
