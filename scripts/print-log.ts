@@ -43,6 +43,7 @@ function parse(text: string): object | undefined {
   }
 }
 
-function isRequest(line: object | undefined): line is RequestLine {
-  return line !== undefined && 'roundTrips' in line && 'method' in line;
+/** An application's own lines may have some of these names, too. */
+function isRequest(line: Partial<RequestLine> | undefined): line is RequestLine {
+  return typeof line?.path === 'string' && typeof line.method === 'string' && Array.isArray(line.transports);
 }

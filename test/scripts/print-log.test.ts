@@ -11,3 +11,12 @@ it('prints a request, whose path cannot speak to the terminal', () => {
   print.mockRestore();
   expect(stripVTControlCharacters(line ?? '')).toMatch(/ GET +\/x%1B\]0;title%07%0AGET \/forged 200 404 +1 ms$/);
 });
+
+it("prints an application's own line as it is, though it has some of a request's names", () => {
+  const print = vi.spyOn(console, 'log').mockImplementation(() => {});
+  const message = JSON.stringify({ method: 'GET', transport: 'http', roundTrips: 1 });
+  printLog({ type: 'log', level: 'log', message });
+  const { calls } = print.mock;
+  print.mockRestore();
+  expect(calls).toEqual([[message]]);
+});
