@@ -3,6 +3,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { type Duplex, duplexPair } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import { carryFar } from './distance.ts';
+import { hangUp } from './gateway-login.ts';
 import type { Simulator } from './gateway-simulation.ts';
 import { webSocketStream } from './web-socket-stream.ts';
 
@@ -67,7 +68,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       clearTimeout(silent);
       const first = stream.read(1) as Buffer | null;
       if (!first) return stream.destroy();
-      if (first[0] === TLS) return stream.end(TLS_REFUSED);
+      if (first[0] === TLS) return hangUp(stream, TLS_REFUSED);
       stream.unshift(first);
       if (first[0] === POSTGRES) return onPostgres(stream);
       for (const listener of http) listener.call(server, stream);
@@ -92,7 +93,8 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     const refusal = refuseUpgrade(request);
     if (refusal) {
       const { status, reason } = refusal;
-      socket.end(`HTTP/1.1 ${status}\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n${reason}`);
+      const answer = `HTTP/1.1 ${status}\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n`;
+      hangUp(socket, Buffer.from(answer + reason));
       return;
     }
     webSockets.handleUpgrade(request, socket, head, (webSocket) => onWebSocket(webSocketStream(webSocket), request));

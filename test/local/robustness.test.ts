@@ -192,15 +192,17 @@ it('an array with a long element is answered', async () => {
   expect(await ask(gateway, `select array[repeat('x ', 4900000)] as a`)).toBe(200);
 });
 
-it('bytes behind a request to cancel, or a log-in that is refused, keep no connection open', async () => {
+it('bytes behind a request to cancel, or a log-in, TLS or an upgrade that is refused, keep no connection open', async () => {
   const counted = await startGateway({ upstream, port: 0, provider: 'planetscale' });
   const parameters = 'user\0nobody\0database\0nowhere\0\0';
   const startup = Buffer.concat([int32(8 + parameters.length, 3 << 16), Buffer.from(parameters)]);
-  for (const start of [int32(16, CANCEL_REQUEST, 1, 2), startup]) {
+  const tls = Buffer.from('16030100c8010000c40303', 'hex');
+  const upgrade = http('GET /v2 HTTP/1.1\nHost: 127.0.0.1\nConnection: Upgrade\nUpgrade: websocket');
+  for (const start of [int32(16, CANCEL_REQUEST, 1, 2), startup, tls, upgrade]) {
     const socket = connect(counted.port, '127.0.0.1').on('error', () => {});
     socket.write(Buffer.concat([start, Buffer.alloc(100)]));
     await once(socket.resume(), 'end');
-    socket.end();
+    socket.end(Buffer.alloc(100));
   }
   await vi.waitFor(() => expect(counted.stats().openConnections).toBe(0), PATIENCE);
   await counted.close();
