@@ -96,3 +96,15 @@ it('is given parameters by samconfig.toml that it has, with values that it allow
     expect(Parameters[name]?.AllowedValues ?? [value]).toContain(value);
   }
 });
+
+it('reads its secret anew for each preview, whose branch of the database is another, though its code be the same', async () => {
+  const workflow = await readFile(path.join(FUNCTIONS, '../.github/workflows/preview.yml'), 'utf8');
+  const { jobs } = parse(workflow) as { jobs: Record<string, { steps: { run?: string }[] }> };
+  const [deploy = ''] = Object.values(jobs)
+    .flatMap(({ steps }) => steps.map(({ run = '' }) => run))
+    .filter((run) => run.includes('deploy:lambda'));
+  const [, overrides = ''] = /--parameter-overrides (.*)$/m.exec(deploy) ?? [];
+  const given = [...overrides.matchAll(/(\w+)=([^" ]*)/g)].map(([, name = '', value = '']) => [name, value] as const);
+  expect(given.map(([name]) => name).filter((name) => !(name in Parameters))).toEqual([]);
+  expect(new Map(given).get('SecretVersion')).toContain('$GITHUB_RUN_ID');
+});
