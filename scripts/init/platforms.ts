@@ -63,6 +63,10 @@ export const PLATFORMS = {
         ),
       );
       tree.edit('README.md', (text) => text.replace(/, jobs, variables:/, ', variables:'));
+      tree.edit('docs/driver-selection.md', (text) => text.replace(/; a Worker takes another entry \([^)]*\)/, ''));
+      tree.edit('docs/gateway.md', (text) =>
+        text.replace(/ `test\/local\/driver\.test\.ts` runs .*\n.*compares\./, ''),
+      );
     },
   },
   vercel: {
@@ -106,7 +110,11 @@ export const PLATFORMS = {
     heading: '### AWS Lambda',
     paragraph: '**AWS Lambda**',
     edit: (tree) =>
-      tree.edit('docs/deploy.md', (text) => text.replace(/\*\*Private networking\.\*\*[^]*?(?=## What it costs)/, '')),
+      tree.edit('docs/deploy.md', (text) =>
+        text
+          .replace(/ On Lambda put it\s+into the secret,[^]*?\.(?=\n\n)/, '')
+          .replace(/\*\*Private networking\.\*\*[^]*?(?=## What it costs)/, ''),
+      ),
   },
   node: {
     title: 'Node',

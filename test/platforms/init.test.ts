@@ -3,6 +3,9 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } 
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { initialise } from '../../scripts/init/init.ts';
+import { PLATFORM_NAMES } from '../../scripts/init/platforms.ts';
+import { openTree } from '../../scripts/init/tree.ts';
 import { afterAll, describe, expect, it } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -64,6 +67,14 @@ function cloneTemplate(): string {
   commit(clone);
   return clone;
 }
+
+/** The files that a document names, the reader's own aside. */
+const filesNamed = ([file, text]: readonly [string, string]) =>
+  file === 'docs/first-table.md'
+    ? []
+    : [...text.matchAll(/\b(?:functions|docs|src|test|scripts)\/[\w/.-]+\.\w+\b/g)].map(
+        ([named]) => [file, named] as const,
+      );
 
 describe('npm run init', () => {
   it.each<[string, string[], { gone: RegExp; there: string[]; dependencies: string[] }]>([
@@ -131,12 +142,8 @@ describe('npm run init', () => {
       const documents = texts.filter(([file]) => file.endsWith('.md'));
       expect(documents.filter(([, text]) => ofTemplate.test(text)).map(([file]) => file)).toEqual([]);
 
-      const paths = texts
-        .filter(([file]) => /\.md$|^\.env/.test(file) && file !== 'docs/first-table.md')
-        .flatMap(([file, text]) =>
-          [...text.matchAll(/\b(?:functions|docs|src|test|scripts)\/[\w/.-]+\.\w+\b/g)].map(([named]) => [file, named]),
-        );
-      expect(paths.filter(([, named = '']) => !existsSync(path.join(app, named)))).toEqual([]);
+      const paths = documents.concat(texts.filter(([file]) => file.startsWith('.env'))).flatMap(filesNamed);
+      expect(paths.filter(([, named]) => !existsSync(path.join(app, named)))).toEqual([]);
 
       expectSuccess(app, 'npm', 'ci', '--prefer-offline', '--no-audit', '--no-fund');
       expectSuccess(app, 'npm', 'run', 'check');
@@ -146,6 +153,14 @@ describe('npm run init', () => {
     },
     TIMEOUT,
   );
+
+  it.each(PLATFORM_NAMES)('leaves for %s alone no document that names a file that is gone', (platform) => {
+    const tree = openTree(cloneTemplate());
+    initialise(tree, { name: 'my-app', platforms: [platform], bare: false, repository: undefined });
+    const documents = tree.files().filter((file) => file.endsWith('.md'));
+    const named = documents.flatMap((file) => filesNamed([file, tree.read(file)]));
+    expect(named.filter(([, file]) => !tree.has(file))).toEqual([]);
+  });
 
   const init = (cwd: string, ...args: string[]) =>
     run(cwd, process.execPath, path.join(ROOT, 'scripts/init.ts'), ...args);
