@@ -53,6 +53,8 @@ export async function connectUpstream({ host, port, tls }: Upstream): Promise<So
   const signal = AbortSignal.timeout(CONNECT_DEADLINE);
   const address = host.startsWith('/') ? { path: socketPath(host, port) } : { host, port, noDelay: true };
   const socket = ignoringErrors(connect(address));
+  const giveUp = () => socket.destroy(); // which ends the wait for an answer, too
+  signal.addEventListener('abort', giveUp);
   try {
     await once(socket, 'connect', { signal });
     if (!tls) return socket;
@@ -65,6 +67,8 @@ export async function connectUpstream({ host, port, tls }: Upstream): Promise<So
   } catch (error) {
     socket.destroy();
     throw error;
+  } finally {
+    signal.removeEventListener('abort', giveUp);
   }
 }
 

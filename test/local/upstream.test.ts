@@ -1,12 +1,14 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmod, copyFile, mkdtemp, rm, stat, chown } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { neon, neonConfig, Pool } from '@neondatabase/serverless';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
-import { parseUpstream } from '../../local/gateway-upstream.ts';
+import { connectUpstream, parseUpstream } from '../../local/gateway-upstream.ts';
 import { anyFreePort } from '../../local/ports.ts';
 import { deletePostgres } from '../../local/postgres.ts';
 import { type Stack, startStack } from '../../local/stack.ts';
@@ -90,6 +92,17 @@ describe.skipIf(!hasOpenssl)('an upstream with TLS', () => {
       await wary.close();
     }
   });
+});
+
+it('an upstream that does not say whether it has TLS is given up', async () => {
+  const silent = createServer((socket) => socket.resume()).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const { port } = silent.address() as AddressInfo;
+  const timeout = vi.spyOn(AbortSignal, 'timeout').mockReturnValue(AbortSignal.timeout(200));
+  await expect(connectUpstream({ host: '127.0.0.1', port, tls: {} })).rejects.toThrow('the connection ended');
+  timeout.mockRestore();
+  silent.close();
+  await once(silent, 'close'); // with every connection
 });
 
 describe('an upstream URL', () => {
