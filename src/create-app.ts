@@ -52,6 +52,8 @@ export type Platform = Pick<DatabaseOptions<typeof schema>, 'transports' | 'sock
 /** Bytes; the largest valid request is far smaller. */
 const MAX_BODY_BYTES = 64 * 1024;
 
+const limitBody = bodyLimit({ maxSize: MAX_BODY_BYTES });
+
 /** There is one token, so there is one caller. With accounts of your own, set this from whom the token belongs to. */
 const CALLER = 'api-token';
 
@@ -85,7 +87,8 @@ export function createApp(
       c.set('caller', CALLER);
       return next();
     })
-    .use(bodyLimit({ maxSize: MAX_BODY_BYTES }))
+    // Nobody reads what a GET brings along, and on Workers it could not be put back into the request.
+    .use((c, next) => (/^(GET|HEAD)$/.test(c.req.method) ? next() : limitBody(c, next)))
     .route('/accounts', accountRoutes)
     .route('/accounts', statementRoutes)
     .route('/transfers', transferRoutes)

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { describe, expect, inject, it } from 'vitest';
 import { describeContract } from '../contract.ts';
@@ -5,6 +7,18 @@ import { carriesPg } from './build-worker.ts';
 import { startWorker, workerOptions } from './start-worker.ts';
 
 describeContract('Workers', startWorker);
+
+it.each(['GET', 'HEAD'])('Workers take no notice of the body of a %s', async (method) => {
+  const api = await startWorker({ databaseUrl: inject('stack').app, apiToken: 'test-token-0123456789' });
+  const headers = { Authorization: 'Bearer test-token-0123456789', 'Transfer-Encoding': 'chunked' };
+  const [response] = (await once(
+    request(new URL('/accounts', api.url), { method, headers }).end('{}'),
+    'response',
+  )) as [IncomingMessage];
+  response.resume();
+  expect(response.statusCode).toBe(200);
+  await api.close();
+});
 
 describe('the bundle that is deployed', () => {
   it('carries no pg', async () => {

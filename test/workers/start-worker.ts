@@ -41,7 +41,7 @@ export async function startWorker(
   { databaseUrl, apiToken }: TargetOptions,
   scriptPath?: string,
   bindings: Partial<Pick<LegacyWorkerOptions, 'hyperdrives' | 'ratelimits'>> = {},
-): Promise<Target> {
+): Promise<Target & { url: URL }> {
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       ...workerOptions(scriptPath),
@@ -53,6 +53,7 @@ export async function startWorker(
   );
   const url = await miniflare.ready;
   return {
+    url,
     fetch: (route, init) => fetch(new URL(route, url), init),
     close: () => miniflare.dispose(),
   };
