@@ -33,8 +33,7 @@ const PLANETSCALE_USER = /^([^|]+)\.([^.|]+)(?:\|(.+))?$/;
  * @throws {DatabaseError} with what cannot work, before anything connects; never with the URL, which holds the password
  */
 export function parseConnectionString(connectionString: string): ConnectionTarget {
-  refuse(!/^postgres(ql)?:\/\//.test(connectionString), 'no postgresql:// URL');
-  const { url, user = '', password = '', database = '' } = decode(connectionString);
+  const { url, user, password, database } = decode(connectionString);
   const host = url.hostname.replace(/^\[|\]$/g, '').toLowerCase();
   for (const [part, value] of Object.entries({ host, user, password, database })) refuse(!value, `no ${part}`);
   const port = Number(url.port) || DIRECT_PORT;
@@ -95,11 +94,13 @@ function withPassword(target: Omit<ConnectionTarget, 'password'>, password: stri
 
 function decode(connectionString: string) {
   try {
-    const url = new URL(connectionString);
-    const [user, password, database] = [url.username, url.password, url.pathname.slice(1)].map(decodeURIComponent);
+    // No @ behind the authority: it would end in the midst of the password, and the rest be taken for a host.
+    const url = new URL(String(/^postgres(?:ql)?:\/\/[^/?#]*[^@]*$/.exec(connectionString)));
+    const parts = [url.username, url.password, url.pathname.slice(1)].map(decodeURIComponent);
+    const [user, password, database] = parts as [string, string, string];
     return { url, user, password, database };
   } catch {
-    throw misuse(`${REFUSED}no valid URL: percent-encode @ / # ? %`);
+    throw misuse(`${REFUSED}no postgresql:// URL: percent-encode @ / # ? %`);
   }
 }
 

@@ -89,7 +89,9 @@ describe('npm run db:migrate', () => {
   it.each(['DATABASE_URL', 'DATABASE_OWNER_URL'])('names %s when that is no URL', async (name) => {
     const { exited, output } = start({ [name]: 'foo' });
     expect(await exited).toEqual([1, null]);
-    expect(output()).toBe(`${name}: The connection string is refused: no postgresql:// URL\n`);
+    expect(output()).toBe(
+      `${name}: The connection string is refused: no postgresql:// URL: percent-encode @ / # ? %\n`,
+    );
   });
 
   it('lets one of two at once wait for the other: both succeed', async () => {

@@ -46,8 +46,10 @@ describe('parseConnectionString', () => {
   it.each([
     ['', 'no postgresql:// URL'],
     ['mysql://app:secret@host/db', 'no postgresql:// URL'],
-    ['postgresql://app:se/cret@host/db', 'no valid URL'],
-    ['postgresql://app:secret@host:port/db', 'no valid URL'],
+    ['postgresql://app:se/cret@host/db', 'no postgresql:// URL'],
+    ['postgresql://app:x@secret/x@ep-x.neon.tech/db', 'percent-encode'],
+    ['postgresql://app:x@secret?x@ep-x.neon.tech/db', 'percent-encode'],
+    ['postgresql://app:secret@host:port/db', 'no postgresql:// URL'],
     ['postgresql://:secret@host/db', 'no user'],
     ['postgresql://app@host/db', 'no password'],
     ['postgresql://app:secret@host', 'no database'],
