@@ -115,13 +115,12 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
 function kindOf(code: string | undefined, message: string): DatabaseErrorKind {
   // For what Neon's proxy refuses it sends no SQLSTATE over HTTP, and that of an internal error over sockets.
   if ((code ?? 'XX000') === 'XX000') {
-    if (NO_COMPUTE.test(message)) return 'unavailable';
+    if (message.startsWith('term') || NO_COMPUTE.test(message)) return 'unavailable'; // terminating connection due to …
     if (REFUSED.test(message)) return 'auth';
   }
   if (code) return KINDS.find(([codes]) => codes.test(code))?.[1] ?? 'query';
-  const status = /HTTP status (\d+)/.exec(message)?.[1];
-  if (!status) return 'connection';
-  return /^(429|5(?!07))/.test(status) ? 'unavailable' : 'query'; // 507: the response is too large
+  if (/HTTP status (429|5(?!07))/.test(message)) return 'unavailable'; // 507: the response is too large
+  return /HTTP status/.test(message) ? 'query' : 'connection';
 }
 
 /** PostgreSQL repeats values of the row in some fields, too: a cause must be as safe to log as the error itself. */

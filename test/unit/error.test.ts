@@ -37,6 +37,14 @@ it.each<[message: string, code: string | undefined, kind: DatabaseErrorKind, ret
   }
 });
 
+it('a log-in that a server on its way down ends did nothing, and may go on elsewhere; a statement may have been done', () => {
+  const thrown = (code: string) =>
+    Object.assign(new Error('terminating connection due to administrator command'), { code, severity: 'ERROR' });
+  // Neon's proxy gives what the server says at log-in a code of its own.
+  expect(toDatabaseError(thrown('XX000'), 'websocket', false)).toMatchObject({ kind: 'unavailable', retryable: true });
+  expect(toDatabaseError(thrown('57P01'), 'websocket', true)).toMatchObject({ kind: 'unavailable', retryable: false });
+});
+
 it.each<[kind: DatabaseErrorKind, retryable: boolean, readOnly: boolean, expected: boolean]>([
   ['connection', true, false, true], // it was never sent
   ['connection', false, false, false],
