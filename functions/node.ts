@@ -1,6 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
-import { serve } from '@hono/node-server';
+import type { AddressInfo, Socket } from 'node:net';
+import { createAdaptorServer } from '@hono/node-server';
 import { parseConfig } from '../src/config.ts';
 import { createApp } from '../src/create-app.ts';
 import { CARRIED, serverTransports } from '../src/server-transports.ts';
@@ -17,8 +17,10 @@ const port = Number(PORT?.trim() || 8787);
 if (!(Number.isInteger(port) && port >= 0 && port < 2 ** 16)) {
   throw new RangeError(`PORT must be a whole number from 0 to 65535, not "${PORT}".`);
 }
-const server = serve({ fetch: app.fetch, port, ...(hostname && { hostname }) }, ({ port }) => {
-  console.log(`listening on port ${port}`);
+// Without a name to fall back on, a request that names no host, a health check in HTTP/1.0 for one, is refused.
+const server = createAdaptorServer({ fetch: app.fetch, hostname: 'localhost' });
+server.listen(port, hostname || undefined, () => {
+  console.log(`listening on port ${(server.address() as AddressInfo).port}`);
 });
 
 /** Connections that have not sent a request yet: they would keep a server that closes open for ever. */

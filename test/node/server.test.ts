@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { text } from 'node:stream/consumers';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { describeContract } from '../contract.ts';
@@ -82,6 +83,13 @@ describe('the Node server', () => {
     clearInterval(asking);
     client.destroy();
     expect(answers).toMatch(/^HTTP\/1.1 200 .*HTTP\/1.1 200 .*\r\nConnection: close\r\n/s);
+  });
+
+  it('answers a health check that names no host', async () => {
+    const server = await startServer({ databaseUrl: database.url, apiToken });
+    const client = connect(Number(new URL(server.url).port), '127.0.0.1').end('GET /health/live HTTP/1.0\r\n\r\n');
+    expect(await text(client)).toMatch(/^HTTP\/1.1 200 /);
+    await server.close();
   });
 
   it('ends although a connection never sends a request', async () => {
