@@ -1,6 +1,5 @@
 import { Hono } from 'hono';
 import { bearerAuth } from 'hono/bearer-auth';
-import { bodyLimit } from 'hono/body-limit';
 import { methodNotAllowed } from 'hono/method-not-allowed';
 import { requestId } from 'hono/request-id';
 import type { Config } from './config.ts';
@@ -13,6 +12,7 @@ import {
 } from './db/database.ts';
 import * as ledger from './ledger/schema.ts';
 import { type DatabaseMiddlewareOptions, requestDatabase } from './middleware/database.ts';
+import { limitBody } from './middleware/limit-body.ts';
 import { rateLimit, type RateLimitOptions } from './middleware/rate-limit.ts';
 import { requestLog } from './middleware/request-log.ts';
 import { answerProblem, Problem } from './problem.ts';
@@ -52,8 +52,6 @@ export type Platform = Pick<DatabaseOptions<typeof schema>, 'transports' | 'sock
 /** Bytes; the largest valid request is far smaller. */
 const MAX_BODY_BYTES = 64 * 1024;
 
-const limitBody = bodyLimit({ maxSize: MAX_BODY_BYTES });
-
 /** There is one token, so there is one caller. With accounts of your own, set this from whom the token belongs to. */
 const CALLER = 'api-token';
 
@@ -87,8 +85,7 @@ export function createApp(
       c.set('caller', CALLER);
       return next();
     })
-    // Nobody reads what a GET brings along, and on Workers it could not be put back into the request.
-    .use((c, next) => (/^(GET|HEAD)$/.test(c.req.method) ? next() : limitBody(c, next)))
+    .use(limitBody(MAX_BODY_BYTES))
     .route('/accounts', accountRoutes)
     .route('/accounts', statementRoutes)
     .route('/transfers', transferRoutes)

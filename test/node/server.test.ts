@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
@@ -89,6 +91,18 @@ describe('the Node server', () => {
     const server = await startServer({ databaseUrl: database.url, apiToken });
     const client = connect(Number(new URL(server.url).port), '127.0.0.1').end('GET /health/live HTTP/1.0\r\n\r\n');
     expect(await text(client)).toMatch(/^HTTP\/1.1 200 /);
+    await server.close();
+  });
+
+  it('calls a body that breaks off the caller’s mistake', async () => {
+    const server = await startServer({ databaseUrl: database.url, apiToken });
+    const lines = createInterface(server.process.stdout as Readable);
+    const client = connect(Number(new URL(server.url).port), '127.0.0.1');
+    const headers = `Host: x\r\nAuthorization: Bearer ${apiToken}\r\nTransfer-Encoding: chunked`;
+    client.write(`POST /accounts HTTP/1.1\r\n${headers}\r\n\r\n1\r\n{\r\n`);
+    setTimeout(() => client.destroy(), 200);
+    const [line] = (await once(lines, 'line')) as [string];
+    expect(JSON.parse(line)).toMatchObject({ path: '/accounts', status: 400 });
     await server.close();
   });
 
