@@ -40,7 +40,8 @@ const END_MS = 61_000;
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => {
     isEnding = true;
-    server.close(() => void database.close());
+    // A WebSocket whose other end says no more stays open, and would keep the process.
+    server.close(() => void database.close().then(() => process.exit()));
     for (const socket of silent) socket.destroy();
     // What is still open then waits for a body that does not come.
     setTimeout(() => (server as Server).closeAllConnections(), END_MS).unref();

@@ -8,7 +8,8 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { describeContract } from '../contract.ts';
 import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
-import { startServer } from './start-server.ts';
+import { startFaultProxy } from '../fault-proxy.ts';
+import { type Server, startServer } from './start-server.ts';
 
 describeContract('the Node server', (options) => startServer(options));
 
@@ -36,8 +37,8 @@ describe('the Node server', () => {
   const untilOneWaits = () =>
     vi.waitFor(async () => expect(await connections(`wait_event_type = 'Lock'`)).toHaveLength(1), PATIENCE);
 
-  it('finishes the requests in flight when it is told to end, and leaves no connection behind', async () => {
-    const server = await startServer({ databaseUrl: database.url, apiToken });
+  /** @returns what transfers between two accounts of its own */
+  const prepareTransfer = async (server: Server) => {
     const call = (path: string, body: object) => {
       const headers = { Authorization: `Bearer ${apiToken}`, 'Content-Type': 'application/json' };
       const init = {
@@ -50,19 +51,39 @@ describe('the Node server', () => {
     const openAccount = async (kind: string) =>
       (await (await call('/accounts', { name: kind, currency: 'EUR', kind })).json()) as { id: string };
     const [bank, ada] = [await openAccount('external'), await openAccount('ordinary')];
+    return () => call('/transfers', { fromAccountId: bank.id, toAccountId: ada.id, amount: 1, currency: 'EUR' });
+  };
+
+  it('finishes the requests in flight when it is told to end, and leaves no connection behind', async () => {
+    const server = await startServer({ databaseUrl: database.url, apiToken });
+    const transfer = await prepareTransfer(server);
 
     const unlock = await lockAccounts();
-    const transfer = call('/transfers', { fromAccountId: bank.id, toAccountId: ada.id, amount: 1, currency: 'EUR' });
+    const transferred = transfer();
     await untilOneWaits();
 
     server.process.kill('SIGTERM');
     const exited = once(server.process, 'exit');
     await vi.waitFor(() => expect(server.fetch('/health/live')).rejects.toThrow('fetch failed'), PATIENCE);
     await unlock();
-    expect((await transfer).status).toBe(201);
+    expect((await transferred).status).toBe(201);
     expect(await exited).toEqual([0, null]);
     // The gateway's own pool for HTTP requests keeps one for a while.
     await vi.waitFor(async () => expect(await connections(`query ilike '%commit%'`)).toEqual([]), PATIENCE);
+  });
+
+  it('ends although the other end of a WebSocket says no more', async () => {
+    const proxy = await startFaultProxy({ port: inject('stack').gatewayPort });
+    const databaseUrl = new URL(database.url);
+    databaseUrl.port = String(proxy.port);
+    const server = await startServer({ databaseUrl: databaseUrl.href, apiToken });
+    const transfer = await prepareTransfer(server);
+    expect((await transfer()).status).toBe(201);
+    proxy.stall(true);
+    const exited = once(server.process, 'exit');
+    server.process.kill('SIGTERM');
+    expect(await exited).toEqual([0, null]);
+    await proxy.close();
   });
 
   it('ends although a client goes on asking on the connection of a request in flight', async () => {
