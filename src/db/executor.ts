@@ -94,8 +94,7 @@ export function createExecutor(
         if (targets && replica && isLost(error)) targets.restsUntil = Date.now() + REST_MS;
         // Rotated, perhaps: the URL is asked for once more. 42501 among them, for a role that was dropped meanwhile.
         else if (targets && !refusal && isOwn && error.kind === 'auth') refusal = { by: targets, error };
-        else if (!mayRepeat(error, readOnly && isOwn)) throw error;
-        else if (!(await waitToRetry(timeLeft(), attempt.signal))) throw error;
+        else if (!mayRepeat(error, readOnly && isOwn) || !(await waitToRetry(timeLeft, attempt.signal))) throw error;
       } finally {
         attempt.end();
       }

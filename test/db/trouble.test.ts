@@ -525,6 +525,21 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       expect(events).toHaveLength(1);
     });
 
+    it('is not tried again when the process was frozen until there was no time left', async () => {
+      const operationMs = 3_000;
+      const freeze = () => {
+        for (const end = Date.now() + operationMs; Date.now() < end;); // as a function is between two requests
+      };
+      // In the pause behind ROLLBACK.
+      const connected = connect({ retry: { baseMs: 500 }, timeouts: { operationMs } }, () => {
+        if (events.length === 2) setTimeout(freeze);
+      });
+      vi.spyOn(Math, 'random').mockReturnValue(1); // the longest wait
+      const lost = sql`do $$ begin raise sqlstate '40001'; end $$`;
+      expect((await failure(connected.db.transaction((tx) => tx.execute(lost)))).kind).toBe('serialization');
+      expect(events.map(({ error }) => error)).toEqual(['40001', undefined]);
+    });
+
     it('is not sent a multiple of its traffic', async () => {
       const { port } = proxy;
       await proxy.close();

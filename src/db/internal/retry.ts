@@ -17,16 +17,16 @@ export function createRetries({ attempts = 3, baseMs = 50, ratio = 0.1 }: Settin
     saved = Math.min(MAX_SAVED, saved + ratio);
     let failed = 0;
 
-    /** Waits before the next try, no longer than until `signal` aborts. False, at once, when there is none to spend, or no time for it. */
-    return async (timeLeft: number, signal: AbortSignal): Promise<boolean> => {
+    /** Waits before the next try, no longer than until `signal` aborts. False when there is none to spend, or no time for it or behind it. */
+    return async (timeLeft: () => number, signal: AbortSignal): Promise<boolean> => {
       const pause = Math.random() * baseMs * 2 ** failed;
-      if (++failed >= attempts || saved < 1 || pause >= timeLeft) return false;
+      if (++failed >= attempts || saved < 1 || pause >= timeLeft()) return false;
       saved--;
       await new Promise((resolve) => {
         setTimeout(resolve, pause);
         signal.addEventListener('abort', resolve);
       });
-      return true;
+      return timeLeft() > 0;
     };
   };
 }
