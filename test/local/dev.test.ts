@@ -172,6 +172,15 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     await rm(directory, { recursive: true });
   });
 
+  it.runIf('workers' in RUNTIMES)('on workers says where wrangler may not write', async () => {
+    const file = path.join(data, 'credentials.json'); // below it nobody makes a directory, root neither
+    vi.stubEnv('XDG_CONFIG_HOME', file);
+    const dev = startDev('--port', String(await anyFreePort()));
+    vi.unstubAllEnvs();
+    expect(await dev.exited).toBe(1);
+    expect(dev.output()).toMatch(/The API did not start: ENOTDIR: .*mkdir/);
+  });
+
   it.each(others.slice(-1))(
     'on %s gives the app what .env says, less what it says about the database',
     async (runtime) => {
