@@ -123,7 +123,7 @@ async function hmac(secret: BufferSource, message: string): Promise<Uint8Array<A
   return new Uint8Array(await crypto.subtle.sign('HMAC', key, utf8(message)));
 }
 
-function utf8(text: string): Uint8Array<ArrayBuffer> {
+function utf8(text: string): BufferSource {
   return new TextEncoder().encode(text);
 }
 
