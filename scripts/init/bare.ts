@@ -122,6 +122,8 @@ function bareTests(tree: Tree): void {
   const isOfLedger = (file: string) =>
     /^test\/.*\.test\.ts$/.test(file) && /\b(accounts|transfers)\b|src\/ledger\//.test(tree.read(file));
   tree.remove(...tree.files().filter(isOfLedger));
+  tree.remove('test/local/driver.ts', 'test/local/driver-node.ts', 'test/local/driver-worker.ts');
+  tree.remove('test/node/start-server.ts', 'test/workers/asked-url.ts', 'test/workers/two-transactions.ts');
 }
 
 function bareDocuments(tree: Tree): void {

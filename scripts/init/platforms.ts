@@ -63,10 +63,8 @@ export const PLATFORMS = {
         ),
       );
       tree.edit('README.md', (text) => text.replace(/, jobs, variables:/, ', variables:'));
+      tree.edit('docs/gateway.md', (text) => text.replace(/ `test\/local\/driver\.test\.ts` runs[^]*?compares\./, ''));
       tree.edit('docs/driver-selection.md', (text) => text.replace(/; a Worker takes another entry \([^)]*\)/, ''));
-      tree.edit('docs/gateway.md', (text) =>
-        text.replace(/ `test\/local\/driver\.test\.ts` runs .*\n.*compares\./, ''),
-      );
     },
   },
   vercel: {
@@ -112,8 +110,9 @@ export const PLATFORMS = {
     edit: (tree) =>
       tree.edit('docs/deploy.md', (text) =>
         text
-          .replace(/ On Lambda put it\s+into the secret,[^]*?\.(?=\n\n)/, '')
-          .replace(/\*\*Private networking\.\*\*[^]*?(?=## What it costs)/, ''),
+          .replace(/ On Lambda put it\s+into the secret[^]*?(?=\n\n)/, '')
+          .replace(/\*\*Private networking\.\*\*[^]*?(?=## What it costs)/, '')
+          .replace(/- On Lambda each concurrent[^]*?start[^\n]*\n/, ''),
       ),
   },
   node: {
@@ -153,8 +152,15 @@ export function keepPlatforms(
     tree.edit('docs/deploy.md', (text) => withoutSection(text, heading));
     tree.edit('README.md', (text) => withoutParagraph(text, paragraph));
     for (const file of tree.files().filter((file) => /^\.github\/workflows\/(deploy|preview)\.yml$/.test(file))) {
-      tree.write(file, withoutPlatform(tree.read(file), name));
+      const text = withoutPlatform(tree.read(file), name);
+      // For a role in AWS alone: what does not need it is not to have it.
+      tree.write(file, name === 'lambda' ? text.replaceAll(/^ *id-token: write.*\n/gm, '') : text);
     }
+  }
+  // What the variable DEPLOY may name.
+  for (const file of ['docs/deploy.md', '.github/workflows/deploy.yml'].filter(tree.has)) {
+    const text = tree.read(file);
+    tree.write(file, text.replace(/(["`])workers (vercel )?lambda\1/, `$1${kept.join(' ')}$1`));
   }
   const titles = kept
     .map((name) => PLATFORMS[name].title)

@@ -3,10 +3,10 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } 
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, it } from 'vitest';
 import { initialise } from '../../scripts/init/init.ts';
 import { PLATFORM_NAMES } from '../../scripts/init/platforms.ts';
 import { openTree } from '../../scripts/init/tree.ts';
-import { afterAll, describe, expect, it } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -154,12 +154,25 @@ describe('npm run init', () => {
     TIMEOUT,
   );
 
-  it.each(PLATFORM_NAMES)('leaves for %s alone no document that names a file that is gone', (platform) => {
-    const tree = openTree(cloneTemplate());
-    initialise(tree, { name: 'my-app', platforms: [platform], bare: false, repository: undefined });
-    const documents = tree.files().filter((file) => file.endsWith('.md'));
-    const named = documents.flatMap((file) => filesNamed([file, tree.read(file)]));
+  const kinds = PLATFORM_NAMES.flatMap((platform) => [false, true].map((bare) => ({ platform, bare })));
+  it.each(kinds)('leaves nothing of what is gone, for $platform alone, bare: $bare', ({ platform, bare }) => {
+    const tree = openTree(ROOT);
+    initialise(tree, { name: 'my-app', platforms: [platform], bare, repository: undefined });
+    const files = tree.files();
+    const texts = files.map((file) => [file, tree.read(file)] as const);
+
+    const named = texts.filter(([file]) => file.endsWith('.md')).flatMap(filesNamed);
     expect(named.filter(([, file]) => !tree.has(file))).toEqual([]);
+
+    const parts = files.filter((file) => /^test\/(?!.*\.test\.ts$).*\.ts$/.test(file));
+    const isUsed = (part: string) =>
+      texts.some(
+        ([file, text]) => file !== part && new RegExp(`[/']${path.basename(part, '.ts')}(\\.ts)?'`).test(text),
+      );
+    expect(parts.filter((part) => !isUsed(part))).toEqual([]);
+
+    const workflows = texts.filter(([file]) => file.startsWith('.github/')).map(([, text]) => text);
+    expect(workflows.join('').includes('id-token: write')).toBe(platform === 'lambda');
   });
 
   const init = (cwd: string, ...args: string[]) =>
