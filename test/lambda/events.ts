@@ -103,7 +103,8 @@ export const streamedUrl: Trigger = {
       const rest = head.subarray(end + 8);
       const metadata = JSON.parse(head.toString('utf8', 0, end)) as Parameters<typeof fromFunctionUrlResult>[0];
       const response = fromFunctionUrlResult(metadata);
-      return new Response(continued(rest, reader), { status: response.status, headers: response.headers });
+      const isEmpty = [204, 205, 304].includes(response.status); // a `Response` of these takes no body
+      return isEmpty ? response : new Response(continued(rest, reader), response);
     }
   },
 };

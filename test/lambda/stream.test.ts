@@ -16,4 +16,11 @@ it.each([
   expect([response.status, await response.text()]).toEqual([200, '{"status":"live"}']);
 });
 
+it('a streamed response need have no body', async () => {
+  const headers = { 'Content-Type': 'application/vnd.awslambda.http-integration-response' };
+  const posted = new Response(`{"statusCode":204,"headers":{"x-a":"b"}}${'\0'.repeat(8)}`, { headers });
+  const { status, body, headers: answered } = await streamedUrl.toResponse(posted);
+  expect([status, body, answered.get('X-A')]).toEqual([204, null, 'b']);
+});
+
 describeContract('Lambda behind a streaming Function URL', startApi('lambda-stream.handler', streamedUrl));
