@@ -159,7 +159,7 @@ async function createRolesAndDatabase(postgres: Postgres, { appPassword, ownerPa
     const exists = await client.query('select from pg_database where datname = $1', [DATABASE]);
     if (exists.rowCount === 0) await client.query(`create database ${DATABASE} owner ${ROLES.owner}`);
     await client.query(`revoke all on database ${DATABASE} from public`);
-    await client.query(`grant connect on database ${DATABASE} to ${ROLES.app}`);
+    await client.query(`grant connect, temporary on database ${DATABASE} to ${ROLES.app}`);
   } finally {
     await client.end();
   }

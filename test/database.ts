@@ -45,7 +45,7 @@ async function copyDatabase(template: string, gatewayPort = inject('stack').gate
   await admin.connect();
   await admin.query(`create database ${name} template ${template} owner app_owner`);
   await admin.query(`revoke all on database ${name} from public`);
-  await admin.query(`grant connect on database ${name} to app`);
+  await admin.query(`grant connect, temporary on database ${name} to app`);
 
   const pool = new pg.Pool({ connectionString: withDatabase(stack.superuser), max: 3 });
   // Its connections may still be closing when the database is dropped.

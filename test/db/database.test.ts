@@ -34,7 +34,6 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
     await test.query(`create table templates (id int)`);
     await test.query('create table later (id int unique deferrable initially deferred); create table secret ()');
     await test.query('grant all on things, later, templates to app');
-    await test.query(`do $$ begin execute format('grant temporary on database %I to app', current_database()); end $$`);
     events = [];
     db = database.forRequest({ onQuery: (event) => events.push(event) });
   });

@@ -120,7 +120,6 @@ describe('the application’s role', () => {
     'delete from idempotency_keys',
     'truncate accounts cascade',
     'create table mine (id int)',
-    'create temporary table mine (id int)',
     'alter table accounts add column x int',
     'drop table entries',
     'select * from drizzle.__drizzle_migrations',

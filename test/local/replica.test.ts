@@ -44,6 +44,10 @@ afterAll(async () => {
 
 const rows = async () => (await neon(stack.replicaUrl?.owner ?? '')`select from followed`).length;
 
+it('the application’s role makes temporary tables, as at a provider', async () => {
+  expect(await neon(stack.url.app)`create temporary table mine (id int)`).toEqual([]);
+});
+
 describe('a replica', () => {
   it('follows the primary, as far behind as it is told', async () => {
     const write = () => neon(stack.url.owner)`insert into followed values (1)`;
