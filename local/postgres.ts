@@ -124,8 +124,11 @@ export async function assertNotRunning(directory: string): Promise<void> {
   if (await isInitialised(dataDirectory)) await assertNotOwned(dataDirectory, await superuserPassword(directory));
 }
 
+/** Below a directory: that of its replica, if it ever had one. */
+export const REPLICA = 'replica';
+
 /**
- * Deletes everything that `startPostgres` keeps for a directory.
+ * Deletes everything that `startPostgres` keeps for a directory, and for that of its replica.
  * @throws {AlreadyRunningError} when a process runs on it
  * @throws {Error} when something else is where its data would be
  */
@@ -134,6 +137,7 @@ export async function deletePostgres(directory: string): Promise<void> {
   await assertOurs(directory);
   const dataDirectory = await findDataDirectory(directory);
   if (await isInitialised(dataDirectory)) await takeOver(dataDirectory, await superuserPassword(directory));
+  await deletePostgres(path.join(directory, REPLICA));
   await removeData(directory);
   await rm(path.join(directory, LOG), { force: true });
 }

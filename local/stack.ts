@@ -4,7 +4,7 @@ import path from 'node:path';
 import pg from 'pg';
 import { createOnce } from './create-once.ts';
 import { type Gateway, type GatewayOptions, startGateway, type Upstream } from './gateway.ts';
-import { type Postgres, startPostgres } from './postgres.ts';
+import { type Postgres, REPLICA, startPostgres } from './postgres.ts';
 import { assertOurs } from './postgres-data.ts';
 import { type Standby, startStandby } from './postgres-standby.ts';
 
@@ -69,7 +69,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     await createRolesAndDatabase(postgres, credentials);
     const replica =
       options.replica &&
-      (await startStandby(postgres, { directory: path.join(directory, 'replica'), settings, ...options.replica }));
+      (await startStandby(postgres, { directory: path.join(directory, REPLICA), settings, ...options.replica }));
     if (replica) started.push(replica);
     const gateway = await startGateway({
       ...options.gateway,

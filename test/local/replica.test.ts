@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -37,8 +38,8 @@ beforeAll(async () => {
 afterAll(async () => {
   await planetscale.close();
   await stack.close();
-  await deletePostgres(path.join(directory, 'replica'));
   await deletePostgres(directory);
+  expect(stack.replica && existsSync(stack.replica.dataDirectory)).toBe(false);
   await rm(directory, { recursive: true, force: true });
 });
 
