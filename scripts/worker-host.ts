@@ -71,8 +71,8 @@ async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
   });
   let why = 'it does not answer. It may not build, or throw while it loads.';
   // What the app does wrong is logged; that wrangler may not write in the home directory, for instance, is not.
-  worker.raw.on('error', ({ cause }: { cause: NodeJS.ErrnoException }) => {
-    if (cause.syscall !== undefined) why = cause.message;
+  worker.raw.on('error', ({ cause }: { cause?: NodeJS.ErrnoException }) => {
+    if (cause?.syscall !== undefined) why = cause.message;
   });
   await worker.ready;
   await fetch(`http://127.0.0.1:${port}/health/live`, { signal: AbortSignal.timeout(FIRST_ANSWER) }).catch(() => {
