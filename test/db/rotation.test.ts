@@ -115,6 +115,8 @@ describe.each(Object.entries(WAYS))('credentials that change, over %s', (_, { tr
     go.resolve();
     await Promise.all([before, closed]);
     expect(order).toEqual(['done', 'closed']);
+    const left = () => test.query(`select from pg_stat_activity where usename in ('${first.role}', '${second.role}')`);
+    await vi.waitFor(async () => expect(await left()).toEqual([]), PATIENCE);
   });
 
   it('that are others each time leave no more connections open than there may be', async () => {
