@@ -1,3 +1,5 @@
+import type { Hono } from 'hono';
+import { streamHandle } from 'hono/aws-lambda';
 import { type Config, parseConfig } from '../src/config.ts';
 import { createApp } from '../src/create-app.ts';
 import type { DatabaseUrls } from '../src/db/database.ts';
@@ -53,4 +55,39 @@ export function withValidRequest<Rest extends unknown[], Result>(handler: (event
     return handler({ ...event, ...(isIdle && { body: null }), ...(cookies && { cookies }) } as never, ...rest);
   };
   return Object.assign(forward, handler); // with the mark of a streaming handler
+}
+
+type Streaming = ReturnType<typeof streamHandle>;
+
+/**
+ * Hono's handler, but for what fails, a body that breaks off for one: Hono would destroy the stream, which ends AWS's runtime and
+ * the instance with it, or answer 200. Here the invocation fails: the runtime says so behind what was sent, and lives on.
+ */
+export function streamingHandler({ fetch }: Pick<Hono, 'fetch'>) {
+  const handle = (send: typeof fetch) => streamHandle({ fetch: send } as Hono);
+  const forward = (...invocation: Parameters<Streaming>) =>
+    new Promise<void>((resolve, reject) => {
+      const fail = (error: unknown) => {
+        reject(error);
+        return new Promise<never>(() => {}); // Hono waits, and touches the stream no more
+      };
+      const pass = (body: ReadableStream<Uint8Array>) => {
+        const reader = body.getReader();
+        return new ReadableStream<Uint8Array>({
+          async pull(controller) {
+            const { done, value } = await reader.read().catch(fail);
+            if (done) controller.close();
+            else controller.enqueue(value);
+          },
+          cancel: (reason) => reader.cancel(reason),
+        });
+      };
+      const ask = async (...request: Parameters<typeof fetch>) => fetch(...request); // throws nothing, but rejects
+      const send: typeof fetch = async (...request) => {
+        const response = await ask(...request).catch(fail);
+        return new Response(response.body && pass(response.body), response);
+      };
+      Promise.resolve(handle(send)(...invocation)).then(resolve, reject);
+    });
+  return Object.assign(forward, handle(fetch)); // with its mark of a streaming handler
 }

@@ -1,7 +1,6 @@
-import { streamHandle } from 'hono/aws-lambda';
-import { createLambdaApp, withValidRequest } from './lambda-app.ts';
+import { createLambdaApp, streamingHandler, withValidRequest } from './lambda-app.ts';
 
 const { app } = await createLambdaApp(process.env);
 
 /** For a Function URL with `InvokeMode: RESPONSE_STREAM`; sends the body as it comes. */
-export const handler = withValidRequest(streamHandle(app));
+export const handler = withValidRequest(streamingHandler(app));

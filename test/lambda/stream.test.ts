@@ -1,4 +1,7 @@
-import { expect, it } from 'vitest';
+import { PassThrough } from 'node:stream';
+import { Hono } from 'hono';
+import { afterEach, expect, it, vi } from 'vitest';
+import { streamingHandler } from '../../functions/lambda-app.ts';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { describeContract } from '../contract.ts';
 import { functionUrl, streamedUrl } from './events.ts';
@@ -21,6 +24,36 @@ it('a streamed response need have no body', async () => {
   const posted = new Response(`{"statusCode":204,"headers":{"x-a":"b"}}${'\0'.repeat(8)}`, { headers });
   const { status, body, headers: answered } = await streamedUrl.toResponse(posted);
   expect([status, body, answered.get('X-A')]).toEqual([204, null, 'b']);
+});
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
+
+it('a body that breaks off fails the invocation, and leaves the stream to the runtime', async () => {
+  const HttpResponseStream = { from: (stream: PassThrough) => stream };
+  vi.stubGlobal('awslambda', { streamifyResponse: <T>(handler: T) => handler, HttpResponseStream });
+  let parts = 0;
+  const pull = (controller: ReadableStreamDefaultController<Uint8Array>) => {
+    if (parts++) throw new Error('half way');
+    controller.enqueue(Buffer.from('part'));
+  };
+  const app = new Hono()
+    .get('/half', (c) => c.body(new ReadableStream({ pull }, { highWaterMark: 0 })))
+    .get('/thrown', () => {
+      // oxlint-disable-next-line typescript/only-throw-error -- Hono handles none but errors
+      throw 'a string';
+    });
+  const invoke = async (route: string, stream: PassThrough) => {
+    const event = await streamedUrl.toEvent(new Request(`https://api.example${route}`));
+    return streamingHandler(app)(event, stream as never, {} as never);
+  };
+  const stream = new PassThrough();
+  await expect(invoke('/half', stream)).rejects.toThrow('half way');
+  expect([String(stream.read()), stream.destroyed, stream.writableEnded]).toEqual(['part', false, false]);
+  const unused = new PassThrough();
+  await expect(invoke('/thrown', unused)).rejects.toBe('a string');
+  expect([unused.read(), unused.destroyed, unused.writableEnded]).toEqual([null, false, false]);
 });
 
 describeContract('Lambda behind a streaming Function URL', startApi('lambda-stream.handler', streamedUrl));
