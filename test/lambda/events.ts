@@ -86,6 +86,9 @@ export const loadBalancer: Trigger = {
   toResponse: async (posted) => fromProxyResult((await posted.json()) as ALBResult),
 };
 
+/** A `Response` of these takes no body, not even an empty one. */
+const NO_BODY: ReadonlySet<number> = new Set([204, 205, 304]);
+
 /** A Function URL with `InvokeMode: RESPONSE_STREAM`: the metadata, eight NULs, and the body as it comes. */
 export const streamedUrl: Trigger = {
   toEvent: toFunctionUrlEvent,
@@ -103,8 +106,10 @@ export const streamedUrl: Trigger = {
       const rest = head.subarray(end + 8);
       const metadata = JSON.parse(head.toString('utf8', 0, end)) as Parameters<typeof fromFunctionUrlResult>[0];
       const response = fromFunctionUrlResult(metadata);
-      const isEmpty = [204, 205, 304].includes(response.status); // a `Response` of these takes no body
-      return isEmpty ? response : new Response(continued(rest, reader), response);
+      const body = continued(rest, reader);
+      if (!NO_BODY.has(response.status)) return new Response(body, response);
+      await new Response(body).text(); // to its end: until then the function has not answered
+      return response;
     }
   },
 };

@@ -59,12 +59,15 @@ export async function startRuntimeApi(): Promise<RuntimeApi> {
       else next = hander;
       return;
     }
-    if (id === 'init') fail(await reportedError(request));
+    const error = id === 'init' || what === 'error' ? await reportedError(request) : undefined;
+    if (error && id === 'init') fail(error);
     const invocation = running.get(id);
     running.delete(id);
-    if (what === 'error') invocation?.reject(await reportedError(request));
-    else invocation?.resolve(posted(request));
-    await once(request, 'end').catch(() => {});
+    if (error) invocation?.reject(error);
+    else {
+      invocation?.resolve(posted(request));
+      await once(request, 'end').catch(() => {});
+    }
     response.writeHead(202).end();
   };
 

@@ -5,6 +5,7 @@ import { streamingHandler } from '../../functions/lambda-app.ts';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { describeContract } from '../contract.ts';
 import { functionUrl, streamedUrl } from './events.ts';
+import { startRuntimeApi } from './runtime-api.ts';
 import { startApi } from './start-api.ts';
 import { startFunction } from './start-function.ts';
 
@@ -17,13 +18,6 @@ it.each([
   const response = await trigger.toResponse(await lambda.invoke({ ...(event as object), cookies: ['a=日本'] }));
   await lambda.close();
   expect([response.status, await response.text()]).toEqual([200, '{"status":"live"}']);
-});
-
-it('a streamed response need have no body', async () => {
-  const headers = { 'Content-Type': 'application/vnd.awslambda.http-integration-response' };
-  const posted = new Response(`{"statusCode":204,"headers":{"x-a":"b"}}${'\0'.repeat(8)}`, { headers });
-  const { status, body, headers: answered } = await streamedUrl.toResponse(posted);
-  expect([status, body, answered.get('X-A')]).toEqual([204, null, 'b']);
 });
 
 afterEach(() => {
@@ -54,6 +48,23 @@ it('a body that breaks off fails the invocation, and leaves the stream to the ru
   const unused = new PassThrough();
   await expect(invoke('/thrown', unused)).rejects.toBe('a string');
   expect([unused.read(), unused.destroyed, unused.writableEnded]).toEqual([null, false, false]);
+});
+
+it('a runtime that reports an error, or has no body to send, is given the next event', async () => {
+  const api = await startRuntimeApi();
+  const at = `http://${api.address}/2018-06-01/runtime/invocation`;
+  const next = async () => (await fetch(`${at}/next`)).headers.get('Lambda-Runtime-Aws-Request-Id');
+  const failed = api.invoke({}).catch((error: Error) => error.message);
+  const report = JSON.stringify({ errorType: 'Error', errorMessage: 'mine' });
+  expect((await fetch(`${at}/${await next()}/error`, { method: 'POST', body: report })).status).toBe(202);
+  expect(await failed).toBe('Error: mine');
+
+  const answered = api.invoke({}).then((posted) => streamedUrl.toResponse(posted));
+  const headers = { 'Content-Type': 'application/vnd.awslambda.http-integration-response' };
+  const body = `${JSON.stringify({ statusCode: 204 })}${'\0'.repeat(8)}`;
+  expect((await fetch(`${at}/${await next()}/response`, { method: 'POST', headers, body })).status).toBe(202);
+  expect((await answered).status).toBe(204);
+  await api.close();
 });
 
 describeContract('Lambda behind a streaming Function URL', startApi('lambda-stream.handler', streamedUrl));
