@@ -74,9 +74,13 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
       if (type === 'X') return inTurn(() => socket.write(message)); // Terminate
       const allowed = pooled ? refuseListen(type, message) : message;
       inTurn(() => {
-        if (ENDS_FLIGHT.includes(type)) return endFlight(type, allowed);
-        toServer(allowed);
-        if (type === 'c' || type === 'f') endCopy();
+        if (ENDS_FLIGHT.includes(type)) endFlight(type, allowed);
+        // What is left of a COPY that has failed begins no flight: the server passes over it.
+        else if (type !== 'P' && !flying && !copying) socket.write(allowed);
+        else {
+          toServer(allowed);
+          if (type === 'c' || type === 'f') endCopy();
+        }
       });
     },
     onOther: (bytes) => inTurn(() => toServer(bytes)),
