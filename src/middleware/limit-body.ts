@@ -19,8 +19,10 @@ export const limitBody = (maxSize: number): MiddlewareHandler<AppEnv> => {
   return async function limitBody(c, next) {
     // Nobody reads what a GET brings along, and on Workers it could not be put back into the request.
     if (c.req.method === 'GET' || c.req.method === 'HEAD') return next();
-    return limit(c, next).catch((error: unknown) => {
+    // The rest of the app comes afterwards: what it throws is not the body's.
+    await limit(c, () => Promise.resolve()).catch((error: unknown) => {
       throw error instanceof HTTPException ? error : new Problem('invalid-request', { detail: 'The body broke off.' });
     });
+    return next();
   };
 };
