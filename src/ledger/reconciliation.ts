@@ -33,8 +33,10 @@ const DIFFERENCES = sql`
   ), sums as (
     select account_id, sum(amount) as balance, count(*) as sequence from ${entries} group by account_id
   ), sides as (
-    select from_account_id as account, id as transfer, -amount as amount from ${transfers}
-    union all select to_account_id, id, amount from ${transfers}
+    select account, t.id as transfer, sign * t.amount as amount
+    from ${transfers} t, lateral (values (from_account_id, -1), (to_account_id, 1)) two (account, sign)
+    -- In another currency it is no transfer of this account's.
+    where not exists (select from ${accounts} a where a.id = account and a.currency <> t.currency)
   ), numbers as (
     -- An account is at the end of its entries,
     select coalesce(id, account_id) as account, null::uuid as transfer, 'balance' as what,

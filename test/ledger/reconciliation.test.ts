@@ -66,6 +66,15 @@ it.each<[string, statement: string, undo: string, differences: () => object[]]>(
     ],
   ],
   [
+    'a transfer in another currency than its accounts',
+    `update transfers set currency = 'USD' where memo = 'Rent'`,
+    `update transfers set currency = 'EUR' where memo = 'Rent'`,
+    () => [
+      { what: 'amount', account: alice, transfer: rent, expected: 0, actual: -80_000 },
+      { what: 'amount', account: bob, transfer: rent, expected: 0, actual: 80_000 },
+    ],
+  ],
+  [
     'a transfer that is gone',
     `create table kept as table transfers; delete from transfers where memo = 'Rent'`,
     `insert into transfers select * from kept where memo = 'Rent'; drop table kept`,
