@@ -197,21 +197,28 @@ describe('by hand, the pooled port', () => {
   });
 
   it.each([
-    ['its data sent ahead', ['', 'dc', 'S']],
-    ['its Sync sent late', ['G', 'S', 'dc', 'S']],
-  ])('carries COPY FROM STDIN in the extended protocol with %s', async (_, parts) => {
+    ['its data sent ahead', ['dc', 'S'], 'COPY 1'],
+    ['its Sync sent late', ['G', 'S', 'dc', 'S'], 'COPY 1'],
+    ['a row that is refused', ['G', 'x', 'E', 'd', 'S'], ''],
+  ])('carries COPY FROM STDIN in the extended protocol with %s', async (_, parts, tag) => {
     await test.query('create table if not exists copied (t text); grant all on copied to app_owner');
     const wire = await open();
     const copy = extended('copy copied from stdin');
     wire.send(copy.subarray(0, copy.length - 5)); // without its Sync
     for (const part of parts) {
-      if (part === 'G') await wire.until('G');
+      if ('GE'.includes(part)) await wire.until(part);
+      else if (part === 'x') wire.send(message('d', 'two\tcolumns\n'));
       else wire.send(...Array.from(part, (type) => message(type, type === 'd' ? 'a\n' : '')));
     }
-    expect(String((await wire.until('Z')).find((m) => typeOf(m) === 'C'))).toContain('COPY 1');
+    const done = (await wire.until('Z')).find((m) => typeOf(m) === 'C');
+    expect(done?.toString('latin1', 5, 11) ?? '').toBe(tag);
     wire.send(query(`set application_name = 'ahead'`), query('show application_name'));
     await wire.until('Z');
     expect(String((await wire.until('Z')).find((m) => typeOf(m) === 'D'))).not.toContain('ahead');
+    wire.send(query('copy copied from stdin'));
+    await wire.until('G');
+    wire.send(message('d', 'a\n'), message('c', ''));
+    await wire.until('Z');
     wire.close();
   });
 });
