@@ -20,8 +20,9 @@ export interface Upstream {
  * @throws {TypeError} never with the URL, which holds a password
  */
 export function parseUpstream(url: string): Upstream {
-  if (!/^postgres(ql)?:\/\//.test(url) || !URL.canParse(url))
-    throw new TypeError('The upstream must be a postgresql:// URL.');
+  // No @ behind the authority: it would end in the midst of the password, and the rest be taken for a host, and printed.
+  if (!/^postgres(ql)?:\/\/[^/?#]*[^@]*$/.test(url) || !URL.canParse(url))
+    throw new TypeError('The upstream must be a postgresql:// URL: percent-encode @ / # ? %');
   const { hostname, port, searchParams } = new URL(url);
   const host = hostname.replace(/^\[(.*)\]$/, '$1');
   if (host === '') throw new TypeError('The upstream URL names no host.');

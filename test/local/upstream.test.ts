@@ -118,11 +118,15 @@ describe('an upstream URL', () => {
     expect(parseUpstream('postgresql://db.example.com?sslmode=no-verify').tls).toEqual({ rejectUnauthorized: false });
   });
 
-  it.each(['', 'db.example.com', 'https://x', 'postgresql://', 'postgresql://u:secret@h?sslmode=maybe'])(
-    'that is %j is refused, without what may be secret',
-    (url) => {
-      expect(() => parseUpstream(url)).toThrow(TypeError);
-      expect(() => parseUpstream(url)).not.toThrow('secret');
-    },
-  );
+  it.each([
+    '',
+    'db.example.com',
+    'https://x',
+    'postgresql://',
+    'postgresql://u:secret@h?sslmode=maybe',
+    'postgresql://u:x@secret/x@db.example.com/db',
+  ])('that is %j is refused, without what may be secret', (url) => {
+    expect(() => parseUpstream(url)).toThrow(TypeError);
+    expect(() => parseUpstream(url)).not.toThrow('secret');
+  });
 });
