@@ -24,9 +24,11 @@ const LISTEN_REFUSED = `DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'feature_not
 /** A statement's first word, behind the start or a semicolon. */
 const LISTENS = /(?:^|;)\s*listen\b/i;
 
-/** Comments, of which one in another comes first: they nest. Strings, bodies between dollars, and quoted identifiers. */
-const NO_WORDS =
-  /--[^\n]*|\/\*[^/*]*(?:\/(?!\*)[^/*]*|\*(?!\/)[^/*]*)*\*\/|\$(\w*)\$.*?\$\1\$|\b[eE]'[^'\\]*(?:(?:''|\\.)[^'\\]*)*'|'[^']*(?:''[^']*)*'|"[^"]*"/gs;
+/** A comment to the end of its line, the start of one that nests, strings, bodies between dollars, and quoted identifiers. */
+const NO_WORDS = /--[^\n]*|\/\*|\$(\w*)\$.*?\$\1\$|\b[eE]'[^'\\]*(?:(?:''|\\.)[^'\\]*)*'|'[^']*(?:''[^']*)*'|"[^"]*"/gs;
+
+/** In a comment that nests nothing else counts. */
+const COMMENT_ENDS = /\/\*|\*\//g;
 
 /** A Query or Parse message, or one that fails in its place if it would LISTEN. */
 export function refuseListen(type: string, received: Buffer): Buffer {
@@ -40,10 +42,18 @@ export function refuseListen(type: string, received: Buffer): Buffer {
 }
 
 function listens(sql: string): boolean {
+  let words = '';
+  let depth = 0;
   try {
-    let words = sql;
-    for (let before = ''; before !== words;)
-      words = (before = words).replace(NO_WORDS, (found) => (/^[-/]/.test(found) ? ' ' : "''"));
+    for (let at = 0; at < sql.length;) {
+      const pattern = depth > 0 ? COMMENT_ENDS : NO_WORDS;
+      pattern.lastIndex = at;
+      const { index = sql.length, 0: found = '' } = pattern.exec(sql) ?? {};
+      if (depth === 0) words += sql.slice(at, index) + (/^[-/]/.test(found) ? ' ' : "''");
+      if (found === '/*') depth++;
+      else if (depth > 0) depth--;
+      at = index + found.length;
+    }
     return LISTENS.test(words);
   } catch {
     return false; // millions of repetitions are more than a regular expression can look through

@@ -102,6 +102,7 @@ describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) 
     ['/* 1 / 2 * 3 */listen heard', undefined],
     [`select 'it''s'; listen "x"`, undefined],
     [`-- don't\nlisten heard -- it's`, undefined],
+    [`/* don't /* nest */ */ listen heard; select 'it'`, undefined],
   ])('refuses %j with the reason, and goes on', async (sql, values) => {
     await expect(pool.query({ text: sql, ...(values && { values, name: 'listens' }) })).rejects.toMatchObject({
       code: '0A000',
@@ -117,6 +118,7 @@ describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) 
     `do $x$ begin perform '; listen a'; end $x$`,
     '-- listen\nselect 1',
     `-- don't\nselect 'x; listen y'`,
+    `/* it's /* nested */ */ select 'x; listen y'`,
     `select E'don\\'t; listen'`,
     'notify heard',
   ])('lets %j pass', async (sql) => {
@@ -124,7 +126,7 @@ describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) 
   });
 
   it('lets many comments and a long string pass', async () => {
-    const comments = '/* -------- */\n'.repeat(40);
+    const comments = '/* -------- */\n'.repeat(40) + '/* '.repeat(50_000) + '*/ '.repeat(50_000);
     expect(await one(`${comments}select length('${'x'.repeat(9_000_000)}') as listen`)).toBe(9_000_000);
     expect(await one(`select length('${"''".repeat(10_000_000)}') as listen`)).toBe(10_000_000);
   });
