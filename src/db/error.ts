@@ -115,7 +115,7 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
 function kindOf(code: string | undefined, message: string): DatabaseErrorKind {
   // For what Neon's proxy refuses it sends no SQLSTATE over HTTP, and that of an internal error over sockets.
   if ((code ?? 'XX000') === 'XX000') {
-    if (message.startsWith('term') || NO_COMPUTE.test(message)) return 'unavailable'; // terminating connection due to …
+    if (message.startsWith('terminati') || NO_COMPUTE.test(message)) return 'unavailable'; // terminating connection due to …
     if (REFUSED.test(message)) return 'auth';
   }
   if (code) return KINDS.find(([codes]) => codes.test(code))?.[1] ?? 'query';

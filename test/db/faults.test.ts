@@ -61,6 +61,15 @@ describe('at an HTTP endpoint', () => {
     expect([oneShot, batch, transaction]).toEqual([kind, kind, 'connection']);
   });
 
+  it.each([200, 400, 500])('an answer with status %s that breaks off is a broken connection', async (status) => {
+    const server = createHttpServer((request, response) => {
+      request.resume();
+      response.writeHead(status, { 'content-length': 100 }).write('{', () => response.destroy());
+    });
+    const [oneShot, batch] = await failures(await listen(server), 'the Neon driver');
+    expect([oneShot, batch]).toEqual(['connection', 'connection']);
+  });
+
   it('a gateway whose server is away is unavailable over each transport', async () => {
     const gateway = await startGateway({ upstream: { host: '127.0.0.1', port: await anyFreePort() }, port: 0 });
     expect(await failures(gateway.port, 'the Neon driver')).toEqual(['unavailable', 'unavailable', 'unavailable']);
