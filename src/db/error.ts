@@ -85,7 +85,7 @@ const NO_CONNECTION = /REFUSED|NOTFOUND|EAI_|CONNECT_TIMEOUT/;
 const NO_COMPUTE = /control plane|compute node|too many|slots|database system|quota/i;
 
 /** PostgreSQL's and Neon's proxy's refusals. */
-const REFUSED = /authentication failed|permission denied|not allowed/i;
+const REFUSED = /authentication failed|permission denied|permitted|not allowed/i;
 
 /** Data exceptions (class 22) quote the value at fault, as do errors in tsquery and in tsvector. */
 const QUOTING = /^22|in ts/;

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
-import { createDatabase } from '../../src/db/database.ts';
+import { createDatabase, type Database } from '../../src/db/database.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { CREATE_NOTES, failure, notes, WAYS } from './ways.ts';
 
@@ -79,6 +79,24 @@ describe.each(Object.entries(WAYS))('credentials that change, over %s', (_, { tr
     expect((await failure(database.execute(sql`select 1`))).kind).toBe('auth');
     expect(url).toHaveBeenCalledTimes(2);
     await database.close();
+  });
+
+  it('of a role that may log in no more are asked for once more', async () => {
+    const [first, second] = [await createRole(), await createRole()];
+    await test.query(`alter role ${first.role} nologin`);
+    const works: ((database: Database) => PromiseLike<unknown>)[] = [
+      (database) => database.execute(sql`select 1`),
+      (database) => database.batch([database.execute(sql`select 1`)]),
+      (database) => database.transaction((tx) => tx.execute(sql`select 1`)),
+      (database) => database.session((session) => session.execute(sql`select 1`)),
+    ];
+    for (const work of works) {
+      const url = vi.fn<() => string>().mockReturnValueOnce(first.url).mockReturnValue(second.url);
+      const database = createDatabase({ url, schema: {}, transports, sockets: 'instance' });
+      await work(database);
+      expect(url).toHaveBeenCalledTimes(2);
+      await database.close();
+    }
   });
 
   it('at once for many leave no more connections open than there may be, and closing waits for those in use', async () => {

@@ -19,6 +19,7 @@ it('a host that becomes unreachable under an open connection says nothing of wha
 it.each<[message: string, code: string | undefined, kind: DatabaseErrorKind, retryable: boolean]>([
   ["password authentication failed for user 'app'", 'XX000', 'auth', false],
   ['This IP address 192.0.2.1 is not allowed to connect to this endpoint.', 'XX000', 'auth', false],
+  ['role "app" is not permitted to log in', 'XX000', 'auth', false],
   ['Control plane request failed', 'XX000', 'unavailable', true],
   ["Couldn't connect to compute node", 'XX000', 'unavailable', true],
   ['Failed to acquire permit to connect to the database. Too many attempts are ongoing.', 'XX000', 'unavailable', true],
