@@ -13,4 +13,4 @@ export const LOCAL_CLIENT = { ssl: false, options: ' ' } as const satisfies pg.C
 export const IS_SUPERUSER =
   'select from pg_catalog.pg_roles where rolname operator(pg_catalog.=) session_user and rolsuper';
 
-export const SUPERUSER_REFUSED = 'superusers cannot log in through the gateway';
+export const SUPERUSER_REFUSED = 'superusers are not allowed to log in through the gateway';

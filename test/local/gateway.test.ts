@@ -7,6 +7,10 @@ import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { startGateway } from '../../local/gateway.ts';
+import { createDatabase } from '../../src/db/database.ts';
+import { neonHttp } from '../../src/db/http.ts';
+import { tcp } from '../../src/db/tcp.ts';
+import { neonWebSocket } from '../../src/db/websocket.ts';
 import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 
 let test: TestDatabase;
@@ -194,14 +198,23 @@ describe('safety', () => {
   it('lets no superuser in, over either transport', async () => {
     const superuser = new URL(inject('stack').superuser);
     superuser.port = String(port);
-    await expect(neon(superuser.href)`select 1`).rejects.toThrow('superusers cannot log in');
+    await expect(neon(superuser.href)`select 1`).rejects.toThrow('superusers are not allowed to log in');
     const pool = new Pool({ connectionString: superuser.href });
-    await expect(pool.query('select 1')).rejects.toThrow('superusers cannot log in');
+    await expect(pool.query('select 1')).rejects.toThrow('superusers are not allowed to log in');
     await pool.end();
     // Nor one that has taken on another role on the way in.
     const disguised = new Pool({ connectionString: superuser.href, options: '-c role=app' });
-    await expect(disguised.query('select 1')).rejects.toThrow('superusers cannot log in');
+    await expect(disguised.query('select 1')).rejects.toThrow('superusers are not allowed to log in');
     await disguised.end();
+  });
+
+  it('refuses a superuser in words that src/db takes for a refused log-in, as over TCP', async () => {
+    const url = inject('stack').superuser.replace(/:\d+\//, `:${port}/`);
+    for (const transports of [{ http: neonHttp() }, { websocket: neonWebSocket() }, { tcp: tcp() }]) {
+      const database = createDatabase({ url, schema: {}, transports, sockets: 'instance', onWarning: () => {} });
+      await expect(database.batch([database.execute('select 1')])).rejects.toMatchObject({ kind: 'auth' });
+      await database.close();
+    }
   });
 
   it('connects to its own server whatever host a request names', async () => {
