@@ -417,7 +417,7 @@ export function describeContract(
         await falsify(5);
         expect(await json(await call('/reconciliations', { method: 'POST' }))).toMatchObject({
           balanced: false,
-          differences: [{ account: id, expected: 0, actual: 5 }],
+          differences: [{ what: 'balance', account: id, expected: 0, actual: 5 }],
         });
         await falsify(0);
       });

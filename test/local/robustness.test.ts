@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent, request } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import { connect, Socket } from 'node:net';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
@@ -152,7 +152,7 @@ it('a wrong protocol is told so', async () => {
   version2.send(Buffer.from([0, 0, 0, 8, 0, 2, 0, 0]));
   expect((await version2.until('E')).map(String).join()).toContain('unsupported protocol version');
 
-  const tls: Socket = connect(gateway.port, '127.0.0.1');
+  const tls = connect(gateway.port, '127.0.0.1');
   tls.write(Buffer.from('16030100c8010000c40303', 'hex'));
   const [alert] = (await once(tls, 'data')) as [Buffer];
   expect(alert.toString('hex')).toBe('15030100020228');
@@ -210,11 +210,12 @@ it('bytes behind a request to cancel, or a log-in, TLS or an upgrade that is ref
 
 it('a client that goes away after the server did, while it has to wait, leaves nothing behind', async () => {
   const alone = await startGateway({ upstream, port: 0 });
-  const client = new pg.Client({ connectionString: test.url.replace(/:\d+\//, `:${alone.port}/`) });
+  const stream = new Socket();
+  const connectionString = test.url.replace(/:\d+\//, `:${alone.port}/`);
+  const client = new pg.Client({ connectionString, stream: () => stream });
   client.on('error', () => {});
   await client.connect();
   const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
-  const { stream } = (client as unknown as { connection: { stream: Socket } }).connection;
   stream.write(query('select pg_sleep(60)'));
   for (let i = 0; i < 60; i++) stream.write(query(`select 1 ${' '.repeat(1_000_000)}`));
   await vi.waitFor(() => expect(alone.stats().bytesReceived).toBeGreaterThan(1_000_000), PATIENCE);
