@@ -2,6 +2,9 @@
 -- replaced by the user of DATABASE_URL. It may run any number of times. Statements end at a semicolon, comments begin at two
 -- hyphens, wherever they are: there is no place for either in a string or a function.
 
+-- In a database that comes from PostgreSQL 14 or older everybody may make tables here, and functions, which a trigger would call
+-- in place of the right ones.
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO :"app";
 
 -- Tables of today and of tomorrow: rows, not definitions.

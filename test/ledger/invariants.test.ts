@@ -138,6 +138,13 @@ describe('the application’s role', () => {
 });
 
 describe('migrating', () => {
+  it('lets nobody else make functions for the checks to call, also in a database from before PostgreSQL 15', async () => {
+    await test.query('grant create on schema public to public');
+    await applyMigrations(test.ownerUrl, test.url);
+    const stand = `create function public.format(text, uuid) returns varchar language sql as $$ select ''::varchar $$`;
+    await expect(app.execute(sql.raw(stand)).execute()).rejects.toMatchObject({ code: '42501' });
+  });
+
   it('does nothing the second time, and two at once do not collide', async () => {
     const results = await Promise.all([1, 2, 3].map(() => applyMigrations(test.ownerUrl, test.url)));
     expect(results).toEqual([1, 2, 3].map(() => ({ applied: 0, role: 'app' })));
