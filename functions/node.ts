@@ -18,7 +18,12 @@ if (!(Number.isInteger(port) && port >= 0 && port < 2 ** 16)) {
   throw new RangeError(`PORT must be a whole number from 0 to 65535, not "${PORT}".`);
 }
 // Without a name to fall back on, a request that names no host, a health check in HTTP/1.0 for one, is refused.
-const server = createAdaptorServer({ fetch: app.fetch, hostname: 'localhost' });
+const server = createAdaptorServer({
+  fetch: app.fetch,
+  hostname: 'localhost',
+  // Longer than load balancers keep theirs (AWS's 60 s, Google's 600 s): what one sends on a connection that closes is lost.
+  serverOptions: { keepAliveTimeout: 620_000 },
+});
 server.listen(port, hostname || undefined, () => {
   console.log(`listening on port ${(server.address() as AddressInfo).port}`);
 });
@@ -40,6 +45,7 @@ const END_MS = 61_000;
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => {
     isEnding = true;
+    (server as Server).keepAliveTimeout = 1; // of a connection whose request is still to be answered
     // A WebSocket whose other end says no more stays open, and would keep the process.
     server.close(() => void database.close().then(() => process.exit()));
     for (const socket of silent) socket.destroy();

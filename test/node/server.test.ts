@@ -67,7 +67,9 @@ describe('the Node server', () => {
     await vi.waitFor(() => expect(server.fetch('/health/live')).rejects.toThrow('fetch failed'), PATIENCE);
     await unlock();
     expect((await transferred).status).toBe(201);
+    const answered = performance.now();
     expect(await exited).toEqual([0, null]);
+    expect(performance.now() - answered).toBeLessThan(PATIENCE); // the client would keep the connection
     // The gateway's own pool for HTTP requests keeps one for a while.
     await vi.waitFor(async () => expect(await connections(`query ilike '%commit%'`)).toEqual([]), PATIENCE);
   });
@@ -106,6 +108,13 @@ describe('the Node server', () => {
     clearInterval(asking);
     client.destroy();
     expect(answers).toMatch(/^HTTP\/1.1 200 .*HTTP\/1.1 200 .*\r\nConnection: close\r\n/s);
+  });
+
+  it('keeps an idle connection longer than a load balancer in front of it', async () => {
+    const server = await startServer({ databaseUrl: database.url, apiToken });
+    const { headers } = await server.fetch('/health/live');
+    expect(Number(/^timeout=(\d+)$/.exec(headers.get('Keep-Alive') ?? '')?.[1])).toBeGreaterThan(600);
+    await server.close();
   });
 
   it('answers a health check that names no host', async () => {
