@@ -64,6 +64,9 @@ const PASSING: ReadonlySet<DatabaseErrorKind> = new Set([
   'outcome-unknown',
 ]);
 
+/** read_only_sql_transaction: the server takes no writes for now. It is the primary no more, or its disk is full. */
+const READ_ONLY = '25006';
+
 /** Seconds; long enough for a suspended database to wake. */
 const RETRY_AFTER = '2';
 
@@ -72,7 +75,7 @@ export function answerProblem(error: unknown, c: Context<AppEnv>): Response {
   if (error instanceof Problem) return respond(c, error.problem, error.details);
   if (error instanceof HTTPException) return fromHttpException(error, c);
   logError(error, c);
-  if (error instanceof DatabaseError && PASSING.has(error.kind)) {
+  if (error instanceof DatabaseError && (PASSING.has(error.kind) || error.code === READ_ONLY)) {
     return respond(c, 'database-unavailable', { headers: { 'Retry-After': RETRY_AFTER } });
   }
   return respond(c, 'internal-error', { detail: 'The log has the rest, under the request id that is this instance.' });

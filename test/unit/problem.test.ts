@@ -45,6 +45,13 @@ describe('an unexpected error', () => {
     },
   );
 
+  it('of a database that takes no writes for now is answered with 503', async () => {
+    const message = 'cannot execute INSERT in a read-only transaction';
+    const { response, log } = await answer(new DatabaseError(message, { kind: 'query', code: '25006' }));
+    expect([response.status, response.headers.get('Retry-After')]).toEqual([503, '2']);
+    expect(log).toContain('"code":"25006"');
+  });
+
   it('of the database says in the log where PostgreSQL found it, and nothing of the row', async () => {
     const cause = Object.assign(new Error('column "nam" does not exist'), {
       position: '8',
