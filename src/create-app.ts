@@ -69,6 +69,11 @@ export function createApp(
     .onError(answerProblem)
     .notFound((c) => answerProblem(new Problem('not-found', { detail: 'No route leads here.' }), c))
     .use(requestId())
+    // A route may say otherwise. Where nothing is said, a CDN may keep what it likes, /health/ready for one, for a day.
+    .use((c, next) => {
+      c.header('Cache-Control', 'no-store');
+      return next();
+    })
     .use(requestLog())
     .use(
       methodNotAllowed({

@@ -149,6 +149,14 @@ export function describeContract(
         await expectProblem(await call('/transfers'), 405, 'method-not-allowed');
       });
 
+      it('lets nobody keep a response', async () => {
+        for (const path of ['/health/live', '/health/ready', '/accounts', '/nowhere']) {
+          expect((await call(path)).headers.get('Cache-Control')).toBe('no-store');
+        }
+        expect((await api.fetch('/accounts')).headers.get('Cache-Control')).toBe('no-store');
+        expect((await call('/transfers')).headers.get('Cache-Control')).toBe('no-store');
+      });
+
       it('gives each response a request id, the caller’s if it sent one', async () => {
         expect((await call('/accounts')).headers.get('X-Request-Id')).toMatch(/^[\w-]{36}$/);
         const response = await call('/accounts', { headers: { 'X-Request-Id': 'my-request' } });
