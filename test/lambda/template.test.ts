@@ -79,11 +79,20 @@ it('keeps secrets out of the environment, and lets the function read its own sec
     'DATABASE_TRANSPORT',
     'SECRET_VERSION',
   ]);
-  const statements = valuesOf<Record<string, unknown>[]>('Statement').flat();
+  const all = valuesOf<Record<string, unknown>[]>('Statement').flat();
+  const statements = all.filter(({ Effect }) => Effect === 'Allow');
   const open = statements.filter(({ Resource }) => Resource === '*').flatMap(({ Action }) => Action as string[]);
   expect(open.filter((action) => !/^ec2:.*(NetworkInterface|Subnets|PrivateIpAddresses)/.test(action))).toEqual([]);
   expect(statements.filter(({ Action }) => JSON.stringify(Action).includes('*'))).toEqual([]);
   expect(valuesOf('ManagedPolicyArns')).toEqual([]);
+  // What Lambda needs to make network interfaces is not for the code.
+  expect(all.filter(({ Effect }) => Effect === 'Deny')).toMatchObject([
+    {
+      Action: 'ec2:*',
+      Resource: '*',
+      Condition: { ArnLike: { 'lambda:SourceFunctionArn': expect.anything() as unknown } },
+    },
+  ]);
 });
 
 it('is given parameters by samconfig.toml that it has, with values that it allows', async () => {
