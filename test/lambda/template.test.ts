@@ -95,6 +95,13 @@ it('keeps secrets out of the environment, and lets the function read its own sec
   ]);
 });
 
+it('has as many instances as the parameter says, and as the account allows without it', () => {
+  const limit = { 'Fn::If': ['IsLimited', { Ref: 'ReservedConcurrency' }, { Ref: 'AWS::NoValue' }] };
+  expect(api['ReservedConcurrentExecutions']).toEqual(limit);
+  expect(Conditions['IsLimited']).toEqual({ 'Fn::Not': [{ 'Fn::Equals': [{ Ref: 'ReservedConcurrency' }, ''] }] });
+  expect(Parameters['ReservedConcurrency']?.Default).toBe('');
+});
+
 it('is given parameters by samconfig.toml that it has, with values that it allows', async () => {
   const config = await readFile(path.join(FUNCTIONS, 'samconfig.toml'), 'utf8');
   const [, overrides = ''] = /^parameter_overrides = "(.*)"$/m.exec(config) ?? [];
