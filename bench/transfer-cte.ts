@@ -1,6 +1,6 @@
 import { sql, type SQL } from 'drizzle-orm';
 import { v7 as uuidv7 } from 'uuid';
-import type { Idempotency } from '../src/ledger/transfers.ts';
+import type { Idempotency } from '../src/idempotency/idempotency.ts';
 import type { TransferRequest } from '../src/ledger/rules.ts';
 
 /**

@@ -3,6 +3,7 @@ import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { DatabaseError, type DatabaseErrorKind } from './db/error.ts';
 import type { AppEnv } from './create-app.ts';
+import { IdempotencyError } from './idempotency/idempotency.ts';
 
 /** Every problem the API can answer with, by the last part of its `type`. The names are part of the interface. */
 const PROBLEMS = {
@@ -73,6 +74,7 @@ const RETRY_AFTER = '2';
 /** Turns an error into a response. Nothing of an unexpected error reaches the caller; all of it reaches the log. */
 export function answerProblem(error: unknown, c: Context<AppEnv>): Response {
   if (error instanceof Problem) return respond(c, error.problem, error.details);
+  if (error instanceof IdempotencyError) return respond(c, error.reason, {});
   if (error instanceof HTTPException) return fromHttpException(error, c);
   logError(error, c);
   if (error instanceof DatabaseError && (PASSING.has(error.kind) || error.code === READ_ONLY)) {

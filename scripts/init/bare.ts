@@ -51,7 +51,7 @@ const MESSAGES: Record<string, Check> = {
 /** Where tables and routes are; the example's, and what every application has. */
 const OWN = /^(migrations\/\d|src\/(routes|ledger)\/|src\/[^/]+\/schema\.ts$)/;
 const LEDGER =
-  /^(migrations\/000[0-3]_|src\/routes\/(accounts|health|reconciliations|schemas|statements|transfers)\.ts$|src\/ledger\/(accounts|demo-data|reconciliation|rules|schema|transfers)\.ts$)/;
+  /^(migrations\/000[0-3]_|src\/routes\/(accounts|health|reconciliations|schemas|statements|transfers)\.ts$|src\/ledger\/(accounts|demo-data|reconciliation|rules|schema|transfers)\.ts$|src\/idempotency\/schema\.ts$)/;
 
 /** Takes the example domain out, and leaves one table and one route. */
 export function makeBare(tree: Tree): void {
@@ -61,7 +61,8 @@ export function makeBare(tree: Tree): void {
       `--bare is for a fresh clone: what is yours would be lost, or miss what it needs: ${own.join(', ')}.`,
     );
   }
-  tree.remove('src/ledger', 'src/routes/accounts.ts', 'src/routes/transfers.ts', 'src/routes/statements.ts');
+  tree.remove('src/ledger', 'src/idempotency', 'src/page.ts');
+  tree.remove('src/routes/accounts.ts', 'src/routes/transfers.ts', 'src/routes/statements.ts');
   tree.remove('src/routes/reconciliations.ts', 'migrations', 'docs/first-table.md');
   const grants = readFileSync(new URL('../../migrations/grants.sql', import.meta.url), 'utf8');
   tree.write('migrations/grants.sql', grants.slice(0, grants.indexOf('\n-- The ledger')));
@@ -70,7 +71,7 @@ export function makeBare(tree: Tree): void {
     const source = path.join(file.parentPath, file.name);
     tree.write(path.relative(BARE, source).replaceAll('\\', '/'), readFileSync(source, 'utf8'));
   }
-  tree.edit('src/problem.ts', withoutLines(LEDGER_PROBLEMS));
+  tree.edit('src/problem.ts', (text) => withoutLines(LEDGER_PROBLEMS)(withoutLines(/IdempotencyError/)(text)));
   tree.edit('src/create-app.ts', (text) =>
     withoutLines(/^import \{ (reconciliation|statement|transfer)Routes|\.route\('\/(accounts', statement|transfers)/)(
       text,
@@ -120,7 +121,8 @@ function bareTests(tree: Tree): void {
     tree.edit('test/lambda/secret.test.ts', (text) => text.replaceAll('/accounts', '/messages'));
   // What is tested through the ledger's tables and routes, the files that test nothing else.
   const isOfLedger = (file: string) =>
-    /^test\/.*\.test\.ts$/.test(file) && /\b(accounts|transfers)\b|src\/ledger\//.test(tree.read(file));
+    /^test\/.*\.test\.ts$/.test(file) &&
+    /\b(accounts|transfers)\b|src\/(ledger|idempotency|page)\b/.test(tree.read(file));
   tree.remove(...tree.files().filter(isOfLedger));
   tree.remove('test/local/driver.ts', 'test/local/driver-node.ts', 'test/local/driver-worker.ts');
   tree.remove('test/node/start-server.ts', 'test/workers/asked-url.ts', 'test/workers/two-transactions.ts');

@@ -1,15 +1,10 @@
 import { and, asc, eq, gt } from 'drizzle-orm';
 import { v7 as uuidv7 } from 'uuid';
 import type { Database, Queryable } from '../db/database.ts';
+import { type Page, toPage } from '../page.ts';
 import { accounts, entries } from './schema.ts';
 
 export type Account = Omit<typeof accounts.$inferSelect, 'sequence'>;
-
-export interface Page<Item, Cursor> {
-  items: Item[];
-  /** Where the next page begins; null on the last. */
-  nextCursor: Cursor | null;
-}
 
 export interface Statement extends Page<StatementEntry, number> {
   account: Account;
@@ -68,7 +63,7 @@ export async function listAccounts(
     .where(cursor === undefined ? undefined : gt(accounts.id, cursor))
     .orderBy(asc(accounts.id))
     .limit(limit + 1);
-  return page(rows, limit, ({ id }) => id);
+  return toPage(rows, limit, ({ id }) => id);
 }
 
 /**
@@ -93,7 +88,7 @@ export async function getStatement(
     { isolationLevel: 'repeatable read', accessMode: 'read only' },
   );
   if (!found) return undefined;
-  const { items, nextCursor } = page(rows, limit, ({ sequence }) => sequence);
+  const { items, nextCursor } = toPage(rows, limit, ({ sequence }) => sequence);
   const [first, last] = [items[0], items.at(-1)];
   return {
     account: found,
@@ -102,11 +97,4 @@ export async function getStatement(
     items,
     nextCursor,
   };
-}
-
-/** Cuts off the row that was read only to learn whether there is a next page. */
-function page<Item, Cursor>(rows: Item[], limit: number, cursorOf: (item: Item) => Cursor): Page<Item, Cursor> {
-  const items = rows.slice(0, limit);
-  const last = items.at(-1);
-  return { items, nextCursor: rows.length > limit && last ? cursorOf(last) : null };
 }

@@ -1,17 +1,5 @@
 import { sql } from 'drizzle-orm';
-import {
-  bigint,
-  check,
-  foreignKey,
-  jsonb,
-  pgTable,
-  primaryKey,
-  text,
-  timestamp,
-  unique,
-  uuid,
-} from 'drizzle-orm/pg-core';
-import type { TransferOutcome } from './transfers.ts';
+import { bigint, check, foreignKey, pgTable, primaryKey, text, timestamp, unique, uuid } from 'drizzle-orm/pg-core';
 
 /**
  * The ledger's tables. What one row can say about itself is a constraint here; what takes several rows (entries that sum to
@@ -101,22 +89,5 @@ export const entries = pgTable(
     unique('entries_transfer_account').on(table.transferId, table.accountId),
     check('entries_sequence', sql`${table.sequence} >= 1`),
     check('entries_amount', sql`${table.amount} <> 0`),
-  ],
-);
-
-/** Answers to requests that may be sent again: a key takes effect once for each caller. */
-export const idempotencyKeys = pgTable(
-  'idempotency_keys',
-  {
-    caller: text('caller').notNull(),
-    key: text('key').notNull(),
-    /** SHA-256 of the request, to tell a repetition from another request under the same key. */
-    requestHash: text('request_hash').notNull(),
-    outcome: jsonb('outcome').$type<TransferOutcome>().notNull(),
-    createdAt: instant('created_at').notNull().defaultNow(),
-  },
-  (table) => [
-    primaryKey({ columns: [table.caller, table.key] }),
-    check('idempotency_keys_key_length', sql`char_length(${table.key}) between 1 and 255`),
   ],
 );

@@ -3,12 +3,12 @@ import type { AppEnv } from '../create-app.ts';
 import { createAccount, getAccount, listAccounts } from '../ledger/accounts.ts';
 import { validate } from '../middleware/validate.ts';
 import { Problem } from '../problem.ts';
-import { accountsPage, idParam, newAccount } from './schemas.ts';
+import { idParam, newAccount, pageById } from './schemas.ts';
 
 /** One-shot reads and writes: one HTTP round trip each. */
 export const accountRoutes = new Hono<AppEnv>()
   // A list may lag: where there is a replica, it comes from there.
-  .get('/', validate('query', accountsPage), async (c) => {
+  .get('/', validate('query', pageById), async (c) => {
     return c.json(await listAccounts(c.var.db.replica, c.req.valid('query')));
   })
 

@@ -2,14 +2,16 @@ import * as v from 'valibot';
 
 /** What requests may hold. The messages are for the caller. */
 
-const object = <Entries extends v.ObjectEntries>(entries: Entries) =>
+/** `v.object`, which says of a field that is missing that it is required. Fields that it does not name are dropped. */
+export const object = <Entries extends v.ObjectEntries>(entries: Entries) =>
   v.object(entries, ({ path }) => (path ? 'is required' : 'must be an object'));
 
 export const id = v.pipe(v.string('must be a UUID'), v.uuid('must be a UUID'), v.toLowerCase());
 
 export const idParam = object({ id });
 
-const limit = v.optional(
+/** Items of a page. */
+export const limit = v.optional(
   v.pipe(
     v.string('must be an integer from 1 to 100'),
     v.regex(/^\d{1,3}$/, 'must be an integer from 1 to 100'),
@@ -22,7 +24,8 @@ const limit = v.optional(
 
 const INVALID_CURSOR = 'must be a nextCursor of an earlier page';
 
-export const accountsPage = object({
+/** A page of what is listed by id. */
+export const pageById = object({
   limit,
   cursor: v.optional(v.pipe(v.string(INVALID_CURSOR), v.uuid(INVALID_CURSOR), v.toLowerCase())),
 });

@@ -1,6 +1,6 @@
 import { Hono } from 'hono';
 import type { AppEnv } from '../create-app.ts';
-import { getTransfer, IdempotencyError, makeTransfer } from '../ledger/transfers.ts';
+import { getTransfer, makeTransfer } from '../ledger/transfers.ts';
 import { validate } from '../middleware/validate.ts';
 import { Problem } from '../problem.ts';
 import { idempotencyHeader, idParam, newTransfer } from './schemas.ts';
@@ -9,7 +9,7 @@ import { idempotencyHeader, idParam, newTransfer } from './schemas.ts';
 export const transferRoutes = new Hono<AppEnv>()
   .post('/', validate('header', idempotencyHeader), validate('json', newTransfer), async (c) => {
     const idempotency = { caller: c.var.caller, key: c.req.valid('header')['idempotency-key'] };
-    const { outcome, replayed } = await makeTransfer(c.var.db, idempotency, c.req.valid('json')).catch(refuseKey);
+    const { outcome, replayed } = await makeTransfer(c.var.db, idempotency, c.req.valid('json'));
     const headers: Record<string, string> = replayed ? { 'Idempotency-Replayed': 'true' } : {};
     if ('refused' in outcome) {
       const { reason, detail } = outcome.refused;
@@ -23,8 +23,3 @@ export const transferRoutes = new Hono<AppEnv>()
     if (!transfer) throw new Problem('not-found', { detail: 'There is no transfer with this id.' });
     return c.json(transfer);
   });
-
-function refuseKey(error: unknown): never {
-  if (!(error instanceof IdempotencyError)) throw error;
-  throw new Problem(error.reason === 'in-progress' ? 'request-in-progress' : 'idempotency-key-reused');
-}
