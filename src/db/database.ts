@@ -19,7 +19,7 @@ export interface Database<TSchema extends Schema = Schema> extends Queryable<TSc
    * this database (a request's, if it is one) may have written: anything but a `select` counts as that.
    */
   readonly replica: Pick<Queryable<TSchema>, 'select' | 'selectDistinct' | 'selectDistinctOn' | 'query' | '$count'>;
-  /** Lends a direct connection of its own for as long as that takes. Runs again what failed before its first answer. */
+  /** Lends `callback` a new direct connection until it settles. Runs again only what failed before the server's first answer. */
   readonly session: <T>(callback: (session: PinnedSession<TSchema>) => Promise<T>) => Promise<T>;
 }
 
@@ -53,7 +53,7 @@ export function createDatabase<TSchema extends Schema>(options: DatabaseOptions<
     return Object.assign(drizzle.open(executor, session), { forRequest, close, session, replica });
   };
 
-  // Where a socket dies with the request that opened it, what is asked outside of `forRequest` has one of its own.
+  // Where a socket may serve one request alone, whatever is asked outside of `forRequest` opens one of its own.
   const instancePools = createPools(maxSockets, timeouts.connectMs, isolated);
   const forRequest = (scope: RequestScope): Database<TSchema> => {
     if (!isolated) return create(scope, instancePools, async () => {}); // they outlive the request

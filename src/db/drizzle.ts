@@ -69,7 +69,7 @@ export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
     };
   };
 
-  /** drizzle keeps its `PgSession` under the name of our `session()`: that function is made both. */
+  /** drizzle looks for its `PgSession` in the property `session`, which is our `session()`: that function is made both. */
   const open = (scope: Scope, session: object = {}, Class: object = PgDatabase) => {
     const batch = async (queries: readonly BatchItem<'pg'>[], options: TransactionOptions = {}) => {
       // `_prepare` is what drizzle's own batches call; its types keep it to themselves.

@@ -39,7 +39,7 @@ export function misuse(message: string, cause?: unknown): DatabaseError {
   return new DatabaseError(message, { kind: 'query', cause });
 }
 
-/** Whether what was asked for did not come about for want of a server, and may yet. */
+/** Whether the server is out of reach, or refuses work for now. */
 const isAway = (kind: DatabaseErrorKind) => kind === 'connection' || kind === 'unavailable';
 
 /** Whether it may be sent again: it cannot have taken effect, or has none. */
@@ -56,7 +56,7 @@ export function isLost(error: DatabaseError): boolean {
 export function commitFailure(error: DatabaseError, accessMode: TransactionOptions['accessMode']): DatabaseError {
   const { code, kind, transport, retryable } = error;
   if (retryable || accessMode === 'read only') return error;
-  // Not told that the connection or the server goes down (SQLSTATE classes 08 and 57P), but why it did not take effect.
+  // A SQLSTATE says why nothing took effect, but for classes 08 and 57P: the connection broke, or the server goes down.
   if (kind === 'query' || (code ? !/^(08|57P)/.test(code) : kind === 'auth')) return error;
   const message = 'COMMIT was not answered.';
   return new DatabaseError(message, { kind: 'outcome-unknown', transport, cause: error });
@@ -81,7 +81,7 @@ interface DriverError extends Partial<Omit<NeonDbError, 'sourceError'>> {
 /** `fetch` failed before it had a connection: https://github.com/nodejs/undici/blob/main/docs/docs/api/Errors.md */
 const NO_CONNECTION = /REFUSED|NOTFOUND|EAI_|CONNECT_TIMEOUT/;
 
-/** There was no connection to the database, or none more: nothing has run. By PostgreSQL, and by Neon's proxy. */
+/** How PostgreSQL and Neon's proxy say that there is no database, or no free connection, to run it: nothing has run. */
 const NO_COMPUTE = /control plane|compute node|too many|slots|database system|quota/i;
 
 /** PostgreSQL's and Neon's proxy's refusals. */
@@ -90,7 +90,7 @@ const REFUSED = /authentication failed|permission denied|permitted|not allowed/i
 /** Data exceptions (class 22) quote the value at fault, as do errors in tsquery and in tsvector. */
 const QUOTING = /^22|in ts/;
 
-/** `… "a value" …`, or all from a colon on, or from what is not ASCII: the quotation marks of other languages. */
+/** What may be a value: all between the outermost quotation marks, or from a colon or another language's mark to the end. */
 const VALUES = /".*"|[^ -9;-~].*/s;
 
 /** Makes a `DatabaseError` of whatever a driver threw. @param sent whether the statement may have run */
@@ -102,7 +102,7 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
   const reason = error.sourceError?.cause?.code;
   const said = reason ? `${error.message} (${reason})` : (error.message ?? '');
   const message = QUOTING.test(`${code} ${said}`) ? said.replace(VALUES, '…') : said;
-  // Of what PostgreSQL itself says of a statement, where it names its routine, the words may be the statement's own.
+  // PostgreSQL's own errors, which name a routine, may quote the statement: its words would be taken for the proxy's.
   const hint = error.routine && severity !== 'FATAL' ? '' : message;
   // Sent by a pooler, a protocol violation ends the connection; by PostgreSQL, it is a parameter too few.
   const kind = code === '08P01' && severity === 'ERROR' ? 'query' : kindOf(code, hint);

@@ -26,8 +26,8 @@ export interface Executor extends Scope {
 }
 
 /**
- * What an operation says of itself. `read only` may be done twice, `lagging` on a replica, too. A `select` may write by a
- * function, and is not done twice; but what it writes is not what the next read is about.
+ * What an operation says of itself. `read only` may be done twice; `lagging` as well, and on a replica. A `select` may call
+ * a function that writes, so it is not done twice; but the replica may be read after it, as if it had written nothing.
  */
 type Access = TransactionOptions['accessMode'] | 'lagging' | 'select';
 
@@ -53,7 +53,7 @@ export function createExecutor(
     written ||= !readOnly && access !== 'select';
     const plan = { operation, transport: choice.transport, readOnly, ...timeouts };
     const started = performance.now();
-    /** Of a session, too: it has no deadline, but is not begun again after that. */
+    /** Until the deadline; for a session, which has none, until it is too late to begin again. */
     const timeLeft = () => started + operationMs - performance.now();
     let targets: Targets | undefined;
     let replica: ConnectionTarget | undefined;
@@ -75,7 +75,7 @@ export function createExecutor(
         // The table gives HTTP one-shots and batches: nobody asks for a transaction here.
         return work({ send: sendRequests(send, statementMs) } as Scope);
       }
-      // Runs it on a `connectionScope`; replaces a connection that went stale, and takes it back if nothing is left on it.
+      // Runs `work` on a `connectionScope`. Replaces a stale connection; returns to the pool one on which nothing is left.
       return lend(pools.at(transport, target), plan, attempt, work);
     };
 
@@ -87,9 +87,9 @@ export function createExecutor(
         return await attempt.limit(`The ${operation}`, operationMs, () => tryOnce(attempt), timeLeft());
       } catch (error) {
         if (!(error instanceof DatabaseError) || request.signal?.aborted || timeLeft() < 0) throw error;
-        // What a callback asks elsewhere fails for reasons of its own: what it wrote there is not written twice for them.
+        // A callback may throw what failed elsewhere: no reason to do again what it does, and has written there.
         const isOwn = operation === 'session' || attempt.failures.has(error);
-        // What does not throw here is tried again.
+        // Whichever branch does not throw leads to another try.
         if (operation === 'session' && attempt.answered) throw error; // what its callback has done, it has done
         if (targets && replica && isLost(error)) targets.restsUntil = Date.now() + REST_MS;
         // Rotated, perhaps: the URL is asked for once more. 42501 among them, for a role that was dropped meanwhile.

@@ -7,7 +7,7 @@ const types = { getTypeParser: () => (text: string) => text };
 
 /** The Neon driver's HTTP mode: one request a query or batch, nothing kept open. */
 export function neonHttp(): HttpTransport {
-  /** What connecting takes of a request's CPU is a fiftieth: it is done once for each target. */
+  /** The driver's query function, once for each target: making it takes a fiftieth of a request's CPU time. */
   const connected = new WeakMap<ConnectionTarget, ReturnType<typeof connect>>();
   return {
     async send(target, statements, signal) {

@@ -36,8 +36,8 @@ export interface Timeouts {
   /** For a place in the pool; for a socket until it is usable; for a function that gives a URL. Default: 10,000. */
   connectMs: number;
   /**
-   * For one exchange with the server, which keeps it itself in transactions and batches, in place of the role's
-   * `statement_timeout`. Default: 30,000.
+   * For one exchange with the server. In transactions and batches it replaces the role's `statement_timeout`: the server
+   * enforces it, too. Default: 30,000.
    */
   statementMs: number;
   /** For a whole one-shot, batch or transaction, every retry included. A session has none. Default: 60,000. */

@@ -21,7 +21,7 @@ export function sendRequests(send: Scope['send'], statementMs: number): Scope['s
   };
 }
 
-/** A connection that is there when it is needed. */
+/** A connection that is acquired when it is first needed. */
 export interface Line extends Pick<Connection, 'transactionStatus'> {
   /** Sends a flight. @param commits the transaction whose COMMIT is its last statement */
   send(statements: readonly Statement[], commits?: TransactionOptions): Promise<StatementResult[]>;
@@ -58,15 +58,15 @@ export function connectionScope(line: Line, statementMs: number) {
   };
   const rolledBack = ({ error }: Level) =>
     misuse('A failure was caught: all is rolled back. Nest a transaction.', error);
-  /** Status E: a statement failed. That is harmless when it was a nested one's alone: its ROLLBACK TO rides with the next. */
+  /** Status E: a statement failed. If it was a nested one's alone, this level goes on: ROLLBACK TO rides in front of its next. */
   const assertHealthy = (level: Level) => {
     if (level.error && line.transactionStatus === 'E') throw rolledBack(level);
   };
-  /** After a failed BEGIN, or a COMMIT by hand, a statement would commit alone; after a BEGIN by hand, join what that began. */
+  /** Without a transaction (BEGIN failed, or a COMMIT by hand) a statement would commit alone; in one begun by hand, be part of it. */
   const assertBegun = (begun: boolean, top?: Level) => {
     const { transactionStatus } = line;
     if (!transactionStatus || begun === (transactionStatus !== 'I')) return;
-    if (top) top.sent = begun; // a BEGIN that did not leave: what was begun by hand is not this one's to end
+    if (top) top.sent = begun; // where our BEGIN has not left, a transaction begun by hand is not ours to end
     throw misuse('BEGIN failed, or it or COMMIT was sent by hand.', top?.error);
   };
 
@@ -134,7 +134,7 @@ export function connectionScope(line: Line, statementMs: number) {
       const value = await body(scopeAt(level));
       if (open.at(-1) !== level || level.pending > 0) throw misuse('A query was not awaited: all is rolled back.');
       assertHealthy(level);
-      if (!level.sent) return value; // it goes, and what opens it with it
+      if (!level.sent) return value; // it sent nothing: its BEGIN or SAVEPOINT is dropped, too
       if (isNested) outer.riding = [...level.riding, release];
       else {
         const [result] = await fly(level, [command('commit')], options);
@@ -146,7 +146,7 @@ export function connectionScope(line: Line, statementMs: number) {
       if (isNested) outer.riding = [command(`rollback to ${name}`), release];
       else {
         open.splice(1); // first: what a session sends from here on comes behind the ROLLBACK
-        // In turn: a flight that waits may carry its BEGIN, or be refused.
+        // In turn, behind flights that still wait: only then is it known whether the BEGIN has left.
         await inTurn(async () => level.sent && tidyUp('rollback', 'TE'));
       }
       throw error;

@@ -22,9 +22,9 @@ export function createAttempt(plan: Plan, { signal, onQuery }: RequestScope) {
   const deadline = createDeadline(signal);
   const attempt = {
     ...deadline,
-    /** Whether there was an answer. */
+    /** Whether the server has answered. */
     answered: false,
-    /** Those of its exchanges. */
+    /** The errors of its own exchanges. */
     failures: new WeakSet<DatabaseError>(),
 
     /**

@@ -20,7 +20,7 @@ export function createDeadline(parent?: AbortSignal) {
   const { signal } = controller;
   let losing: PromiseWithResolvers<never> | undefined;
   let reason: unknown;
-  /** The last reason counts: what fails because of the signal says more, and needs a moment for it. */
+  /** Rejects a moment later, with the last reason: what fails because of the signal may know a better one. */
   const fail = (error: unknown) => {
     reason = error;
     controller.abort(error);
@@ -36,7 +36,7 @@ export function createDeadline(parent?: AbortSignal) {
     fail,
     end: () => parent?.removeEventListener('abort', follow),
 
-    /** Aborts unless `work` settles within `ms`, or those of them that are `left`. */
+    /** Aborts unless `work` settles within `left` milliseconds; the message says `ms`. */
     limit: async <T>(what: string, ms: number, work: () => Promise<T>, left = ms): Promise<T> => {
       const timer = setTimeout(() => expire(`${what} took more than ${ms} ms.`), left);
       try {

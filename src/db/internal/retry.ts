@@ -17,7 +17,7 @@ export function createRetries({ attempts = 3, baseMs = 50, ratio = 0.1 }: Settin
     saved = Math.min(MAX_SAVED, saved + ratio);
     let failed = 0;
 
-    /** Waits before the next try, no longer than until `signal` aborts. False when there is none to spend, or no time for it or behind it. */
+    /** Waits before the next try, or until `signal` aborts. False: no tries are left, or no time to wait or to try. */
     return async (timeLeft: () => number, signal: AbortSignal): Promise<boolean> => {
       const pause = Math.random() * baseMs * 2 ** failed;
       if (++failed >= attempts || saved < 1 || pause >= timeLeft()) return false;

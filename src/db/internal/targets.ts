@@ -58,7 +58,7 @@ export function createTargets(
    */
   return (refused?: Targets): Targets | Promise<Targets> => {
     if (known && refused !== known) return known;
-    // Where sockets are a request's own, so is what it waits for: it ends with it, and others would wait for ever.
+    // On Workers each request asks for itself: what one waits for ends with it, and another would wait for ever.
     return sockets === 'request' ? ask() : (asking ??= ask().finally(() => (asking = undefined)));
   };
 }
