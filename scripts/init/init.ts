@@ -17,6 +17,7 @@ const ONLY_TEMPLATE = [
   'scripts/test-platforms.ts',
   'test/conformance',
   'test/platforms',
+  'test/workers/recipes.test.ts', // of docs/recipes.md on the files as they are here
 ];
 
 export interface InitOptions {

@@ -130,6 +130,8 @@ export const PLATFORMS = {
     lines: { 'scripts/fork-host.ts': /^ {2}node: \[/, 'docs/deploy.md': /\S {3,}# Node$/ },
     heading: '### Node',
     paragraph: '**Node**',
+    edit: (tree) =>
+      tree.edit('docs/deploy.md', (text) => text.replace(/ Neither deploys to a Node server:[^]*?migrates\./, '')),
   },
 } satisfies Record<string, Platform>;
 
@@ -157,10 +159,11 @@ export function keepPlatforms(
       tree.write(file, name === 'lambda' ? text.replaceAll(/^ *id-token: write.*\n/gm, '') : text);
     }
   }
-  // What the variable DEPLOY may name.
+  // What the variable DEPLOY may name: there is no job for Node.
+  const deployed = kept.filter((name) => name !== 'node').join(' ') || 'node';
   for (const file of ['docs/deploy.md', '.github/workflows/deploy.yml'].filter(tree.has)) {
     const text = tree.read(file);
-    tree.write(file, text.replace(/(["`])workers (vercel )?lambda\1/, `$1${kept.join(' ')}$1`));
+    tree.write(file, text.replace(/(["`])workers (vercel )?lambda\1/, `$1${deployed}$1`));
   }
   const titles = kept
     .map((name) => PLATFORMS[name].title)

@@ -82,7 +82,7 @@ describe('npm run init', () => {
       'keeps the platforms that are named',
       ['--platforms', 'workers,lambda'],
       {
-        gone: /^(functions\/(vercel|node)\.ts|vercel\.json|Dockerfile|bench\/|scripts\/init|test\/(platforms|vercel)\/)/,
+        gone: /^(functions\/(vercel|node)\.ts|vercel\.json|Dockerfile|bench\/|scripts\/init|test\/(platforms|vercel|workers\/recipes)\b)/,
         there: ['functions/worker.ts', 'functions/lambda.ts', 'src/ledger/schema.ts', 'test/local/gateway.test.ts'],
         dependencies: ['@vercel/functions'],
       },
@@ -173,6 +173,16 @@ describe('npm run init', () => {
 
     const workflows = texts.filter(([file]) => file.startsWith('.github/')).map(([, text]) => text);
     expect(workflows.join('').includes('id-token: write')).toBe(platform === 'lambda');
+  });
+
+  it.each([
+    [['workers', 'lambda', 'node'] as const, 'workers lambda'],
+    [['node'] as const, 'node'],
+  ])('of %j, names in DEPLOY what a workflow deploys to', (platforms, names) => {
+    const tree = openTree(ROOT);
+    initialise(tree, { name: 'my-app', platforms, bare: false, repository: undefined });
+    expect(tree.read('.github/workflows/deploy.yml')).toContain(`names ("${names}"; nowhere without it)`);
+    expect(tree.read('docs/deploy.md')).toContain(`for instance \`${names}\``);
   });
 
   const init = (cwd: string, ...args: string[]) =>
