@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TransportName } from '../src/db/error.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
+import { apiToken } from './token.ts';
 
 /** An API to be tested, wherever it runs. */
 export interface Target {
@@ -51,7 +52,6 @@ export function describeContract(
   { transports }: Capabilities = { transports: ['http', 'websocket'] },
 ): void {
   describe(`the API on ${platform}`, () => {
-    const apiToken = 'test-token-0123456789';
     let database: TestDatabase;
     let api: Target;
     let withoutDatabase: Target;

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Tree } from './tree.ts';
-import { withoutBlock, withoutLines } from './text.ts';
+import { withoutBlock, withoutLines, withoutSection } from './text.ts';
 
 /** What takes the place of the ledger: one table and one route, as in docs/first-table.md. */
 const BARE = fileURLToPath(new URL('bare/', import.meta.url));
@@ -132,6 +132,7 @@ function bareDocuments(tree: Tree): void {
   tree.edit('README.md', (text) =>
     withoutLines(/^ {2}(Batch|Transaction|Session) +curl|POST +\/transfers/)(text)
       .replaceAll('/accounts', '/messages')
+      .replace(' idempotency, pages,', '')
       .replace(/ Why which transport, with numbers:\s+\[[^\]]*\]\([^)]*\)\./, '')
       .replace(/Each way has a route to learn from[\s\S]*?\n\n(?=Your own table)/, '')
       .replace(
@@ -140,7 +141,8 @@ function bareDocuments(tree: Tree): void {
       ),
   );
   tree.edit('docs/recipes.md', (text) =>
-    text
+    ['## Once for each key', '## Lists in pages']
+      .reduce(withoutSection, text)
       .replace("accounts.$get({ query: { limit: '10' } })", 'messages.$get()')
       .replace(/whose\s+request it is:\s+idempotency keys belong to a caller\./, 'whose request it is.'),
   );

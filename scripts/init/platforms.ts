@@ -57,10 +57,10 @@ export const PLATFORMS = {
         withoutLines(imports)(withoutBlock(text, "describe('in workerd'")),
       );
       tree.edit('docs/recipes.md', (text) =>
-        withoutSection(text, '## A job on a schedule').replace(
-          /, and its name into both lists of secrets in\s+`wrangler\.toml`/,
-          '',
-        ),
+        withoutSection(text, '## A job on a schedule')
+          .replace(/, and its name into both lists of secrets in\s+`wrangler\.toml`/, '')
+          .replace(/(`src\/config\.ts`) and\s+`wrangler\.toml`/, '$1')
+          .replace(/On Workers, take[^]*?Elsewhere, limit/, 'Limit'),
       );
       tree.edit('README.md', (text) => text.replace(/, jobs, variables:/, ', variables:'));
       tree.edit('docs/gateway.md', (text) => text.replace(/ `test\/local\/driver\.test\.ts` runs[^]*?compares\./, ''));

@@ -5,8 +5,7 @@ import { createTestDatabase, type TestDatabase } from '../database.ts';
 import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
 import { functionUrl } from './events.ts';
 import { type LambdaFunction, startFunction } from './start-function.ts';
-
-const apiToken = 'test-token-0123456789';
+import { apiToken } from '../token.ts';
 
 let database: TestDatabase;
 beforeAll(async () => {

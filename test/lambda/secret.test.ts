@@ -8,8 +8,8 @@ import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
 import { functionUrl } from './events.ts';
 import { startFunction } from './start-function.ts';
+import { apiToken } from '../token.ts';
 
-const apiToken = 'test-token-0123456789';
 const CREDENTIALS = {
   AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE',
   AWS_SECRET_ACCESS_KEY: 'a-secret-key',

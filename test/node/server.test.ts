@@ -10,11 +10,11 @@ import { describeContract } from '../contract.ts';
 import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { startFaultProxy } from '../fault-proxy.ts';
 import { type Server, startServer } from './start-server.ts';
+import { apiToken } from '../token.ts';
 
 describeContract('the Node server', (options) => startServer(options));
 
 describe('the Node server', () => {
-  const apiToken = 'test-token-0123456789';
   let database: TestDatabase;
   beforeAll(async () => {
     database = await createTestDatabase();

@@ -4,15 +4,14 @@ import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import type { App } from '../../src/create-app.ts';
 import { createTestDatabase } from '../database.ts';
 import { startApp } from './start-app.ts';
-
-const token = 'test-token-0123456789';
+import { apiToken } from '../token.ts';
 
 it('the type of the app types a client', async () => {
   const database = await createTestDatabase();
-  const app = await startApp({ ...EXAMPLE_ENVIRONMENT, DATABASE_URL: database.url, API_TOKEN: token });
+  const app = await startApp({ ...EXAMPLE_ENVIRONMENT, DATABASE_URL: database.url, API_TOKEN: apiToken });
   try {
     const api = hc<App>('http://localhost', {
-      headers: { Authorization: `Bearer ${token}` },
+      headers: { Authorization: `Bearer ${apiToken}` },
       fetch: (...request: Parameters<typeof fetch>) => app.fetch(...(request as [string, RequestInit])),
     });
     const created = await api.accounts.$post({ json: { name: 'Ada', currency: 'EUR' } });

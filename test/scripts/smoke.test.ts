@@ -8,8 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
 import { type Server, startServer } from '../node/start-server.ts';
+import { apiToken } from '../token.ts';
 
-const apiToken = 'test-token-0123456789';
 let database: TestDatabase;
 let server: Server;
 beforeAll(async () => {

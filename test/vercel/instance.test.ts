@@ -6,8 +6,8 @@ import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import type VercelApp from '../../functions/vercel.ts';
 import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { apiToken } from '../token.ts';
 
-const apiToken = 'test-token-0123456789';
 const REQUEST_CONTEXT = Symbol.for('@vercel/request-context');
 
 describe('an instance on Vercel', () => {

@@ -5,12 +5,13 @@ import { describe, expect, inject, it } from 'vitest';
 import { describeContract } from '../contract.ts';
 import { carriesPg } from './build-worker.ts';
 import { startWorker, workerOptions } from './start-worker.ts';
+import { apiToken } from '../token.ts';
 
 describeContract('Workers', startWorker);
 
 it.each(['GET', 'HEAD'])('Workers take no notice of the body of a %s', async (method) => {
-  const api = await startWorker({ databaseUrl: inject('stack').app, apiToken: 'test-token-0123456789' });
-  const headers = { Authorization: 'Bearer test-token-0123456789', 'Transfer-Encoding': 'chunked' };
+  const api = await startWorker({ databaseUrl: inject('stack').app, apiToken });
+  const headers = { Authorization: `Bearer ${apiToken}`, 'Transfer-Encoding': 'chunked' };
   const [response] = (await once(
     request(new URL('/accounts', api.url), { method, headers }).end('{}'),
     'response',

@@ -9,8 +9,8 @@ import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
 import type { Target } from '../contract.ts';
 import { bundleWorker, startWorker } from './start-worker.ts';
+import { apiToken } from '../token.ts';
 
-const apiToken = 'test-token-0123456789';
 const headers = { Authorization: `Bearer ${apiToken}`, 'Content-Type': 'application/json' };
 
 const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Target } from '../contract.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
 import { startWorker } from './start-worker.ts';
+import { apiToken } from '../token.ts';
 
-const apiToken = 'test-token-0123456789';
 const LIMIT = 3;
 
 let database: TestDatabase;

@@ -1,11 +1,10 @@
 import { Hono } from 'hono';
-import * as v from 'valibot';
 import type { AppEnv } from '../create-app.ts';
 import { validate } from '../middleware/validate.ts';
 import { addMessage, latestMessages } from '../messages/messages.ts';
-import { text } from './schemas.ts';
+import { object, text } from './schemas.ts';
 
-const newMessage = v.object({ text: text(1, 1000) });
+const newMessage = object({ text: text(1, 1000) });
 
 export const messageRoutes = new Hono<AppEnv>()
   .get('/', async (c) => c.json({ items: await latestMessages(c.var.db) }))

@@ -2,6 +2,12 @@ import * as v from 'valibot';
 
 /** What requests may hold. The messages are for the caller. */
 
+/** `v.object`, which says of a field that is missing that it is required. Fields that it does not name are dropped. */
+export const object = <Entries extends v.ObjectEntries>(entries: Entries) =>
+  v.object(entries, ({ path }) => (path ? 'is required' : 'must be an object'));
+
+export const idParam = object({ id: v.pipe(v.string('must be a UUID'), v.uuid('must be a UUID'), v.toLowerCase()) });
+
 /** Text of so many characters. PostgreSQL's cannot hold the character NUL, and UTF-8 no half of a surrogate pair. */
 export const text = (min: number, max: number) => {
   const message = `must be ${min} to ${max} characters, none of them NUL or half a surrogate pair`;
