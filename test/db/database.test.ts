@@ -271,7 +271,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       const options = { isolationLevel: 'serializable' } as const;
       await db.transaction(async (tx) => {
         const nested = tx.transaction((inner) => inner.execute(sql`select 1`), options);
-        expect((await failure(nested)).message).toContain('has its options');
+        expect((await failure(nested)).message).toContain('no options');
         expect((await failure(tx.batch([tx.execute(sql`select 1`)], options))).kind).toBe('query');
       });
     });
