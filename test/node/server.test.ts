@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
 import { describeContract } from '../contract.ts';
 import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { startFaultProxy } from '../fault-proxy.ts';
@@ -20,6 +20,13 @@ describe('the Node server', () => {
     database = await createTestDatabase();
   });
   afterAll(() => database.close());
+
+  /** A server that ends with its test, also with one that fails. */
+  const start = async (databaseUrl: string) => {
+    const server = await startServer({ databaseUrl, apiToken });
+    onTestFinished(() => void server.process.kill('SIGKILL'));
+    return server;
+  };
 
   /** @returns what ends that */
   const lockAccounts = async () => {
@@ -55,7 +62,7 @@ describe('the Node server', () => {
   };
 
   it('finishes the requests in flight when it is told to end, and leaves no connection behind', async () => {
-    const server = await startServer({ databaseUrl: database.url, apiToken });
+    const server = await start(database.url);
     const transfer = await prepareTransfer(server);
 
     const unlock = await lockAccounts();
@@ -78,7 +85,7 @@ describe('the Node server', () => {
     const proxy = await startFaultProxy({ port: inject('stack').gatewayPort });
     const databaseUrl = new URL(database.url);
     databaseUrl.port = String(proxy.port);
-    const server = await startServer({ databaseUrl: databaseUrl.href, apiToken });
+    const server = await start(databaseUrl.href);
     const transfer = await prepareTransfer(server);
     expect((await transfer()).status).toBe(201);
     proxy.stall(true);
@@ -89,7 +96,7 @@ describe('the Node server', () => {
   });
 
   it('ends although a client goes on asking on the connection of a request in flight', async () => {
-    const server = await startServer({ databaseUrl: database.url, apiToken });
+    const server = await start(database.url);
     const unlock = await lockAccounts();
     const client = connect(Number(new URL(server.url).port), '127.0.0.1').on('error', () => {});
     let answers = '';
@@ -118,14 +125,14 @@ describe('the Node server', () => {
   });
 
   it('answers a health check that names no host', async () => {
-    const server = await startServer({ databaseUrl: database.url, apiToken });
+    const server = await start(database.url);
     const client = connect(Number(new URL(server.url).port), '127.0.0.1').end('GET /health/live HTTP/1.0\r\n\r\n');
     expect(await text(client)).toMatch(/^HTTP\/1.1 200 /);
     await server.close();
   });
 
   it('calls a body that breaks off the caller’s mistake', async () => {
-    const server = await startServer({ databaseUrl: database.url, apiToken });
+    const server = await start(database.url);
     const lines = createInterface(server.process.stdout as Readable);
     const client = connect(Number(new URL(server.url).port), '127.0.0.1');
     const headers = `Host: x\r\nAuthorization: Bearer ${apiToken}\r\nTransfer-Encoding: chunked`;
@@ -137,7 +144,7 @@ describe('the Node server', () => {
   });
 
   it('ends although a connection never sends a request', async () => {
-    const server = await startServer({ databaseUrl: database.url, apiToken });
+    const server = await start(database.url);
     const silent = connect(Number(new URL(server.url).port), '127.0.0.1');
     silent.on('error', () => {});
     await once(silent, 'connect');
