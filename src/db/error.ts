@@ -54,24 +54,13 @@ export function isLost(error: DatabaseError): boolean {
 
 /** What the failure of a flight means that ends in COMMIT: `outcome-unknown`, unless it says why there was no commit. */
 export function commitFailure(error: DatabaseError, accessMode: TransactionOptions['accessMode']): DatabaseError {
-  const { code, kind, transport, retryable } = error;
-  if (retryable || accessMode === 'read only') return error;
+  const { code, kind, transport } = error;
+  if (error.retryable || accessMode === 'read only' || /query|auth/.test(kind)) return error;
   // A SQLSTATE says why nothing took effect, but for classes 08 and 57P: the connection broke, or the server goes down.
-  if (kind === 'query' || (code ? !/^(08|57P)/.test(code) : kind === 'auth')) return error;
+  if (code && !/^(08|57P)/.test(code)) return error;
   const message = 'COMMIT was not answered.';
   return new DatabaseError(message, { kind: 'outcome-unknown', transport, cause: error });
 }
-
-/** By SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html */
-const KINDS: [RegExp, DatabaseErrorKind][] = [
-  [/^08/, 'connection'],
-  [/^23/, 'constraint'],
-  [/^(28|42501)/, 'auth'], // insufficient_privilege
-  [/^(40001|40P01)/, 'serialization'], // serialization_failure, deadlock_detected
-  [/^(53|57P)/, 'unavailable'], // insufficient_resources; admin_shutdown, crash_shutdown, cannot_connect_now …
-  // lock_not_available, query_canceled (statement_timeout among its causes), idle_in_transaction_session_timeout, transaction_timeout
-  [/^(55P03|57014|25P0[34])/, 'timeout'],
-];
 
 /** What the drivers throw: the fields of PostgreSQL's errors, and of HTTP errors what `fetch` threw. */
 interface DriverError extends Partial<Omit<NeonDbError, 'sourceError'>> {
@@ -81,11 +70,25 @@ interface DriverError extends Partial<Omit<NeonDbError, 'sourceError'>> {
 /** `fetch` failed before it had a connection: https://github.com/nodejs/undici/blob/main/docs/docs/api/Errors.md */
 const NO_CONNECTION = /REFUSED|NOTFOUND|EAI_|CONNECT_TIMEOUT/;
 
-/** How PostgreSQL and Neon's proxy say that there is no database, or no free connection, to run it: nothing has run. */
-const NO_COMPUTE = /control plane|compute node|too many|slots|database system|quota/i;
+/** How PostgreSQL, Neon's proxy and PgBouncer say that there is no database, or no free connection: nothing has run. */
+const NO_COMPUTE = /control plane|compute node|too many|slots|database system|quota|client_con|query_wait|_retry/i;
 
-/** PostgreSQL's and Neon's proxy's refusals. */
-const REFUSED = /authentication failed|permission denied|permitted|not allowed/i;
+/**
+ * By SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html. By words, where there is none, or one for
+ * whatever is refused: Neon's proxy sends none over HTTP and XX000 over sockets, PgBouncer 08P01.
+ */
+const KINDS: [RegExp, DatabaseErrorKind][] = [
+  [/^08/, 'connection'],
+  [/^23/, 'constraint'],
+  [/^(28|42501)|authentication failed|permission denied|permitted|not allowed|no such user/i, 'auth'], // insufficient_privilege
+  [/^(40001|40P01)/, 'serialization'], // serialization_failure, deadlock_detected
+  // insufficient_resources; admin_shutdown, crash_shutdown, cannot_connect_now …; 507: the response is too large
+  [/^(53|57P|terminati)|HTTP status (429|5(?!07))/, 'unavailable'],
+  [NO_COMPUTE, 'unavailable'],
+  // lock_not_available, query_canceled (statement_timeout among its causes), idle_in_transaction_session_timeout, transaction_timeout
+  [/^(55P03|57014|25P0[34])/, 'timeout'],
+  [/HTTP status|no such database/, 'query'],
+];
 
 /** Data exceptions (class 22) quote the value at fault, as do errors in tsquery and in tsvector. */
 const QUOTING = /^22|in ts/;
@@ -104,23 +107,14 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
   const message = QUOTING.test(`${code} ${said}`) ? said.replace(VALUES, '…') : said;
   // PostgreSQL's own errors, which name a routine, may quote the statement: its words would be taken for the proxy's.
   const hint = error.routine && severity !== 'FATAL' ? '' : message;
+  const told = !code || /08P01|XX000/.test(code) ? hint : code;
   // Sent by a pooler, a protocol violation ends the connection; by PostgreSQL, it is a parameter too few.
-  const kind = code === '08P01' && severity === 'ERROR' ? 'query' : kindOf(code, hint);
+  const otherwise = !code || (code === '08P01' && severity !== 'ERROR') ? 'connection' : 'query';
+  const kind = KINDS.find(([pattern]) => pattern.test(told))?.[1] ?? otherwise;
   const neverRan = !sent || NO_CONNECTION.test(reason ?? '') || NO_COMPUTE.test(hint);
   const retryable = kind === 'serialization' || (neverRan && isAway(kind));
   const cause = withoutFields(thrown, message);
   return new DatabaseError(message, { kind, code, transport, retryable, constraint, table, column, cause });
-}
-
-function kindOf(code: string | undefined, message: string): DatabaseErrorKind {
-  // For what Neon's proxy refuses it sends no SQLSTATE over HTTP, and that of an internal error over sockets.
-  if ((code ?? 'XX000') === 'XX000') {
-    if (message.startsWith('terminati') || NO_COMPUTE.test(message)) return 'unavailable'; // terminating connection due to …
-    if (REFUSED.test(message)) return 'auth';
-  }
-  if (code) return KINDS.find(([codes]) => codes.test(code))?.[1] ?? 'query';
-  if (/HTTP status (429|5(?!07))/.test(message)) return 'unavailable'; // 507: the response is too large
-  return /HTTP status/.test(message) ? 'query' : 'connection';
 }
 
 /** PostgreSQL repeats values of the row in some fields, too: a cause must be as safe to log as the error itself. */

@@ -3,10 +3,11 @@ import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { neonConfig } from '@neondatabase/serverless';
 import { sql } from 'drizzle-orm';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { startGateway } from '../../local/gateway.ts';
 import { anyFreePort } from '../../local/ports.ts';
-import { createDatabase } from '../../src/db/database.ts';
+import { errorResponse, int32, message } from '../../local/postgres-messages.ts';
+import { createDatabase, type Database } from '../../src/db/database.ts';
 import { tcp } from '../../src/db/tcp.ts';
 import { failure, WAYS } from './ways.ts';
 
@@ -95,6 +96,41 @@ describe.each(Object.keys(WAYS) as (keyof typeof WAYS)[])('over %s', (way) => {
   ])('a server that %s is a failed connection', async (_fault, accept) => {
     const port = await listen(createServer((socket) => accept(socket.on('error', () => {}))));
     expect(await failures(port, way)).toEqual(['connection', 'connection', 'connection']);
+  });
+
+  // All that it says itself has the code of a protocol violation: src/client.c, src/objects.c and src/janitor.c of PgBouncer.
+  it.each([
+    ['SASL authentication failed', 'auth', 2],
+    ['no such user', 'auth', 2],
+    ['no such database: app', 'query', 1],
+    ['no more connections allowed (max_client_conn)', 'unavailable', 1],
+    ['query_wait_timeout', 'unavailable', 1],
+    ['server login has been failing, cached error: connect failed (server_login_retry)', 'unavailable', 1],
+  ])('"%s" by PgBouncer, at the log-in or later, is %s, and the URL asked for %s times', async (text, kind, asked) => {
+    const greeting = Buffer.concat([message('R', int32(0)), message('Z', 'I')]);
+    for (const before of [[], [greeting]]) {
+      const pooler = createServer((socket) => {
+        const answers = [...before];
+        socket.on('error', () => {}).on('data', () => socket.write(answers.shift() ?? errorResponse('08P01', text)));
+      });
+      const upstream = { host: '127.0.0.1', port: await listen(pooler) };
+      const gateway = await startGateway({ upstream, port: 0 });
+      const { port } = way === 'tcp' ? upstream : gateway;
+      const works: ((database: Database) => PromiseLike<unknown>)[] = [
+        (database) => database.execute(sql`select 1`),
+        (database) => database.batch([database.execute(sql`select 1`)]), // that nothing has run is known, and no unknown outcome
+        (database) => database.transaction((tx) => tx.execute(sql`select 1`)),
+      ];
+      for (const work of works) {
+        const url = vi.fn(() => `postgresql://app:hunter2@127.0.0.1:${port}/app`);
+        const options = { schema: {}, sockets: 'instance', retry: { attempts: 1 } } as const;
+        const database = createDatabase({ url, transports: WAYS[way].transports, ...options });
+        expect(await failure(work(database))).toMatchObject({ kind, retryable: kind === 'unavailable' });
+        expect(url).toHaveBeenCalledTimes(asked);
+        await database.close();
+      }
+      await gateway.close();
+    }
   });
 });
 

@@ -46,6 +46,17 @@ it('a log-in that a server on its way down ends did nothing, and may go on elsew
   expect(toDatabaseError(thrown('57P01'), 'websocket', true)).toMatchObject({ kind: 'unavailable', retryable: false });
 });
 
+it.each<[message: string, severity: string, kind: DatabaseErrorKind, retryable: boolean]>([
+  ['"trust" authentication failed', 'FATAL', 'auth', false],
+  ['client connections exceeded (max_user_client_connections)', 'FATAL', 'unavailable', true],
+  ['client_idle_timeout', 'FATAL', 'connection', false], // sent, perhaps, when it had gone already
+  ['query timeout', 'FATAL', 'connection', false],
+  ['bind message supplies 1 parameters, but prepared statement "" requires 2', 'ERROR', 'query', false],
+])('a protocol violation is what its words say: "%s" %s', (message, severity, kind, retryable) => {
+  const thrown = Object.assign(new Error(message), { code: '08P01', severity });
+  expect(toDatabaseError(thrown, 'tcp', true)).toMatchObject({ kind, retryable });
+});
+
 it.each<[kind: DatabaseErrorKind, retryable: boolean, readOnly: boolean, expected: boolean]>([
   ['connection', true, false, true], // it was never sent
   ['connection', false, false, false],
@@ -88,6 +99,7 @@ it.each<[kind: DatabaseErrorKind, code: string | undefined, expected: DatabaseEr
   ['constraint', '23505', 'constraint'],
   ['serialization', '40001', 'serialization'],
   ['auth', undefined, 'auth'],
+  ['auth', '08P01', 'auth'], // PgBouncer's code for whatever it refuses
   ['query', undefined, 'query'],
 ])('%s %s in answer to COMMIT is %s', (kind, code, expected) => {
   expect(commitFailure(new DatabaseError('', { kind, code }), undefined).kind).toBe(expected);
