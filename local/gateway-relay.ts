@@ -76,14 +76,14 @@ export function createRelay({ upstream: primary, simulator }: RelayOptions) {
 }
 
 /** Answers what comes before the start-up message. @returns undefined when all there is is a request to cancel */
-async function untilStartup(client: Duplex, onCancel: (key: Buffer) => void): Promise<Buffer | undefined> {
+async function untilStartup(client: Duplex, onCancel: (key: Buffer) => Promise<void>): Promise<Buffer | undefined> {
   for (;;) {
     const startup = await readStartup(client);
     const code = startup.readInt32BE(4);
     if (code === SSL_REQUEST || code === GSS_REQUEST) {
       client.write('N');
     } else if (code === CANCEL_REQUEST) {
-      onCancel(startup.subarray(8));
+      await onCancel(startup.subarray(8));
       hangUp(client);
       return undefined;
     } else if (code >> 16 === 3) {

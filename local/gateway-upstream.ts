@@ -73,12 +73,14 @@ export async function connectUpstream({ host, port, tls }: Upstream): Promise<So
   }
 }
 
-/** Asks the server to stop what a connection is running, if it still runs. */
-export function cancel(upstream: Upstream, key: Buffer): void {
-  connectUpstream(upstream).then(
-    (socket) => socket.end(cancelRequest(key)),
-    () => {},
-  );
+/** Asks the server to stop what a connection is running, if it still runs. Resolves when it has heard that, or never will. */
+export async function cancel(upstream: Upstream, key: Buffer): Promise<void> {
+  const socket = await connectUpstream(upstream).catch(() => undefined);
+  if (!socket) return;
+  socket.setTimeout(CONNECT_DEADLINE, () => socket.destroy());
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  socket.resume().end(cancelRequest(key));
+  await closed;
 }
 
 /**
@@ -86,11 +88,12 @@ export function cancel(upstream: Upstream, key: Buffer): void {
  * about, and is repeated until the server has closed the connection.
  */
 export async function stop(upstream: Upstream, { socket, key }: { socket: Socket; key: Buffer }): Promise<void> {
-  socket.removeAllListeners('data').resume().write(message('X', '')); // Terminate
+  socket.removeAllListeners('data').resume();
   const closed = new Promise((resolve) => socket.once('close', resolve));
   for (let ms = 50; ms < 1_000 && !socket.destroyed; ms *= 2) {
-    cancel(upstream, key);
+    await Promise.race([closed, cancel(upstream, key)]);
     await Promise.race([closed, setTimeout(ms, undefined, { ref: false })]);
+    socket.write(message('X', '')); // Terminate. Not before: a pooler forgets the key of a client that goes
   }
   socket.destroy();
 }

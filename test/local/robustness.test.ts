@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent, request } from 'node:http';
-import { connect, Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, Socket } from 'node:net';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
@@ -125,6 +125,55 @@ describe('a client that goes away has its query stopped, even when the query rea
     await untilStopped();
   });
 });
+
+it.each<[string, (near: Gateway, text: string) => Promise<() => void>]>([
+  [
+    'over HTTP',
+    async (near, text) => {
+      const abort = new AbortController();
+      ask(near, text, { signal: abort.signal }).catch(() => {});
+      return () => abort.abort();
+    },
+  ],
+  [
+    'over a WebSocket',
+    async (near, text) => {
+      const wire = await logIn(near);
+      wire.send(query(text));
+      return () => wire.close();
+    },
+  ],
+])(
+  'a client that goes away %s has its query stopped behind a pooler, too, which forgets its key with it',
+  async (over, start) => {
+    let gone = false;
+    const pooler = createServer((client) => {
+      const server = connect(upstream.port, upstream.host).on('error', () => {});
+      server.on('data', (chunk) => client.write(chunk)).on('end', () => client.end());
+      client.on('error', () => {}).on('close', () => server.destroy());
+      client.on('data', (chunk) => {
+        gone ||= chunk.equals(message('X', ''));
+        if (!gone) server.write(chunk);
+      });
+    }).listen(0, '127.0.0.1');
+    await once(pooler, 'listening');
+    const { port } = pooler.address() as AddressInfo;
+    const near = await startGateway({ upstream: { host: '127.0.0.1', port }, port: 0 });
+    const text = `select pg_sleep(60) as "${over}"`;
+    const untilRunning = (count: number) =>
+      vi.waitFor(async () => {
+        const running = await test.query(`select from pg_stat_activity where query = '${text}' and state = 'active'`);
+        expect(running).toHaveLength(count);
+      }, PATIENCE);
+
+    const leave = await start(near, text);
+    await untilRunning(1);
+    leave();
+    await untilRunning(0);
+    await near.close();
+    pooler.close();
+  },
+);
 
 describe('a logged-in client', () => {
   it.each([
