@@ -114,15 +114,15 @@ export async function passLogIn(
     socket.write(startupMessage(parameters));
     const said: Buffer[] = [];
     let key: Buffer = int32(0, 0);
+    const refuse = (error: Buffer): undefined => {
+      hangUp(client, error);
+      socket.destroy();
+    };
     for (let type = ''; type !== 'Z';) {
       const next = await readMessage(socket);
       type = typeOf(next);
       if (type === 'K') key = next.subarray(5);
-      if (type === 'E') {
-        hangUp(client, next);
-        socket.destroy();
-        return undefined;
-      }
+      if (type === 'E') return refuse(next);
       // The client hears that it is in when it is: the server may refuse the database yet, the gateway the role.
       const accepted = said.length > 0 || (type === 'R' && next.readInt32BE(5) === OK);
       if (accepted) said.push(next);
@@ -131,9 +131,10 @@ export async function passLogIn(
     // The role that logged in, whatever the start-up message made of the session. Nothing of the client's has run yet.
     socket.write(query(IS_SUPERUSER));
     for (let type = ''; type !== 'Z';) {
-      type = typeOf(await readMessage(socket));
+      const next = await readMessage(socket);
+      type = typeOf(next);
       if (type === 'D') throw new Refusal('28000', SUPERUSER_REFUSED);
-      if (type === 'E') throw new ProtocolError('the role cannot be checked');
+      if (type === 'E') return refuse(next); // a server on its way down; a pooler that has no connection to it
     }
     return { socket, greeting: Buffer.concat(said), key };
   } catch (error) {

@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { connectUpstream, parseUpstream } from '../../local/gateway-upstream.ts';
 import { anyFreePort } from '../../local/ports.ts';
+import { errorResponse, int32, message } from '../../local/postgres-messages.ts';
 import { deletePostgres } from '../../local/postgres.ts';
 import { type Stack, startStack } from '../../local/stack.ts';
 
@@ -103,6 +104,23 @@ it('an upstream that does not say whether it has TLS is given up', async () => {
   timeout.mockRestore();
   silent.close();
   await once(silent, 'close'); // with every connection
+});
+
+it('an upstream that ends the log-in behind the password, as a full pooler does, is heard', async () => {
+  const answers = [
+    Buffer.concat([message('R', int32(0)), message('Z', 'I')]),
+    errorResponse('08P01', 'query_wait_timeout'),
+  ];
+  const full = createServer((socket) => {
+    socket.on('error', () => {}).on('data', () => socket.write(answers.shift() ?? ''));
+  }).listen(0, '127.0.0.1');
+  await once(full, 'listening');
+  const { port } = full.address() as AddressInfo;
+  const gateway = await startGateway({ upstream: { host: '127.0.0.1', port }, port: 0 });
+  const client = new pg.Client({ connectionString: `postgresql://app:hunter2@127.0.0.1:${gateway.port}/app` });
+  await expect(client.connect()).rejects.toMatchObject({ code: '08P01', message: 'query_wait_timeout' });
+  await gateway.close();
+  full.close();
 });
 
 describe('an upstream URL', () => {
