@@ -73,7 +73,19 @@ const START_UP_PARAMETERS = new Set([
   'extra_float_digits',
 ]);
 
-/** A start-up parameter that a transaction pooler cannot keep, and so refuses. */
-export function unsupportedParameter(parameters: Record<string, string>): string | undefined {
-  return Object.keys(parameters).find((name) => !START_UP_PARAMETERS.has(name.toLowerCase()));
+const isKept = (name: string) => START_UP_PARAMETERS.has(name.toLowerCase()) || name.startsWith('_pq_.');
+
+/** `-c name=value`, `-cname=value`, `--name=value`, or what is none; a backslash stands before a space that ends none. */
+const OPTIONS = /-c\s*(?:\\.|\S)*|(?:\\.|\S)+/gs;
+
+/** Why a transaction pooler refuses a start-up message, in PgBouncer's words: for a parameter that it cannot keep. */
+export function unsupportedParameter({ options = '', ...parameters }: Record<string, string>): string | undefined {
+  const unsupported = Object.keys(parameters).find((name) => !isKept(name));
+  if (unsupported) return `unsupported startup parameter: ${unsupported}`;
+  for (const [option] of options.matchAll(OPTIONS)) {
+    const name = /^(?:-c\s*|--)([^=\s]+)=/.exec(option)?.[1];
+    if (!name) return "unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed";
+    if (!isKept(name)) return `unsupported startup parameter in options: ${name}`;
+  }
+  return undefined;
 }

@@ -52,7 +52,7 @@ export function createRelay({ upstream: primary, simulator }: RelayOptions) {
       const asked = parseStartup(startup);
       const { upstream, role, pooled } = findRoute(asked['user'] ?? '');
       const unsupported = pooled ? unsupportedParameter(asked) : undefined;
-      if (unsupported) throw new Refusal('08P01', `unsupported startup parameter: ${unsupported}`);
+      if (unsupported) throw new Refusal('08P01', unsupported);
       if (simulator.controlPlaneFails()) throw new Refusal('XX000', CONTROL_PLANE_ERROR);
       const release = await simulator.use();
       if (client.destroyed) return release();

@@ -131,9 +131,25 @@ describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) 
     expect(await one(`select length('${"''".repeat(10_000_000)}') as listen`)).toBe(10_000_000);
   });
 
-  it('refuses a start-up parameter that a pooler cannot keep', async () => {
-    const client = new pg.Client({ connectionString: test.url, options: '-c search_path=x' });
-    await expect(client.connect()).rejects.toThrow('unsupported startup parameter: options');
+  // As PgBouncer 1.24 and 1.26 do, word for word.
+  it.each([
+    ['-c search_path=x', 'unsupported startup parameter in options: search_path'],
+    ['-c TimeZone=UTC --statement_timeout=5s', 'unsupported startup parameter in options: statement_timeout'],
+    ['-d 5', "unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed"],
+    ['-c', "unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed"],
+  ])('refuses the options %j, which a pooler cannot keep', async (options, reason) => {
+    const client = new pg.Client({ connectionString: test.url, options });
+    await expect(client.connect()).rejects.toMatchObject({ code: '08P01', message: reason });
+  });
+
+  it('takes options that a pooler keeps', async () => {
+    const options = '-c TimeZone=Asia/Tokyo -cDateStyle=ISO,\\ DMY  --application_name=a\\ name';
+    const client = new pg.Client({ connectionString: test.url, options });
+    await client.connect();
+    const settings = `select current_setting('TimeZone'), current_setting('DateStyle'), current_setting('application_name')`;
+    const { rows } = await client.query({ text: settings, rowMode: 'array' });
+    expect(rows).toEqual([['Asia/Tokyo', 'ISO, DMY', 'a name']]);
+    await client.end();
   });
 });
 
