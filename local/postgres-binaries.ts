@@ -1,7 +1,9 @@
+import { execFile, type ExecFileException, type ExecFileOptions } from 'node:child_process';
 import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import { isRunning } from './postgres-process.ts';
 
 export interface Binaries {
@@ -32,6 +34,32 @@ export async function findBinaries(): Promise<Binaries> {
   }
 }
 
+/**
+ * Has a program say its version.
+ * @param run as which account
+ * @throws {Error} that says what keeps it from running here
+ */
+export async function assertRuns({ initdb }: Binaries, run: ExecFileOptions = {}): Promise<void> {
+  try {
+    await promisify(execFile)(initdb, ['--version'], run);
+  } catch (error) {
+    const { code, message, stderr } = error as ExecFileException & { stderr?: string };
+    const reason = stderr?.trim() || message;
+    throw new Error(`The embedded PostgreSQL does not run here: ${reason}${remedy(String(code), reason)}`, {
+      cause: error,
+    });
+  }
+}
+
+function remedy(code: string, reason: string): string {
+  if (code === 'ENOENT') return '\nIt needs glibc, which Alpine Linux does not have.';
+  if (/shared librar|Library not loaded/.test(reason))
+    return '\nThe install script of its package has not run: "npm ci --ignore-scripts=false".';
+  if (code === 'EPERM' || code === 'EINVAL')
+    return '\nIt refuses to be root, and root may not run it as another account here: start as an account that is not root.';
+  return '';
+}
+
 /** Makes a directory that every account can enter, whatever the umask. */
 export async function makeOpenDirectory(directory: string): Promise<void> {
   await mkdir(directory, { recursive: true });
@@ -39,14 +67,15 @@ export async function makeOpenDirectory(directory: string): Promise<void> {
 }
 
 /** Copies the programs to where an account other than root can run them. Done once a version; about 58 MB. */
-export async function copyBinariesForRoot({ postgres }: Binaries): Promise<Binaries> {
-  const native = path.dirname(path.dirname(postgres));
+export async function copyBinariesForRoot(binaries: Binaries): Promise<Binaries> {
+  const native = path.dirname(path.dirname(binaries.postgres));
   const manifest = await readFile(path.join(native, '../package.json'), 'utf8');
   const { version } = JSON.parse(manifest) as { version: string };
   const target = path.join(ROOT_STORE, `postgresql-${version}`);
   const copied = { initdb: path.join(target, 'bin/initdb'), postgres: path.join(target, 'bin/postgres') };
   await makeOpenDirectory(ROOT_STORE);
   if ((await readdir(ROOT_STORE)).includes(path.basename(target))) return copied;
+  await assertRuns(binaries);
   // Under another name first: a copy that was cut off is never taken for a whole one.
   const partial = `${target}.${process.pid}`;
   const wanted = (file: string) => !file.endsWith('.a'); // static libraries

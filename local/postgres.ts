@@ -5,7 +5,7 @@ import { mkdir, open, readFile, realpath, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { copyBinariesForRoot, findBinaries } from './postgres-binaries.ts';
+import { assertRuns, copyBinariesForRoot, findBinaries } from './postgres-binaries.ts';
 import { LOCAL_CLIENT } from './pg-client.ts';
 import {
   DATA,
@@ -66,7 +66,10 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
   const password = await superuserPassword(directory);
   const run = { ...account, cwd: account ? '/' : directory, env: serverEnvironment() };
 
-  if (!(await isInitialised(dataDirectory))) await initialise(binaries, dataDirectory, password, run);
+  if (!(await isInitialised(dataDirectory))) {
+    await assertRuns(binaries, run);
+    await initialise(binaries, dataDirectory, password, run);
+  }
   await takeOver(dataDirectory, password);
 
   const flags = Object.entries({
