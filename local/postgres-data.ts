@@ -142,7 +142,7 @@ export async function initialise(
   await writeFile(passwordFile, password, { mode: 0o600 });
   try {
     if (run.uid !== undefined && run.gid !== undefined) {
-      for (const file of [temporary, passwordFile]) await chown(file, run.uid, run.gid);
+      for (const file of [temporary, passwordFile]) await chown(file, run.uid >>> 0, run.gid >>> 0);
     }
     const options = [
       '--username',

@@ -158,7 +158,7 @@ async function serverAccount(): Promise<{ uid: number; gid: number } | undefined
   const [, , uid, gid] = entry?.split(':') ?? [];
   if (!uid || !gid)
     throw new Error(`PostgreSQL does not run as root, and there is no account "${ROOT_RUNS_AS}" to run it as.`);
-  return { uid: Number(uid), gid: Number(gid) };
+  return { uid: Number(uid) | 0, gid: Number(gid) | 0 }; // -2 on macOS, elsewhere 4294967294: spawn takes signed numbers
 }
 
 /** Nothing of the user's PostgreSQL settings (PGDATA, PGPORT …) may reach this server. */

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { assertRuns, copyBinariesForRoot, findBinaries, ROOT_STORE } from '../../local/postgres-binaries.ts';
+import { initialise } from '../../local/postgres-data.ts';
 
 describe.skipIf(process.platform === 'win32')('programs of PostgreSQL that do not run', () => {
   let directory: string;
@@ -43,3 +44,22 @@ describe.skipIf(process.platform === 'win32')('programs of PostgreSQL that do no
     );
   });
 });
+
+it.runIf(process.getuid?.() === 0 && process.platform === 'linux')(
+  'the number of an account may be -2, as that of "nobody" on macOS',
+  async () => {
+    const directory = await mkdtemp(path.join(tmpdir(), 'account-'));
+    await chmod(directory, 0o755);
+    const run = { uid: -2, gid: -2, cwd: '/', env: {} };
+    const initialised = initialise(
+      await copyBinariesForRoot(await findBinaries()),
+      path.join(directory, 'data'),
+      'secret',
+      run,
+    );
+    // Linux has none of this number: the program runs, and says so.
+    await expect(initialised).rejects.toThrow('could not look up effective user ID 4294967294');
+    expect(await readdir(directory)).toEqual([]);
+    await rm(directory, { recursive: true });
+  },
+);
