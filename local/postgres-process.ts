@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { readdir, readFile, readlink, realpath, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 
 const LOCK = 'postmaster.pid';
 const SOCKET_LOCK = /^\.s\.PGSQL\.\d+\.lock$/;
@@ -14,10 +16,15 @@ export interface Postmaster {
 
 /** The server that `postmaster.pid` names, if it still runs. */
 export async function findPostmaster(dataDirectory: string): Promise<Postmaster | undefined> {
+  const named = await readPostmaster(dataDirectory);
+  return named && (await isPostgres(named.pid, dataDirectory)) ? named : undefined;
+}
+
+/** The server that `postmaster.pid` names, whether it still runs or not. */
+export async function readPostmaster(dataDirectory: string): Promise<Postmaster | undefined> {
   const lines = await readLines(path.join(dataDirectory, LOCK));
   const pid = pidOf(lines);
-  if (pid === undefined || !(await isPostgres(pid, dataDirectory))) return undefined;
-  return { pid, port: Number(lines[3]), ready: lines[7]?.trim() === 'ready' };
+  return pid === undefined ? undefined : { pid, port: Number(lines[3]), ready: lines[7]?.trim() === 'ready' };
 }
 
 async function readLines(file: string): Promise<string[]> {
@@ -68,7 +75,8 @@ export async function removeStaleLocks(dataDirectory: string): Promise<void> {
 /** A number alone proves nothing: after a crash it may belong to another program. The server works in its data directory. */
 async function isPostgres(pid: number, dataDirectory: string): Promise<boolean> {
   if (!isRunning(pid)) return false;
-  if (process.platform !== 'linux') return true;
+  if (process.platform === 'win32') return says('postgres', 'tasklist', '/nh', '/fi', `pid eq ${pid}`);
+  if (process.platform !== 'linux') return says('postgres', 'ps', '-o', 'ucomm=', '-p', String(pid));
   if (await isZombie(pid)) return false;
   const directory = await realpath(dataDirectory);
   const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => undefined);
@@ -76,6 +84,12 @@ async function isPostgres(pid: number, dataDirectory: string): Promise<boolean> 
   // Of another account's process it cannot be read, not even by root in a container; what it was started with can.
   const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
   return command.split('\0').includes(directory);
+}
+
+/** Whether a program says this; where it does not run, it might have. */
+async function says(text: string, program: string, ...args: string[]): Promise<boolean> {
+  const { stdout } = await promisify(execFile)(program, args).catch(() => ({ stdout: text }));
+  return stdout.includes(text);
 }
 
 async function isZombie(pid: number): Promise<boolean> {

@@ -20,7 +20,7 @@ import {
 } from './postgres-data.ts';
 import { assertNotOwned, HOST, holdLock, SUPERUSER, takeOver } from './postgres-owner.ts';
 import { socketPath } from './postgres-messages.ts';
-import { findPostmaster } from './postgres-process.ts';
+import { readPostmaster } from './postgres-process.ts';
 
 export interface PostgresOptions {
   /** Everything is kept below it: created if missing. */
@@ -180,7 +180,9 @@ function startWatchdog(pid: number): ChildProcess {
 }
 
 async function untilReady(server: ChildProcess, dataDirectory: string, log: string): Promise<void> {
-  while (!(await findPostmaster(dataDirectory))?.ready) {
+  for (;;) {
+    const named = await readPostmaster(dataDirectory);
+    if (named?.pid === server.pid && named?.ready) return;
     if (server.exitCode !== null || server.signalCode !== null) {
       throw new Error(`PostgreSQL did not start:\n${(await readFile(log, 'utf8')).trim()}`);
     }

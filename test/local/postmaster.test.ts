@@ -1,0 +1,33 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import pg from 'pg';
+import { afterEach, describe, expect, inject, it } from 'vitest';
+import { findPostmaster } from '../../local/postgres-process.ts';
+
+const { platform } = process;
+
+// Elsewhere than on Linux another program tells what a process is, `ps` wherever it is not Windows.
+describe.each(platform === 'win32' ? [platform] : [platform, 'darwin'])('on %s', (name) => {
+  const onPlatform = async (directory: string) => {
+    Object.defineProperty(process, 'platform', { value: name });
+    return findPostmaster(directory);
+  };
+  afterEach(() => void Object.defineProperty(process, 'platform', { value: platform }));
+
+  it('a server is found by its lock', async () => {
+    const { superuser, postgresPort } = inject('stack');
+    const client = new pg.Client({ connectionString: superuser });
+    await client.connect();
+    const { rows } = await client.query<{ directory: string }>(`select current_setting('data_directory') as directory`);
+    await client.end();
+    expect(await onPlatform(rows[0]?.directory ?? '')).toMatchObject({ port: postgresPort, ready: true });
+  });
+
+  it('a lock whose number is that of another program by now names no server', async () => {
+    const directory = await mkdtemp(path.join(tmpdir(), 'postmaster-'));
+    await writeFile(path.join(directory, 'postmaster.pid'), `${process.pid}\n${directory}\n1\n1\n\n\n\nready\n`);
+    expect(await onPlatform(directory)).toBeUndefined();
+    await rm(directory, { recursive: true });
+  });
+});
