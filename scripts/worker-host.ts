@@ -69,20 +69,27 @@ async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
       },
     },
   });
-  let why = 'it does not answer. It may not build, or throw while it loads.';
+  const { raw, ready } = worker;
   // What the app does wrong is logged; that wrangler may not write in the home directory, for instance, is not.
-  worker.raw.on('error', ({ cause }: { cause?: NodeJS.ErrnoException }) => {
-    if (cause?.syscall !== undefined) why = cause.message;
+  const refused = new Promise<string>((resolve) => {
+    raw.on('error', ({ cause }: { cause?: NodeJS.ErrnoException }) => {
+      if (cause?.syscall !== undefined) resolve(cause.message);
+    });
   });
-  await worker.ready;
-  await fetch(`http://127.0.0.1:${port}/health/live`, { signal: AbortSignal.timeout(FIRST_ANSWER) }).catch(() => {
-    throw new Error(`The API did not start: ${why}`);
-  });
+  const answered = async () => {
+    await ready;
+    return fetch(`http://127.0.0.1:${port}/health/live`, { signal: AbortSignal.timeout(FIRST_ANSWER) }).then(
+      () => undefined,
+      () => 'it does not answer. It may not build, or throw while it loads.',
+    );
+  };
+  const why = await Promise.race([refused, answered()]);
+  if (why !== undefined) throw new Error(`The API did not start: ${why}`);
   isReady = true;
   tell({ type: 'ready' });
   // The first load is reported as a reload, shortly after.
   await sleep(FIRST_LOAD);
-  worker.raw.on('reloadComplete', () => tell({ type: 'reloaded' }));
+  raw.on('reloadComplete', () => tell({ type: 'reloaded' }));
 }
 
 /** Where wrangler has put what it built last: what fails as it is loaded names no path. */

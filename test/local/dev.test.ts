@@ -172,9 +172,10 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     await rm(directory, { recursive: true });
   });
 
-  it.runIf('workers' in RUNTIMES)('on workers says where wrangler may not write', async () => {
+  const folders = 'workers' in RUNTIMES ? ['XDG_CONFIG_HOME', 'TMPDIR'] : [];
+  it.each(folders)('on workers says that wrangler may not write in %s', async (name) => {
     const file = path.join(data, 'credentials.json'); // below it nobody makes a directory, root neither
-    vi.stubEnv('XDG_CONFIG_HOME', file);
+    vi.stubEnv(name, file);
     const dev = startDev('--port', String(await anyFreePort()));
     vi.unstubAllEnvs();
     expect(await dev.exited).toBe(1);
