@@ -80,10 +80,11 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
     ...settings,
   }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const log = await open(path.join(directory, LOG), 'w', 0o600);
-  // Detached: Ctrl-C in a terminal reaches this process first, which then stops the server in order.
+  // Detached: Ctrl-C in a terminal reaches this process first, which then stops the server in order. On Windows a program
+  // that is detached has no console, and what it starts opens one each: a window for every connection.
   const server = spawn(binaries.postgres, ['-D', dataDirectory, ...flags], {
     ...run,
-    detached: true,
+    detached: process.platform !== 'win32',
     stdio: ['ignore', log.fd, log.fd],
   });
   const ended = new Promise((resolve) => server.once('exit', resolve));
