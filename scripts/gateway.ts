@@ -66,6 +66,7 @@ async function main({ started, endWith }: Lifetime): Promise<void> {
   if (provider !== 'neon' && provider !== 'planetscale') {
     throw new Error(`--provider must be neon or planetscale, not "${provider}".`);
   }
+  if (data === '') throw new Error('--data must name a directory.');
   if (upstream !== undefined && replica) {
     throw new Error('--replica stands beside the embedded server: it cannot go with --upstream.');
   }
