@@ -100,6 +100,9 @@ export function createSimulator(initial: object): Simulator {
 
 const PROBABILITIES = new Set(['drop', 'controlPlaneErrors']);
 
+/** Milliseconds: a timer that is to wait longer ends at once. https://nodejs.org/api/timers.html#settimeoutcallback-delay-args */
+const MAX = 2 ** 31 - 1;
+
 function validate(current: Simulation, changes: object): Simulation {
   const next: Record<string, unknown> = { ...current };
   for (const [name, value] of Object.entries(changes) as [string, unknown][]) {
@@ -120,7 +123,7 @@ function expectation(name: string, value: unknown): string | undefined {
   }
   const byDefault = NO_SIMULATION[name as keyof Simulation];
   if (typeof byDefault === 'boolean') return typeof value === 'boolean' ? undefined : 'must be true or false';
-  if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) return 'must be a number from 0';
+  if (typeof value !== 'number' || !(value >= 0 && value <= MAX)) return `must be a number from 0 to ${MAX}`;
   return PROBABILITIES.has(name) && value > 1 ? 'must be a probability from 0 to 1' : undefined;
 }
 

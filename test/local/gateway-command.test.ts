@@ -165,6 +165,7 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
   it.concurrent.each([
     [['--port', '0'], /--port must be a port/],
     [['--drop', '2'], /drop must be a probability/],
+    [['--rtt', '99999999999'], /--rtt must be a number from 0 to 2147483647/],
     [['--data', ''], /--data must name a directory/],
     [['--upstream', 'https://x'], /upstream must be a postgresql/],
     [['--upstream', 'postgresql://x/y', '--replica'], /--replica .* cannot go with --upstream/],
