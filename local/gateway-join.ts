@@ -154,7 +154,7 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
     else socket.destroy();
   };
 
-  if (client.destroyed) return leave();
+  if (client.destroyed || client.readableEnded) return leave(); // it has gone meanwhile
   client.write(server.greeting);
   client.on('data', carry(socket, fromClient)).on('drain', flow).once('end', leave).once('close', leave);
   socket.on('data', carry(client, fromServer)).on('drain', flow).once('end', end).once('close', end);

@@ -274,6 +274,27 @@ it('a client that goes away after the server did, while it has to wait, leaves n
   await alone.close();
 });
 
+it('a client that goes away while it is logged in leaves nothing behind', async () => {
+  const proxy = await startFaultProxy({ port: inject('stack').postgresPort });
+  const alone = await startGateway({ upstream: { host: '127.0.0.1', port: proxy.port }, port: 0 });
+  const stream = new Socket();
+  const connectionString = test.url.replace(/:\d+\//, `:${alone.port}/`);
+  const client = new pg.Client({ connectionString, stream: () => stream });
+  client.on('error', () => {});
+  // Its last message of the log-in reaches the server later than the gateway hears that nothing comes after it.
+  const { connection } = client as unknown as { connection: { sendSCRAMClientFinalMessage(text: string): void } };
+  const send = connection.sendSCRAMClientFinalMessage.bind(connection);
+  connection.sendSCRAMClientFinalMessage = (text) => {
+    void proxy.delay(300);
+    send(text);
+    stream.end();
+  };
+  await client.connect().catch(() => {});
+  await vi.waitFor(() => expect(alone.stats().openConnections).toBe(0), PATIENCE);
+  await alone.close();
+  await proxy.close();
+});
+
 it('10,000 one-shots leave nothing behind', async () => {
   // Of its own: nothing else connects to it.
   const counted = await startGateway({ upstream, port: 0 });
