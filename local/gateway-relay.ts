@@ -65,7 +65,7 @@ export function createRelay({ upstream: primary, simulator }: RelayOptions) {
       if (!loggedIn) return;
       const key = loggedIn.key.toString('hex');
       sessions.set(key, upstream);
-      client.once('close', () => sessions.delete(key));
+      loggedIn.socket.once('close', () => sessions.delete(key)); // the client may have gone meanwhile
       join(client, loggedIn, upstream, { pooled, nextDrop: simulator.nextDrop });
     } catch (error) {
       hangUp(client, authentication === 'cleartext' ? proxyErrorOf(error) : serverErrorOf(error));

@@ -2,9 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import { type AddressInfo, connect, createServer, Socket } from 'node:net';
+import { duplexPair } from 'node:stream';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
+import { createRelay } from '../../local/gateway-relay.ts';
+import { createSimulator } from '../../local/gateway-simulation.ts';
 import { CANCEL_REQUEST, int32 } from '../../local/postgres-messages.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
@@ -293,6 +298,31 @@ it('a client that goes away while it is logged in leaves nothing behind', async 
   await vi.waitFor(() => expect(alone.stats().openConnections).toBe(0), PATIENCE);
   await alone.close();
   await proxy.close();
+});
+
+it('nothing is kept of a client that breaks off while it is logged in', async () => {
+  setFlagsFromString('--expose-gc');
+  const collectGarbage = runInNewContext('gc') as () => void;
+  const relay = createRelay({ upstream, simulator: createSimulator({}) });
+  /** @returns what the relay was told about this client alone */
+  const breakOff = async () => {
+    const own = { ...upstream };
+    const [client, near] = duplexPair();
+    for (const stream of [client, near]) stream.on('error', () => {});
+    const related = relay(near, 'cleartext', (role) => ({ upstream: own, role, pooled: false }));
+    const { startup, password } = logInMessages(test.url);
+    client.write(startup);
+    await once(client, 'readable');
+    client.write(password);
+    setImmediate(() => near.destroy());
+    await related;
+    return new WeakRef(own);
+  };
+  const kept = await breakOff();
+  await vi.waitFor(() => {
+    collectGarbage();
+    expect(kept.deref() === undefined).toBe(true); // the error would hold what it shows
+  }, PATIENCE);
 });
 
 it('10,000 one-shots leave nothing behind', async () => {
