@@ -83,8 +83,8 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       count(socket, total);
     });
     const { stall, rtt, jitter } = simulator.current();
-    if (stall) return;
-    if (rtt === 0 && jitter === 0) tellApart(socket);
+    if (stall) socket.resume().once('end', () => socket.destroy()); // unread, its end would not be heard
+    else if (rtt === 0 && jitter === 0) tellApart(socket);
     else tellApart(farAway(socket, simulator));
   });
 

@@ -161,6 +161,7 @@ it('stalls: accepts, never answers, and goes on when told so', async () => {
   await gateway.simulate({ stall: true });
   const outcome = fetch(`${gateway.url}/sql`, { signal: AbortSignal.timeout(300) }).catch((error: Error) => error.name);
   expect(await outcome).toBe('TimeoutError');
+  await vi.waitFor(() => expect(gateway.stats().openConnections).toBe(0), PATIENCE);
   expect((await fetch(`${control}/simulate`)).status).toBe(200);
   await gateway.simulate({ stall: false });
   expect(await neon(test.url)`select 1 as one`).toEqual([{ one: 1 }]);
