@@ -1,5 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createAdaptorServer } from '@hono/node-server';
 import { parseConfig } from '../src/config.ts';
 import { createApp } from '../src/create-app.ts';
@@ -38,18 +39,34 @@ server.prependListener('request', ({ socket }: IncomingMessage, response: Server
   if (isEnding) response.shouldKeepAlive = false;
 });
 
+/** Milliseconds in which who has connected is accepted; under more load than that it would never end. */
+const ACCEPT_MS = 1_000;
+
+/** Accepts who has connected: one at each turn of the event loop. A server that closes before resets them, requests and all. */
+async function acceptWaiting() {
+  let idleTurns = 0;
+  server.on('connection', () => (idleTurns = 0));
+  const until = performance.now() + ACCEPT_MS;
+  while (idleTurns < 3 && performance.now() < until) {
+    idleTurns++;
+    // oxlint-disable-next-line no-await-in-loop -- one turn after another is what it is about
+    await nextTurn();
+  }
+}
+
 /** Milliseconds after which nobody is waited for: a little more than an operation on the database may take. */
 const END_MS = 61_000;
 
-// Requests in flight are answered before the process ends.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
-    isEnding = true;
-    (server as Server).keepAliveTimeout = 1; // of a connection whose request is still to be answered
-    // A WebSocket whose other end says no more stays open, and would keep the process.
-    server.close(() => void database.close().then(() => process.exit()));
-    for (const socket of silent) socket.destroy();
-    // What is still open then waits for a body that does not come.
-    setTimeout(() => (server as Server).closeAllConnections(), END_MS).unref();
-  });
+/** Ends the process when the requests in flight are answered. */
+async function end() {
+  isEnding = true;
+  (server as Server).keepAliveTimeout = 1; // of a connection whose request is still to be answered
+  // What is still open then waits for a body that does not come.
+  setTimeout(() => (server as Server).closeAllConnections(), END_MS).unref();
+  await acceptWaiting();
+  // A WebSocket whose other end says no more stays open, and would keep the process.
+  server.close(() => void database.close().then(() => process.exit()));
+  for (const socket of silent) socket.destroy();
 }
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void end());

@@ -81,6 +81,23 @@ describe('the Node server', () => {
     await vi.waitFor(async () => expect(await connections(`query ilike '%commit%'`)).toEqual([]), PATIENCE);
   });
 
+  it.skipIf(process.platform === 'win32')('answers who has connected before it is told to end', async () => {
+    const server = await startServer({ databaseUrl: database.url, apiToken });
+    const exited = once(server.process, 'exit');
+    server.process.kill('SIGSTOP');
+    const connecting = Array.from({ length: 50 }, async () => {
+      const client = connect(Number(new URL(server.url).port), '127.0.0.1').on('error', () => {});
+      client.write('GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n');
+      await once(client, 'connect');
+      return client;
+    });
+    const clients = await Promise.all(connecting);
+    server.process.kill('SIGTERM');
+    server.process.kill('SIGCONT');
+    for (const client of clients) expect(await text(client)).toMatch(/^HTTP\/1.1 200 /);
+    expect(await exited).toEqual([0, null]);
+  });
+
   it('ends although the other end of a WebSocket says no more', async () => {
     const proxy = await startFaultProxy({ port: inject('stack').gatewayPort });
     const databaseUrl = new URL(database.url);
