@@ -70,9 +70,11 @@ export function createApp(
     .notFound((c) => answerProblem(new Problem('not-found', { detail: 'No route leads here.' }), c))
     .use(requestId())
     // A route may say otherwise. Where nothing is said, a CDN may keep what it likes, /health/ready for one, for a day.
-    .use((c, next) => {
+    .use(async (c, next) => {
       c.header('Cache-Control', 'no-store');
-      return next();
+      await next();
+      // A `Response` that a route made itself has only the headers that it was made with.
+      if (!c.res.headers.has('Cache-Control')) c.header('Cache-Control', 'no-store');
     })
     .use(requestLog())
     .use(
