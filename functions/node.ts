@@ -1,6 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createAdaptorServer } from '@hono/node-server';
 import { parseConfig } from '../src/config.ts';
 import { createApp } from '../src/create-app.ts';
@@ -29,44 +29,40 @@ server.listen(port, hostname || undefined, () => {
   console.log(`listening on port ${(server.address() as AddressInfo).port}`);
 });
 
-/** Connections that have not sent a request yet: they would keep a server that closes open for ever. */
-const silent = new Set<Socket>();
-server.on('connection', (socket: Socket) => silent.add(socket.once('close', () => silent.delete(socket))));
+/** What is open, with the response to its last request. */
+const connections = new Map<Socket, ServerResponse | undefined>();
+server.on('connection', (socket: Socket) => {
+  connections.set(socket, undefined);
+  socket.once('close', () => connections.delete(socket));
+});
 let isEnding = false;
 server.prependListener('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
-  silent.delete(socket);
-  // Who goes on asking on a connection that is open would keep the server, too.
+  connections.set(socket, response);
   if (isEnding) response.shouldKeepAlive = false;
 });
 
-/** Milliseconds in which who has connected is accepted; under more load than that it would never end. */
-const ACCEPT_MS = 1_000;
-
-/** Accepts who has connected: one at each turn of the event loop. A server that closes before resets them, requests and all. */
-async function acceptWaiting() {
-  let idleTurns = 0;
-  server.on('connection', () => (idleTurns = 0));
-  const until = performance.now() + ACCEPT_MS;
-  while (idleTurns < 3 && performance.now() < until) {
-    idleTurns++;
-    // oxlint-disable-next-line no-await-in-loop -- one turn after another is what it is about
-    await nextTurn();
-  }
-}
+/** Milliseconds in which a platform that ends an instance still sends to it: what a server that closes has not read is lost. */
+const LAST_REQUESTS_MS = 1_000;
 
 /** Milliseconds after which nobody is waited for: a little more than an operation on the database may take. */
 const END_MS = 61_000;
 
-/** Ends the process when the requests in flight are answered. */
-async function end() {
+/**
+ * Ends the process when the requests in flight are answered.
+ * @param ms in which it goes on taking requests, each the last on its connection
+ */
+async function end(ms: number) {
   isEnding = true;
-  (server as Server).keepAliveTimeout = 1; // of a connection whose request is still to be answered
+  for (const response of connections.values()) if (response) response.shouldKeepAlive = false;
+  (server as Server).keepAliveTimeout = 1; // where an answer has begun, and did not say that it is the last
   // What is still open then waits for a body that does not come.
   setTimeout(() => (server as Server).closeAllConnections(), END_MS).unref();
-  await acceptWaiting();
+  await sleep(ms);
   // A WebSocket whose other end says no more stays open, and would keep the process.
   server.close(() => void database.close().then(() => process.exit()));
-  for (const socket of silent) socket.destroy();
+  // Without a request they would keep a server that closes open for ever.
+  for (const [socket, response] of connections) if (!response) socket.destroy();
 }
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void end());
+process.once('SIGTERM', () => void end(LAST_REQUESTS_MS));
+process.once('SIGINT', () => void end(0)); // Ctrl-C

@@ -52,7 +52,7 @@ process.once('message', ({ port, variables }: HostOptions) => {
   const restart = async () => {
     const exited = once(api, 'exit');
     const deadline = setTimeout(() => api.kill('SIGKILL'), LAST_ANSWER);
-    if (api.kill()) await exited;
+    if (api.kill('SIGINT')) await exited; // at once: nobody else sends to it
     clearTimeout(deadline);
     api = start();
   };

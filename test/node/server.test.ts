@@ -73,28 +73,38 @@ describe('the Node server', () => {
     const exited = once(server.process, 'exit');
     await vi.waitFor(() => expect(server.fetch('/health/live')).rejects.toThrow('fetch failed'), PATIENCE);
     await unlock();
-    expect((await transferred).status).toBe(201);
+    const { status, headers } = await transferred;
+    expect([status, headers.get('Connection')]).toEqual([201, 'close']); // no load balancer may send more on it
     const answered = performance.now();
     expect(await exited).toEqual([0, null]);
-    expect(performance.now() - answered).toBeLessThan(PATIENCE); // the client would keep the connection
+    expect(performance.now() - answered).toBeLessThan(PATIENCE);
     // The gateway's own pool for HTTP requests keeps one for a while.
     await vi.waitFor(async () => expect(await connections(`query ilike '%commit%'`)).toEqual([]), PATIENCE);
   });
 
-  it.skipIf(process.platform === 'win32')('answers who has connected before it is told to end', async () => {
+  it.skipIf(process.platform === 'win32')('answers what was sent before it is told to end', async () => {
     const server = await startServer({ databaseUrl: database.url, apiToken });
     const exited = once(server.process, 'exit');
-    server.process.kill('SIGSTOP');
-    const connecting = Array.from({ length: 50 }, async () => {
+    const request = 'GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n';
+    const connectTo = async () => {
       const client = connect(Number(new URL(server.url).port), '127.0.0.1').on('error', () => {});
-      client.write('GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n');
       await once(client, 'connect');
       return client;
+    };
+    const idle = Array.from({ length: 50 }, async () => {
+      const client = await connectTo();
+      client.write(request);
+      await once(client, 'data');
+      return client;
     });
-    const clients = await Promise.all(connecting);
+    const clients = await Promise.all(idle);
+    server.process.kill('SIGSTOP');
+    clients.push(...(await Promise.all(Array.from({ length: 50 }, connectTo))));
+    for (const client of clients) client.write(request);
+    const answers = clients.map((client) => text(client));
     server.process.kill('SIGTERM');
     server.process.kill('SIGCONT');
-    for (const client of clients) expect(await text(client)).toMatch(/^HTTP\/1.1 200 /);
+    for (const answer of await Promise.all(answers)) expect(answer).toMatch(/^HTTP\/1.1 200 /);
     expect(await exited).toEqual([0, null]);
   });
 
@@ -131,11 +141,11 @@ describe('the Node server', () => {
     expect(await exited).toEqual([0, null]);
     clearInterval(asking);
     client.destroy();
-    expect(answers).toMatch(/^HTTP\/1.1 200 .*HTTP\/1.1 200 .*\r\nConnection: close\r\n/s);
+    expect(answers).toMatch(/^HTTP\/1.1 200 .*\r\nConnection: close\r\n/s);
   });
 
   it('keeps an idle connection longer than a load balancer in front of it', async () => {
-    const server = await startServer({ databaseUrl: database.url, apiToken });
+    const server = await start(database.url);
     const { headers } = await server.fetch('/health/live');
     expect(Number(/^timeout=(\d+)$/.exec(headers.get('Keep-Alive') ?? '')?.[1])).toBeGreaterThan(600);
     await server.close();
