@@ -144,6 +144,9 @@ function bareDocuments(tree: Tree): void {
     ['## Once for each key', '## Lists in pages']
       .reduce(withoutSection, text)
       .replace("accounts.$get({ query: { limit: '10' } })", 'messages.$get()')
+      .replace(", 'Idempotency-Replayed'", '')
+      .replace('The notes of [first-table.md](first-table.md), for instance:\n\n', '')
+      .replaceAll(/\bnote(?=s?\b|Change\b)/g, 'message')
       .replace(/whose\s+request it is:\s+idempotency keys belong to a caller\./, 'whose request it is.'),
   );
   tree.edit('docs/deploy.md', (text) => text.replace(/The ledger's\s+triggers still protect its rows\. For/, 'For'));

@@ -163,6 +163,7 @@ describe('npm run init', () => {
 
     const named = texts.filter(([file]) => file.endsWith('.md')).flatMap(filesNamed);
     expect(named.filter(([, file]) => !tree.has(file))).toEqual([]);
+    if (bare) expect(tree.read('docs/recipes.md')).not.toMatch(/\bnotes?\b|first-table|idempotency/i);
 
     const parts = files.filter((file) => /^test\/(?!.*\.test\.ts$).*\.ts$/.test(file));
     const isUsed = (part: string) =>
