@@ -2,6 +2,7 @@ import path from 'node:path';
 import { beforeAll, describe, expect, inject, it } from 'vitest';
 import { describeContract, NOBODY, type Target } from '../contract.ts';
 import { createTestDatabase } from '../database.ts';
+import { apiToken } from '../token.ts';
 import { buildHyperdriveWorker, carriesPg } from '../workers/build-worker.ts';
 import { startWorker } from '../workers/start-worker.ts';
 
@@ -25,7 +26,6 @@ describe('a Worker that is switched to Hyperdrive', () => {
 
   it('sends everything through Hyperdrive but sessions, which go to the database itself', async () => {
     const database = await createTestDatabase();
-    const apiToken = 'test-token-0123456789';
     const start = (databaseUrl: string, hyperdrive: string) =>
       startWorker({ databaseUrl, apiToken }, bundle, { hyperdrives: { HYPERDRIVE: hyperdrive } });
     const statuses = async (worker: Target) => {

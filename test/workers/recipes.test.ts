@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import type { Target } from '../contract.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { apiToken } from '../token.ts';
 import { replaceOnce } from './build-worker.ts';
 import { bundleWorker, startWorker } from './start-worker.ts';
 
@@ -50,7 +51,7 @@ async function startChanged(name: string, file: string, changes: [part: string, 
       ),
   };
   const bundle = await bundleWorker(name, path.join(ROOT, 'functions/worker.ts'), [change]);
-  const worker = await startWorker({ databaseUrl: database.url, apiToken: 'test-token-0123456789' }, bundle);
+  const worker = await startWorker({ databaseUrl: database.url, apiToken }, bundle);
   running.push(worker);
   return worker;
 }
@@ -98,7 +99,7 @@ it('users log in with tokens of their own', async () => {
     [`import { Hono } from 'hono';\n`, `import { Hono } from 'hono';\n${blockWith(`'hono/jwt'`)}`],
     [token + caller, blockWith('.use(jwt(').replace('jwtSecret', 'apiToken')],
   ]);
-  const status = async (claims: { sub?: string }, secret = 'test-token-0123456789') => {
+  const status = async (claims: { sub?: string }, secret = apiToken) => {
     const headers = { Authorization: `Bearer ${await sign(claims, secret, 'HS256')}` };
     return (await worker.fetch('/accounts', { headers })).status;
   };
