@@ -65,7 +65,7 @@ const PASSING: ReadonlySet<DatabaseErrorKind> = new Set([
   'outcome-unknown',
 ]);
 
-/** read_only_sql_transaction: the server takes no writes for now. It is the primary no more, or its disk is full. */
+/** read_only_sql_transaction: the server takes no writes for now, as a replica or with a full disk. Or code asked for that. */
 const READ_ONLY = '25006';
 
 /** Seconds; long enough for a suspended database to wake. */

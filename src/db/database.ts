@@ -19,7 +19,7 @@ export interface Database<TSchema extends Schema = Schema> extends Queryable<TSc
    * this database (a request's, if it is one) may have written: anything but a `select` counts as that.
    */
   readonly replica: Pick<Queryable<TSchema>, 'select' | 'selectDistinct' | 'selectDistinctOn' | 'query' | '$count'>;
-  /** Lends `callback` a new direct connection until it settles. Runs again only what failed before the server's first answer. */
+  /** Lends `callback` a new direct connection until it settles. Runs again only what failed before its first result. */
   readonly session: <T>(callback: (session: PinnedSession<TSchema>) => Promise<T>) => Promise<T>;
 }
 

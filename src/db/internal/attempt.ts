@@ -22,7 +22,7 @@ export function createAttempt(plan: Plan, { signal, onQuery }: RequestScope) {
   const deadline = createDeadline(signal);
   const attempt = {
     ...deadline,
-    /** Whether the server has answered. */
+    /** Whether an exchange has succeeded. */
     answered: false,
     /** The errors of its own exchanges. */
     failures: new WeakSet<DatabaseError>(),

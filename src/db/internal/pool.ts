@@ -8,7 +8,7 @@ export type Pools = ReturnType<typeof createPools>;
  * The pools of one lifetime, one for each address.
  * @param max connections open at once to one address; whoever comes then waits
  * @param connectMs milliseconds until a connection must be usable
- * @param over as after `drain`: each use has a pool of its own, which keeps nothing
+ * @param over whether each use has a pool of its own, which keeps nothing
  */
 export function createPools(max: number, connectMs: number, over = false) {
   const pools = new Map<ConnectionTarget, Pool>();
