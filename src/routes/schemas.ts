@@ -10,8 +10,7 @@ export const id = v.pipe(v.string('must be a UUID'), v.uuid('must be a UUID'), v
 
 export const idParam = object({ id });
 
-/** Items of a page. */
-export const limit = v.optional(
+const limit = v.optional(
   v.pipe(
     v.string('must be an integer from 1 to 100'),
     v.regex(/^\d{1,3}$/, 'must be an integer from 1 to 100'),
