@@ -21,7 +21,7 @@ export function neonWebSocket({ Client = DriverClient } = {}): SocketTransport {
           webSocketConstructor: GatheringWebSocket,
           coalesceWrites: false,
           // Only where the other end asks for a cleartext password (inside TLS) can it be sent ahead; PlanetScale asks for SCRAM.
-          pipelineConnect: !branch && 'password',
+          pipelineConnect: branch ? false : 'password',
         } satisfies Partial<NeonConfig>);
         return client;
       };

@@ -118,12 +118,12 @@ async function pbkdf2(password: string, salt: string, iterations: number): Promi
   return crypto.subtle.deriveBits(parameters, key, 256);
 }
 
-async function hmac(secret: BufferSource, message: string): Promise<Uint8Array<ArrayBuffer>> {
+async function hmac(secret: ArrayBuffer | Uint8Array<ArrayBuffer>, message: string): Promise<Uint8Array<ArrayBuffer>> {
   const key = await crypto.subtle.importKey('raw', secret, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
   return new Uint8Array(await crypto.subtle.sign('HMAC', key, utf8(message)));
 }
 
-function utf8(text: string): BufferSource {
+function utf8(text: string) {
   return new TextEncoder().encode(text);
 }
 

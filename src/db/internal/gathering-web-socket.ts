@@ -21,12 +21,12 @@ export class GatheringWebSocket extends WebSocket {
   #flush(): void {
     const parts = this.#gathered;
     this.#gathered = [];
-    if (parts.length === 0 || this.readyState !== this.OPEN) return;
-    const frame = new Uint8Array(parts.reduce((length, part) => length + part.byteLength, 0));
+    if (parts.length === 0 || this.readyState !== WebSocket.OPEN) return;
+    const frame = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
     let offset = 0;
     for (const part of parts) {
       frame.set(part, offset);
-      offset += part.byteLength;
+      offset += part.length;
     }
     super.send(frame);
   }

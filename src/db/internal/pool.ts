@@ -59,7 +59,7 @@ function createPool(open: () => Connection, max: number, over: boolean) {
   };
 
   const takeIdle = (): Connection | undefined => {
-    const { connection, timer, expires = 0 } = idle.pop() ?? {};
+    const { connection, timer = 0, expires = 0 } = idle.pop() ?? {};
     clearTimeout(timer);
     // Where a process was frozen meanwhile, its timers were, too.
     if (!connection || (connection.transactionStatus && Date.now() < expires)) return connection;
