@@ -71,11 +71,12 @@ interface DriverError extends Partial<Omit<NeonDbError, 'sourceError'>> {
 const NO_CONNECTION = /REFUSED|NOTFOUND|EAI_|CONNECT_TIMEOUT/;
 
 /** How PostgreSQL, Neon's proxy and PgBouncer say that there is no database, or no free connection: nothing has run. */
-const NO_COMPUTE = /control plane|compute node|too many|slots|database system|quota|client_con|query_wait|_retry/i;
+const NO_COMPUTE = /control plane|compute node|too many|slots|database system|quota|\((max|server)_|query_wait/i;
 
 /**
  * By SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html. By words, where there is none, or one for
- * whatever is refused: Neon's proxy sends none over HTTP and XX000 over sockets, PgBouncer 08P01.
+ * whatever is refused: Neon's proxy sends none over HTTP and XX000 over sockets, PgBouncer 08P01. Words begin with a space:
+ * those of OpenSSL begin with digits, as a SQLSTATE does.
  */
 const KINDS: [RegExp, DatabaseErrorKind][] = [
   [/^08/, 'connection'],
@@ -83,7 +84,7 @@ const KINDS: [RegExp, DatabaseErrorKind][] = [
   [/^(28|42501)|authentication failed|permission denied|permitted|not allowed|no such user/i, 'auth'], // insufficient_privilege
   [/^(40001|40P01)/, 'serialization'], // serialization_failure, deadlock_detected
   // insufficient_resources; admin_shutdown, crash_shutdown, cannot_connect_now …; 507: the response is too large
-  [/^(53|57P|terminati)|HTTP status (429|5(?!07))/, 'unavailable'],
+  [/^(53|57P| terminati)|HTTP status (429|5(?!07))/, 'unavailable'],
   [NO_COMPUTE, 'unavailable'],
   // lock_not_available, query_canceled (statement_timeout among its causes), idle_in_transaction_session_timeout, transaction_timeout
   [/^(55P03|57014|25P0[34])/, 'timeout'],
@@ -107,7 +108,7 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
   const message = QUOTING.test(`${code} ${said}`) ? said.replace(VALUES, '…') : said;
   // PostgreSQL's own errors, which name a routine, may quote the statement: its words would be taken for the proxy's.
   const hint = error.routine && severity !== 'FATAL' ? '' : message;
-  const told = !code || /08P01|XX000/.test(code) ? hint : code;
+  const told = !code || /08P01|XX000/.test(code) ? ' ' + hint : code;
   // Sent by a pooler, a protocol violation ends the connection; by PostgreSQL, it is a parameter too few.
   const otherwise = !code || (code === '08P01' && severity !== 'ERROR') ? 'connection' : 'query';
   const kind = KINDS.find(([pattern]) => pattern.test(told))?.[1] ?? otherwise;

@@ -57,6 +57,26 @@ it.each<[message: string, severity: string, kind: DatabaseErrorKind, retryable: 
   expect(toDatabaseError(thrown, 'tcp', true)).toMatchObject({ kind, retryable });
 });
 
+it.each([
+  ['504): {"error":"upstream timed out","should_retry":true}', 'unavailable'],
+  ['502): {"error":"bad gateway","client_connection":"close"}', 'unavailable'],
+])('what stands between says of its own accord does not make it safe to do again: "%s"', (status, kind) => {
+  const error = toDatabaseError(new Error(`Server error (HTTP status ${status}`), 'http', true);
+  expect(error).toMatchObject({ kind, retryable: false });
+  expect(commitFailure(error, undefined).kind).toBe('outcome-unknown');
+});
+
+// As Node words it: in front is the thread's address, whose digits may be any.
+it.each(['08', '23', '28', '40001', '42501', '53', '57014'])(
+  'an error of TLS that begins with %s has no SQLSTATE',
+  (digits) => {
+    const text = `${digits}050C377F0000:error:0A000119:SSL routines:tls_get_more_records:bad record mac`;
+    const error = toDatabaseError(new Error(text), 'tcp', true);
+    expect(error).toMatchObject({ kind: 'connection', retryable: false });
+    expect(commitFailure(error, undefined).kind).toBe('outcome-unknown');
+  },
+);
+
 it.each<[kind: DatabaseErrorKind, retryable: boolean, readOnly: boolean, expected: boolean]>([
   ['connection', true, false, true], // it was never sent
   ['connection', false, false, false],
