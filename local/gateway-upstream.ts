@@ -79,7 +79,7 @@ export async function cancel(upstream: Upstream, key: Buffer): Promise<void> {
   if (!socket) return;
   socket.setTimeout(CONNECT_DEADLINE, () => socket.destroy());
   const closed = new Promise((resolve) => socket.once('close', resolve));
-  socket.resume().end(cancelRequest(key));
+  socket.resume().write(cancelRequest(key)); // the server ends it: what is between might drop the request at our end
   await closed;
 }
 
@@ -90,8 +90,9 @@ export async function cancel(upstream: Upstream, key: Buffer): Promise<void> {
 export async function stop(upstream: Upstream, { socket, key }: { socket: Socket; key: Buffer }): Promise<void> {
   socket.removeAllListeners('data').resume();
   const closed = new Promise((resolve) => socket.once('close', resolve));
+  const tooLong = setTimeout(CONNECT_DEADLINE, undefined, { ref: false }); // in all: a silent server is to keep no place
   for (let ms = 50; ms < 1_000 && !socket.destroyed; ms *= 2) {
-    await Promise.race([closed, cancel(upstream, key)]);
+    await Promise.race([closed, tooLong, cancel(upstream, key)]);
     await Promise.race([closed, setTimeout(ms, undefined, { ref: false })]);
     socket.write(message('X', '')); // Terminate. Not before: a pooler forgets the key of a client that goes
   }

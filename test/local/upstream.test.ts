@@ -1,14 +1,15 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, copyFile, mkdtemp, rm, stat, chown } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { neon, neonConfig, Pool } from '@neondatabase/serverless';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
-import { connectUpstream, parseUpstream } from '../../local/gateway-upstream.ts';
+import { cancel, connectUpstream, parseUpstream, stop } from '../../local/gateway-upstream.ts';
 import { anyFreePort } from '../../local/ports.ts';
 import { errorResponse, int32, message } from '../../local/postgres-messages.ts';
 import { deletePostgres } from '../../local/postgres.ts';
@@ -122,6 +123,39 @@ it('an upstream that ends the log-in behind the password, as a full pooler does,
   await gateway.close();
   full.close();
 });
+
+it('a request to cancel is not lost where a relay ends both ways as soon as one end does', async () => {
+  const heard = vi.fn();
+  const server = createServer((socket) => {
+    let ended = false;
+    socket.on('end', () => (ended = true));
+    const forward = () => {
+      if (!ended) heard();
+      socket.end();
+    };
+    socket.once('data', () => void setTimeout(20).then(forward));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  await cancel({ host: '127.0.0.1', port: (server.address() as AddressInfo).port }, int32(1, 2));
+  expect(heard).toHaveBeenCalledOnce();
+  server.close();
+});
+
+it('a connection whose server does not hear that it is to stop is given up', async () => {
+  const sockets: Socket[] = [];
+  const silent = createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.push(socket.on('error', () => {}).resume());
+  }).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const upstream = { host: '127.0.0.1', port: (silent.address() as AddressInfo).port };
+  const socket = await connectUpstream(upstream);
+  const started = performance.now();
+  await stop(upstream, { socket, key: int32(1, 2) });
+  expect(socket.destroyed).toBe(true);
+  expect(performance.now() - started).toBeLessThan(15_000);
+  for (const accepted of sockets) accepted.destroy();
+  silent.close();
+}, 60_000);
 
 describe('an upstream URL', () => {
   it('says where, and whether encrypted: by default it is, but for this machine', () => {
