@@ -73,14 +73,14 @@ const START_UP_PARAMETERS = new Set([
   'extra_float_digits',
 ]);
 
-const isKept = (name: string) => START_UP_PARAMETERS.has(name.toLowerCase()) || name.startsWith('_pq_.');
+const isKept = (name: string) => START_UP_PARAMETERS.has(name.toLowerCase());
 
 /** `-c name=value`, `-cname=value`, `--name=value`, or what is none; a backslash stands before a space that ends none. */
 const OPTIONS = /-c\s*(?:\\.|\S)*|(?:\\.|\S)+/gs;
 
 /** Why a transaction pooler refuses a start-up message, in PgBouncer's words: for a parameter that it cannot keep. */
 export function unsupportedParameter({ options = '', ...parameters }: Record<string, string>): string | undefined {
-  const unsupported = Object.keys(parameters).find((name) => !isKept(name));
+  const unsupported = Object.keys(parameters).find((name) => !isKept(name) && !name.startsWith('_pq_.'));
   if (unsupported) return `unsupported startup parameter: ${unsupported}`;
   for (const [option] of options.matchAll(OPTIONS)) {
     const name = /^(?:-c\s*|--)([^=\s]+)=/.exec(option)?.[1];

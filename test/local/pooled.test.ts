@@ -135,6 +135,7 @@ describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) 
   it.each([
     ['-c search_path=x', 'unsupported startup parameter in options: search_path'],
     ['-c TimeZone=UTC --statement_timeout=5s', 'unsupported startup parameter in options: statement_timeout'],
+    ['--_pq_.x=1', 'unsupported startup parameter in options: _pq_.x'],
     ['-d 5', "unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed"],
     ['-c', "unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed"],
   ])('refuses the options %j, which a pooler cannot keep', async (options, reason) => {
