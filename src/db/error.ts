@@ -81,10 +81,10 @@ const NO_COMPUTE = /control plane|compute node|too many|slots|database system|qu
 const KINDS: [RegExp, DatabaseErrorKind][] = [
   [/^08/, 'connection'],
   [/^23/, 'constraint'],
-  [/^(28|42501)|authentication failed|permission denied|permitted|not allowed|no such user/i, 'auth'], // insufficient_privilege
-  [/^(40001|40P01)/, 'serialization'], // serialization_failure, deadlock_detected
   // insufficient_resources; admin_shutdown, crash_shutdown, cannot_connect_now …; 507: the response is too large
   [/^(53|57P| terminati)|HTTP status (429|5(?!07))/, 'unavailable'],
+  [/^(28|42501)|authentication failed|permission denied|permitted|not allowed|no such user/i, 'auth'], // insufficient_privilege
+  [/^(40001|40P01)/, 'serialization'], // serialization_failure, deadlock_detected
   [NO_COMPUTE, 'unavailable'],
   // lock_not_available, query_canceled (statement_timeout among its causes), idle_in_transaction_session_timeout, transaction_timeout
   [/^(55P03|57014|25P0[34])/, 'timeout'],

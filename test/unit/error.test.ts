@@ -59,6 +59,7 @@ it.each<[message: string, severity: string, kind: DatabaseErrorKind, retryable: 
 
 it.each([
   ['504): {"error":"upstream timed out","should_retry":true}', 'unavailable'],
+  ['504): <p>Access is not allowed</p>', 'unavailable'],
   ['502): {"error":"bad gateway","client_connection":"close"}', 'unavailable'],
 ])('what stands between says of its own accord does not make it safe to do again: "%s"', (status, kind) => {
   const error = toDatabaseError(new Error(`Server error (HTTP status ${status}`), 'http', true);
