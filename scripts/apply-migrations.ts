@@ -34,6 +34,8 @@ export interface MigrationsOptions {
   directory?: string;
   /** Told once when another migration is running. */
   onWait?: () => void;
+  /** Told what the grants were to bring about and have not. */
+  onWarning?: (message: string) => void;
 }
 
 export interface MigrationsResult {
@@ -56,6 +58,7 @@ export async function applyMigrations(
     transport = 'neon',
     directory = fileURLToPath(new URL('../migrations/', import.meta.url)),
     onWait,
+    onWarning,
   }: MigrationsOptions = {},
 ): Promise<MigrationsResult> {
   const owner = parseConnectionString(ownerUrl);
@@ -84,8 +87,12 @@ export async function applyMigrations(
         .catch(() => {});
       await lock(session, onWait);
       await session.execute(sql`select set_config('lock_timeout', ${LOCK_TIMEOUT}, false)`);
+      // Where a migration names no schema it means public, which is what grants.sql is about: also where the role or the
+      // database has another search path, or a schema is called like the role.
+      await session.execute(sql`select set_config('search_path', 'public, ' || current_setting('search_path'), false)`);
       const applied = await applyNew(session, directory);
       await grant(session, role, directory);
+      await checkSchema(session, role, onWarning);
       return { applied, role };
     });
   } finally {
@@ -153,4 +160,23 @@ async function grant(session: PinnedSession, role: string, directory: string): P
   await session.transaction(async (tx) => {
     for (const statement of statements) await tx.execute(sql.raw(statement));
   });
+}
+
+/** Who does not own a schema may GRANT and REVOKE on it without an error and without effect. */
+async function checkSchema(session: PinnedSession, role: string, onWarning?: (message: string) => void): Promise<void> {
+  const { rows } = await session.execute<{ owner: string; usable: boolean; open: boolean }>(
+    sql`select pg_get_userbyid(nspowner) as owner, has_schema_privilege(${role}, oid, 'usage') as usable,
+      has_schema_privilege('public', oid, 'create') as open
+      from pg_namespace where nspname = 'public'`,
+  );
+  for (const { owner, usable, open } of rows) {
+    const ask = (statement: string) => `Have its owner, "${owner}", run: ${statement}`;
+    const grantee = new PgDialect().escapeName(role);
+    if (!usable)
+      onWarning?.(`"${role}" may not use the schema public. ${ask(`GRANT USAGE ON SCHEMA public TO ${grantee}`)}`);
+    if (open)
+      onWarning?.(
+        `Everybody may make tables in the schema public. ${ask('REVOKE CREATE ON SCHEMA public FROM PUBLIC')}`,
+      );
+  }
 }

@@ -17,6 +17,7 @@ await runCommand(HELP, { options: { data: { type: 'string' } } }, async ({ value
   const { applied, role } = await applyMigrations(urls.owner, urls.app, {
     transport: urls.transport,
     onWait: () => console.log('Another one is at work: waiting for it …'),
+    onWarning: (message) => console.warn(`Warning: ${message}`),
   });
   return `${applied === 0 ? 'Nothing new' : `Applied ${applied}`}; granted "${role}" what migrations/grants.sql says.`;
 });

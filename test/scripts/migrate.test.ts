@@ -194,6 +194,27 @@ describe('migrations', () => {
     expect(await apply()).toEqual({ applied: 0, role: 'app' });
   });
 
+  it.each(['role', 'database'])('make tables in public, whatever the search path of the %s', async (what) => {
+    const name = new URL(database.url).pathname.slice(1);
+    const whose = what === 'role' ? `role app_owner in database ${name}` : `database ${name}`;
+    await database.query(`create schema other authorization app_owner; alter ${whose} set search_path = other`);
+    await applyMigrations(database.ownerUrl, database.url);
+    expect(await tables()).toContain('transfers');
+  });
+
+  it.each([
+    ['revoke all on schema public from public; grant all on schema public to app_owner', /GRANT USAGE .* TO "app"$/],
+    ['grant all on schema public to public', /REVOKE CREATE .* FROM PUBLIC$/],
+  ])('tell what the owner of the schema has to do, who has done this: %s', async (given, warning) => {
+    await database.query(`alter schema public owner to postgres; ${given}`);
+    const { exited, output } = start();
+    expect(await exited, output()).toEqual([0, null]);
+    const warnings = output()
+      .split('\n')
+      .filter((line) => line.startsWith('Warning: '));
+    expect(warnings).toEqual([expect.stringMatching(warning)]);
+  });
+
   it.each([
     ['the same role', 'postgresql://app:x@127.0.0.1:1/app', /name the same role, "app"/],
     ['a named PgBouncer', 'postgresql://owner.main%7Cbouncer:x@eu.pg.psdb.cloud:6432/postgres', /use port 5432/],
