@@ -33,7 +33,8 @@ const PLANETSCALE_USER = /^([^|]+)\.([^.|]+)(?:\|(.+))?$/;
  * @throws {DatabaseError} with what cannot work, before anything connects; never with the URL, which holds the password
  */
 export function parseConnectionString(connectionString: string): ConnectionTarget {
-  const { url, user, password, database } = decode(connectionString);
+  const { url, parts } = decode(connectionString);
+  const [user, password, database] = parts as [string, string, string];
   const host = url.hostname.replace(/^\[|\]$/g, '').toLowerCase();
   for (const [part, value] of Object.entries({ host, user, password, database })) refuse(!value, `no ${part}`);
   const port = Number(url.port) || DIRECT_PORT;
@@ -81,26 +82,20 @@ export function endpointsOf({ provider, network, host, port, branch }: Connectio
   // Neon's proxy finds the database by the host's name, PlanetScale's by the address asked for: its port is the route.
   const webSocket = `${authority}/v2${branch ? `?address=${address}` : ''}`;
   const http = provider === 'neon' ? host.replace(/^[^.]+\./, 'api.') : authority; // for Neon, the driver's own default
-  return {
-    address,
-    http: `http${provider === 'local' ? '' : 's'}://${http}/sql`,
-    webSocket,
-  };
+  return { address, webSocket, http: `http${provider === 'local' ? '' : 's'}://${http}/sql` };
 }
 
 function withPassword(target: Omit<ConnectionTarget, 'password'>, password: string): ConnectionTarget {
-  return Object.defineProperty({ ...target }, 'password', { value: password }) as ConnectionTarget;
+  return Object.defineProperty(target, 'password', { value: password }) as ConnectionTarget;
 }
 
 function decode(connectionString: string) {
   try {
     // No @ behind the authority: it would end in the midst of the password, and the rest be taken for a host.
     const url = new URL(String(/^postgres(?:ql)?:\/\/[^/?#]*[^@]*$/.exec(connectionString)));
-    const parts = [url.username, url.password, url.pathname.slice(1)].map(decodeURIComponent);
-    const [user, password, database] = parts as [string, string, string];
-    return { url, user, password, database };
+    return { url, parts: [url.username, url.password, url.pathname.slice(1)].map(decodeURIComponent) };
   } catch {
-    throw misuse(`${REFUSED}no postgresql:// URL: percent-encode @ / # ? %`);
+    throw misuse(REFUSED + 'no postgresql:// URL: percent-encode @ / # ? %');
   }
 }
 

@@ -1,5 +1,5 @@
 import { Client } from '@neondatabase/serverless';
-import { DatabaseError } from '../error.ts';
+import { misuse } from '../error.ts';
 import { answerChallenge, failure, malformed, rememberSaltedPassword, verifyServerFinal } from './scram.ts';
 
 /** The version of `@neondatabase/serverless` whose private parts this folder builds on. */
@@ -93,6 +93,5 @@ export function assertOverrides({ prototype }: { prototype: object }): void {
   const replaced = Object.getOwnPropertyNames(prototype).filter((name) => name.startsWith('_'));
   const missing = replaced.filter((name) => !(name in Client.prototype));
   if (missing.length === 0) return;
-  const message = `fast/ needs @neondatabase/serverless ${DRIVER_VERSION}: this one has no ${missing.join(', ')}`;
-  throw new DatabaseError(message, { kind: 'query', transport: 'websocket' });
+  throw misuse(`fast/ needs @neondatabase/serverless ${DRIVER_VERSION}: this one has no ${missing.join(', ')}`);
 }

@@ -17,7 +17,10 @@ export interface WireClient {
 }
 
 /** PostgreSQL's protocol, message by message. */
-interface Protocol extends Pick<DriverConnection, 'parse' | 'bind' | 'describe' | 'execute' | 'sync' | 'end' | 'on'> {
+interface Protocol extends Pick<
+  DriverConnection,
+  'parse' | 'bind' | 'describe' | 'execute' | 'sync' | 'end' | 'on' | 'prependListener'
+> {
   /** Corked, what is written in one go leaves in one packet. The Neon driver's stream cannot, and gathers by itself. */
   stream: { cork?(): void; uncork?(): void; destroy(): void };
   ssl: unknown;
@@ -128,11 +131,12 @@ export function openConnection(
   });
   client.connect().catch(fail);
   // Only now: connecting with a pipelined password removes every listener of this event.
-  protocol.on('readyForQuery', (message: { status: typeof status }) => {
+  // Ahead of the client's own, which sends the next query: what has been sent until now is what this answers.
+  protocol.prependListener('readyForQuery', (message: { status: typeof status }) => {
     clearTimeout(timer);
-    // The first one ends the start-up, and no flight.
-    if (status) {
-      flight?.settle();
+    // The first one ends the start-up, and no flight; nor does one that answers what a tracer of `pg` has sent before it.
+    if (status && flight?.mayHaveRun) {
+      flight.settle();
       flight = undefined;
     }
     status = message.status;
@@ -168,17 +172,20 @@ function createFlight(statements: readonly Statement[]) {
     rows = [];
   };
 
-  return {
+  const flight = {
     mayHaveRun: false,
     results: promise,
+    /** Tracers of `pg` read a query's text, and wrap the callback that tells its end: without one, Datadog's throws. */
+    callback: (reason?: unknown) => (reason ? reject(reason) : resolve(results)),
+    text: statements.map(({ text }) => text).join('; '),
 
     submit(protocol: Protocol) {
-      this.mayHaveRun = true;
+      flight.mayHaveRun = true;
       protocol.stream.cork?.();
       for (const { text, params } of statements) {
         protocol.parse({ name: '', text, types: [] }, true);
         protocol.bind({ values: [...params] }, true);
-        protocol.describe({ type: 'P', name: '' }, true);
+        protocol.describe({ type: 'P' }, true);
         protocol.execute({}, true);
       }
       protocol.sync();
@@ -186,11 +193,7 @@ function createFlight(statements: readonly Statement[]) {
     },
 
     /** What the server said is a better explanation than that it says no more. */
-    settle(broken?: unknown) {
-      const reason = error ?? broken;
-      if (reason) reject(reason);
-      else resolve(results);
-    },
+    settle: (broken?: unknown) => flight.callback(error ?? broken),
 
     handleRowDescription: (message: { fields: StatementResult['fields'] }) => (fields = message.fields),
     handleDataRow: (message: { fields: (string | null)[] }) => rows.push(message.fields),
@@ -206,4 +209,5 @@ function createFlight(statements: readonly Statement[]) {
       protocol.stream.destroy();
     },
   };
+  return flight;
 }

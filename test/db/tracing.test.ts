@@ -1,0 +1,74 @@
+import { sql } from 'drizzle-orm';
+import pg from 'pg';
+import { afterAll, afterEach, beforeAll, expect, inject, it, vi } from 'vitest';
+import { createDatabase, type Database } from '../../src/db/database.ts';
+import { tcp } from '../../src/db/tcp.ts';
+import { createEmptyDatabase, type TestDatabase } from '../database.ts';
+import { failure } from './ways.ts';
+
+/** What tracers see of a query. */
+interface Traced {
+  text: string;
+  callback: (error?: unknown) => void;
+}
+
+let test: TestDatabase;
+let database: Database;
+
+beforeAll(async () => {
+  test = await createEmptyDatabase(inject('stack').postgresPort);
+  database = createDatabase({ url: test.url, schema: {}, transports: { tcp: tcp() }, sockets: 'instance' });
+});
+
+afterEach(() => vi.restoreAllMocks());
+
+afterAll(async () => {
+  await database.close();
+  await test.close();
+});
+
+const query = Reflect.get(pg.Client.prototype, 'query') as (this: pg.Client, ...args: unknown[]) => unknown;
+
+/** Replaces `pg`'s `query`, as tracers do. */
+const replaceQuery = (replacement: (this: pg.Client, traced: Traced) => unknown) =>
+  vi.spyOn(pg.Client.prototype, 'query').mockImplementation(replacement as never);
+
+it('tracers of pg that wrap a query’s callback see what runs, and how it ends', async () => {
+  const seen: [text: string, failed: boolean][] = [];
+  replaceQuery(function (traced) {
+    const { text, callback } = traced;
+    traced.callback = (error) => {
+      seen.push([text, !!error]);
+      callback(error);
+    };
+    return query.call(this, traced);
+  });
+  await database.execute(sql`select ${'secret'} as a`);
+  await database.transaction((tx) => tx.execute(sql`select 2 as b`));
+  expect((await failure(database.execute(sql`select 1 / 0`))).code).toBe('22012');
+  expect(seen).toEqual([
+    ['select $1 as a', false],
+    ['begin ; set local statement_timeout = 30000; select 2 as b', false],
+    ['commit', false],
+    ['select 1 / 0', true],
+  ]);
+});
+
+it('what a tracer sends in front of a query is not taken for its end', async () => {
+  replaceQuery(function (traced) {
+    void query.call(this, `set application_name = 'traced'`);
+    return query.call(this, traced);
+  });
+  expect((await database.execute(sql`select current_setting('application_name') as name`)).rows).toEqual([
+    { name: 'traced' },
+  ]);
+  expect((await failure(database.execute(sql`select 1 / 0`))).code).toBe('22012');
+});
+
+it('a query that a tracer copies may have run, and is not sent again', async () => {
+  replaceQuery(function (traced) {
+    return query.call(this, { ...traced });
+  });
+  const work = database.execute(sql`select pg_terminate_backend(pg_backend_pid())`);
+  expect(await failure(work)).toMatchObject({ code: '57P01', retryable: false });
+});
