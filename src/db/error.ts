@@ -58,8 +58,7 @@ export function commitFailure(error: DatabaseError, accessMode: TransactionOptio
   if (error.retryable || accessMode === 'read only' || /query|auth/.test(kind)) return error;
   // A SQLSTATE says why nothing took effect, but for classes 08 and 57P: the connection broke, or the server goes down.
   if (code && !/^(08|57P)/.test(code)) return error;
-  const message = 'COMMIT was not answered.';
-  return new DatabaseError(message, { kind: 'outcome-unknown', transport, cause: error });
+  return new DatabaseError('COMMIT was not answered.', { kind: 'outcome-unknown', transport, cause: error });
 }
 
 /** What the drivers throw: the fields of PostgreSQL's errors, and of HTTP errors what `fetch` threw. */

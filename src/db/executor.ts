@@ -81,7 +81,7 @@ export function createExecutor(
 
     const waitToRetry = retries();
     for (;;) {
-      const attempt = createAttempt(plan, request);
+      const attempt = createAttempt(plan, request, timeLeft);
       try {
         if (operation === 'session') return await tryOnce(attempt);
         return await attempt.limit(`The ${operation}`, operationMs, () => tryOnce(attempt), timeLeft());

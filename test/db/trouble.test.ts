@@ -15,6 +15,11 @@ import { CREATE_NOTES, failure, notes, WAYS } from './ways.ts';
 
 const schema = { notes };
 
+/** Stands still, as a function does between two requests. */
+const freeze = (ms: number) => {
+  for (const end = Date.now() + ms; Date.now() < end;);
+};
+
 it('a URL that is waited for in vain is a failure, and not the end of the process', async () => {
   const script = `
     import { sql } from 'drizzle-orm';
@@ -95,6 +100,17 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       await untilNothingSleeps();
       const next = () => db.transaction((tx) => tx.execute(sql`select 1 as one`));
       await vi.waitFor(async () => expect((await next()).rows).toEqual([{ one: 1 }]), PATIENCE);
+    });
+
+    it('keep a transaction from being committed that was frozen until one had passed', async () => {
+      const operationMs = 2_000;
+      const { db } = connect({ timeouts: { operationMs } });
+      const work = db.transaction(async (tx) => {
+        await tx.insert(notes).values({ id: 1, text: 'late' });
+        freeze(operationMs);
+      });
+      expect((await failure(work)).kind).toBe('timeout');
+      expect(await count()).toBe(0);
     });
 
     it('and an aborted request leave a batch that writes of unknown outcome', async () => {
@@ -527,12 +543,9 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
 
     it('is not tried again when the process was frozen until there was no time left', async () => {
       const operationMs = 3_000;
-      const freeze = () => {
-        for (const end = Date.now() + operationMs; Date.now() < end;); // as a function is between two requests
-      };
       // In the pause behind ROLLBACK.
       const connected = connect({ retry: { baseMs: 500 }, timeouts: { operationMs } }, () => {
-        if (events.length === 2) setTimeout(freeze);
+        if (events.length === 2) setTimeout(freeze, 0, operationMs);
       });
       vi.spyOn(Math, 'random').mockReturnValue(1); // the longest wait
       const lost = sql`do $$ begin raise sqlstate '40001'; end $$`;

@@ -17,8 +17,11 @@ export interface Plan extends Timeouts {
 export type Attempt = ReturnType<typeof createAttempt>;
 
 /** One try of an operation: its deadline, and its exchanges with the server. */
-export function createAttempt(plan: Plan, { signal, onQuery }: RequestScope) {
-  const { operation, transport, statementMs } = plan;
+export function createAttempt(
+  { operation, transport, statementMs }: Plan,
+  { signal, onQuery }: RequestScope,
+  timeLeft: () => number,
+) {
   const deadline = createDeadline(signal);
   const attempt = {
     ...deadline,
@@ -32,6 +35,8 @@ export function createAttempt(plan: Plan, { signal, onQuery }: RequestScope) {
      * @param commits the transaction whose COMMIT is its last statement
      */
     exchange: async (flight: () => Promise<StatementResult[]>, commits?: TransactionOptions) => {
+      // The timer of a process that was frozen, or busy, may not have had its turn.
+      if (timeLeft() < 0) await new Promise((resolve) => setTimeout(resolve));
       deadline.signal.throwIfAborted(); // before what follows: what was not sent has not committed
       const start = performance.now();
       const event: QueryEvent = { operation, transport, roundTrips: 1, ms: 0, rows: 0, error: undefined };

@@ -16,7 +16,7 @@ const LEAVES_NOTHING =
 export async function lend<T>(
   pool: Pool,
   { operation, readOnly, connectMs, statementMs }: Plan,
-  { exchange, signal, race, limit, fail }: Attempt,
+  { signal, fail, limit, race, exchange }: Attempt,
   work: (scope: Scope) => Promise<T>,
 ): Promise<T> {
   const isSession = operation === 'session';

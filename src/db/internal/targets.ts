@@ -25,7 +25,7 @@ export function createTargets(
 ) {
   const sources = [url, unpooledUrl, replicaUrl];
   let known: Targets | undefined;
-  let knownKey = ''; // not in the targets: it holds passwords
+  let knownKey: string | undefined; // not in the targets: it holds passwords
   let asking: Promise<Targets> | undefined;
 
   const resolve = (urls: (string | undefined)[]): Targets => {
@@ -35,7 +35,7 @@ export function createTargets(
     const pooled = parseConnectionString(pooledUrl);
     const direct = directTarget(directUrl ? parseConnectionString(directUrl) : pooled);
     const replica = laggingUrl ? parseConnectionString(laggingUrl) : undefined;
-    const warning = [pooled, direct, replica].map((target) => roleWarning(target)).find(Boolean);
+    const warning = [pooled, direct, replica].map(roleWarning).find(Boolean);
     if (warning && !known) onWarning(warning);
     knownKey = key;
     return (known = { pooled, direct, replica, restsUntil: 0 });
