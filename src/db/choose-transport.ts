@@ -11,7 +11,7 @@ export interface TransportChoice {
   reason: string;
 }
 
-const TCP: TransportChoice = { transport: 'tcp', address: 'pooled', reason: 'The entry asks for it.' };
+const TCP: TransportChoice = { transport: 'tcp', address: 'pooled', reason: 'It is available.' };
 const HTTP: TransportChoice = { transport: 'http', address: 'pooled', reason: 'One request is enough.' };
 const SOCKET: TransportChoice = { transport: 'websocket', address: 'pooled', reason: 'It needs a connection.' };
 

@@ -193,7 +193,7 @@ function createFlight(statements: readonly Statement[]) {
     },
 
     /** What the server said is a better explanation than that it says no more. */
-    settle: (broken?: unknown) => flight.callback(error ?? broken),
+    settle: (broken?: unknown) => flight.callback((error ??= broken)),
 
     handleRowDescription: (message: { fields: StatementResult['fields'] }) => (fields = message.fields),
     handleDataRow: (message: { fields: (string | null)[] }) => rows.push(message.fields),
