@@ -36,7 +36,7 @@ export function createAttempt(
      */
     exchange: async (flight: () => Promise<StatementResult[]>, commits?: TransactionOptions) => {
       // The timer of a process that was frozen, or busy, may not have had its turn.
-      if (timeLeft() < 0 && operation !== 'session') await new Promise((resolve) => setTimeout(resolve));
+      if (operation !== 'session' && timeLeft() < 0) await deadline.race(new Promise(() => {}));
       deadline.signal.throwIfAborted(); // before what follows: what was not sent has not committed
       const start = performance.now();
       const event: QueryEvent = { operation, transport, roundTrips: 1, ms: 0, rows: 0, error: undefined };
