@@ -49,7 +49,7 @@ export function createExecutor(
     const choice = chooseTransport(operation, { available });
     const transport = choice && transports[choice.transport];
     if (!transport) throw misuse(`A ${operation} needs websocket or tcp.`);
-    const readOnly = access === 'lagging' || access === 'read only';
+    const readOnly = access === 'read only' || access === 'lagging';
     written ||= !readOnly && access !== 'select';
     const plan = { operation, transport: choice.transport, readOnly, ...timeouts };
     const started = performance.now();

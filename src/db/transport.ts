@@ -42,7 +42,7 @@ export interface Connection {
    * server skips those behind it. Settles when the server is ready for the next flight, which has to wait for that.
    */
   send(statements: readonly Statement[]): Promise<StatementResult[]>;
-  /** As the server last said: `I` idle, `T` in a transaction, `E` in a failed one; undefined before that and after the end. */
+  /** As the server last said: `I` idle, `T` in a transaction, `E` in a failed one; undefined before that, in a flight, and after the end. */
   readonly transactionStatus: 'I' | 'T' | 'E' | undefined;
   /** Called for every notification of a channel that it listens to. */
   onNotification?: ((notification: { channel: string; payload: string }) => unknown) | undefined;

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import pg from 'pg';
-import { afterAll, afterEach, beforeAll, expect, inject, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, inject, it, type Mock, vi } from 'vitest';
 import { createDatabase, type Database } from '../../src/db/database.ts';
 import { tcp } from '../../src/db/tcp.ts';
 import { createEmptyDatabase, type TestDatabase } from '../database.ts';
@@ -15,9 +15,11 @@ interface Traced {
 let test: TestDatabase;
 let database: Database;
 
+const connect = () => createDatabase({ url: test.url, schema: {}, transports: { tcp: tcp() }, sockets: 'instance' });
+
 beforeAll(async () => {
   test = await createEmptyDatabase(inject('stack').postgresPort);
-  database = createDatabase({ url: test.url, schema: {}, transports: { tcp: tcp() }, sockets: 'instance' });
+  database = connect();
 });
 
 afterEach(() => vi.restoreAllMocks());
@@ -52,6 +54,30 @@ it('tracers of pg that wrap a query’s callback see what runs, and how it ends'
     ['commit', false],
     ['select 1 / 0', true],
   ]);
+});
+
+it('tracers of pg are told once that a connection broke', async () => {
+  const callbacks: Mock[] = [];
+  replaceQuery(function (traced) {
+    callbacks.push((traced.callback = vi.fn(traced.callback)));
+    return query.call(this, traced);
+  });
+  const ended = vi.spyOn(pg.Client.prototype, 'emit');
+  await failure(database.execute(sql`select pg_terminate_backend(pg_backend_pid())`));
+  await vi.waitFor(() => expect(ended).toHaveBeenCalledWith('end'));
+  expect(callbacks.map(({ mock }) => mock.calls.length)).toEqual([1]);
+});
+
+it('a connection on which something runs that pg no longer waits for is not used again', async () => {
+  await test.query('create table written (); grant all on written to app');
+  vi.spyOn(pg.defaults, 'query_timeout', 'get').mockReturnValue(300);
+  const impatient = connect();
+  const work = failure(impatient.transaction((tx) => tx.execute(sql`select pg_sleep(1)`)));
+  expect((await work).message).toBe('Query read timeout');
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  await impatient.execute(sql`insert into written default values`);
+  expect(await test.query('table written')).toHaveLength(1);
+  await impatient.close();
 });
 
 it('what a tracer sends in front of a query is not taken for its end', async () => {

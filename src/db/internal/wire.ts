@@ -47,7 +47,8 @@ export function openConnection(
 
   const connection: Connection = {
     get transactionStatus() {
-      return failure ? undefined : status;
+      // In a flight, whoever has given up on it (a tracer, `query_timeout`), it is about to change.
+      return failure || flight ? undefined : status;
     },
 
     async send(statements) {
@@ -106,8 +107,9 @@ export function openConnection(
 
   const fail = (reason?: Partial<Error>) => {
     clearTimeout(timer);
+    if (failure) return;
     // The event of a WebSocket that failed says nothing.
-    failure ??= reason?.message ? reason : { message: `the connection to ${target.host}:${target.port} failed` };
+    failure = reason?.message ? reason : { message: `the connection to ${target.host}:${target.port} failed` };
     flight?.settle(failure);
     connection.onFailure?.(toDatabaseError(failure, transport, !!(status ?? flight?.mayHaveRun)));
   };
