@@ -29,6 +29,8 @@ afterAll(async () => {
   await test.close();
 });
 
+const abortedIn = (ms: number) => database.forRequest({ signal: AbortSignal.timeout(ms) });
+
 const query = Reflect.get(pg.Client.prototype, 'query') as (this: pg.Client, ...args: unknown[]) => unknown;
 
 /** Replaces `pg`'s `query`, as tracers do. */
@@ -56,14 +58,17 @@ it('tracers of pg that wrap a query’s callback see what runs, and how it ends'
   ]);
 });
 
-it('tracers of pg are told once that a connection broke', async () => {
+it.each([
+  ['a connection broke', () => database.execute(sql`select pg_terminate_backend(pg_backend_pid())`)],
+  ['a request was aborted', () => abortedIn(200).execute(sql`select pg_sleep(5)`)],
+])('tracers of pg are told once that %s', async (_, run) => {
   const callbacks: Mock[] = [];
   replaceQuery(function (traced) {
     callbacks.push((traced.callback = vi.fn(traced.callback)));
     return query.call(this, traced);
   });
   const ended = vi.spyOn(pg.Client.prototype, 'emit');
-  await failure(database.execute(sql`select pg_terminate_backend(pg_backend_pid())`));
+  await failure(run());
   await vi.waitFor(() => expect(ended).toHaveBeenCalledWith('end'));
   expect(callbacks.map(({ mock }) => mock.calls.length)).toEqual([1]);
 });

@@ -138,7 +138,7 @@ export function openConnection(
     clearTimeout(timer);
     // The first one ends the start-up, and no flight; nor does one that answers what a tracer of `pg` has sent before it.
     if (status && flight?.mayHaveRun) {
-      flight.settle();
+      if (!failure) flight.settle();
       flight = undefined;
     }
     status = message.status;
