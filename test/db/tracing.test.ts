@@ -22,12 +22,17 @@ beforeAll(async () => {
   database = connect();
 });
 
-afterEach(() => vi.restoreAllMocks());
+afterEach(() => {
+  vi.restoreAllMocks();
+  process.setUncaughtExceptionCaptureCallback(null);
+});
 
 afterAll(async () => {
   await database.close();
   await test.close();
 });
+
+const pid = async () => (await database.execute(sql`select pg_backend_pid()`)).rows;
 
 const abortedIn = (ms: number) => database.forRequest({ signal: AbortSignal.timeout(ms) });
 
@@ -83,6 +88,20 @@ it('a connection on which something runs that pg no longer waits for is not used
   await impatient.execute(sql`insert into written default values`);
   expect(await test.query('table written')).toHaveLength(1);
   await impatient.close();
+});
+
+it('a tracer of pg that throws takes down neither a result nor the connection', async () => {
+  const uncaught = vi.fn();
+  process.setUncaughtExceptionCaptureCallback(uncaught);
+  const before = await pid();
+  replaceQuery(function (traced) {
+    traced.callback = () => {
+      throw new Error('a tracer');
+    };
+    return query.call(this, traced);
+  });
+  expect(await pid()).toEqual(before);
+  expect(uncaught).toHaveBeenCalledOnce();
 });
 
 it('what a tracer sends in front of a query is not taken for its end', async () => {

@@ -16,7 +16,7 @@ const LEAVES_NOTHING =
 export async function lend<T>(
   pool: Pool,
   { operation, readOnly, connectMs, statementMs }: Plan,
-  { signal, fail, limit, race, exchange }: Attempt,
+  { signal, fail, race, limit, exchange }: Attempt,
   work: (scope: Scope) => Promise<T>,
 ): Promise<T> {
   const isSession = operation === 'session';

@@ -137,7 +137,7 @@ export function openConnection(
   protocol.prependListener('readyForQuery', (message: { status: typeof status }) => {
     clearTimeout(timer);
     // The first one ends the start-up, and no flight; nor does one that answers what a tracer of `pg` has sent before it.
-    if (status && flight?.mayHaveRun) {
+    if (flight?.mayHaveRun && status) {
       if (!failure) flight.settle();
       flight = undefined;
     }
@@ -178,7 +178,7 @@ function createFlight(statements: readonly Statement[]) {
     mayHaveRun: false,
     results: promise,
     /** Tracers of `pg` read a query's text, and wrap the callback that tells its end: without one, Datadog's throws. */
-    callback: (reason?: unknown) => (reason ? reject(reason) : resolve(results)),
+    callback: reject,
     text: statements.map(({ text }) => text).join('; '),
 
     submit(protocol: Protocol) {
@@ -195,7 +195,12 @@ function createFlight(statements: readonly Statement[]) {
     },
 
     /** What the server said is a better explanation than that it says no more. */
-    settle: (broken?: unknown) => flight.callback((error ??= broken)),
+    settle(broken?: unknown) {
+      error ??= broken;
+      if (error) reject(error);
+      else resolve(results);
+      queueMicrotask(() => flight.callback(error)); // where it harms nothing should it throw
+    },
 
     handleRowDescription: (message: { fields: StatementResult['fields'] }) => (fields = message.fields),
     handleDataRow: (message: { fields: (string | null)[] }) => rows.push(message.fields),
