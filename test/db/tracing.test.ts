@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import pg from 'pg';
-import { afterAll, afterEach, beforeAll, expect, inject, it, type Mock, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, inject, it, type Mock, onTestFinished, vi } from 'vitest';
 import { createDatabase, type Database } from '../../src/db/database.ts';
 import { tcp } from '../../src/db/tcp.ts';
 import { createEmptyDatabase, type TestDatabase } from '../database.ts';
@@ -22,10 +22,7 @@ beforeAll(async () => {
   database = connect();
 });
 
-afterEach(() => {
-  vi.restoreAllMocks();
-  process.setUncaughtExceptionCaptureCallback(null);
-});
+afterEach(() => vi.restoreAllMocks());
 
 afterAll(async () => {
   await database.close();
@@ -92,7 +89,12 @@ it('a connection on which something runs that pg no longer waits for is not used
 
 it('a tracer of pg that throws takes down neither a result nor the connection', async () => {
   const uncaught = vi.fn();
-  process.setUncaughtExceptionCaptureCallback(uncaught);
+  const others = process.listeners('uncaughtException');
+  process.removeAllListeners('uncaughtException').on('uncaughtException', uncaught);
+  onTestFinished(() => {
+    process.off('uncaughtException', uncaught);
+    for (const listener of others) process.on('uncaughtException', listener);
+  });
   const before = await pid();
   replaceQuery(function (traced) {
     traced.callback = () => {
