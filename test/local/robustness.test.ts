@@ -287,13 +287,15 @@ it('a client that goes away while it is logged in leaves nothing behind', async 
   const client = new pg.Client({ connectionString, stream: () => stream });
   client.on('error', () => {});
   // Its last message of the log-in reaches the server later than the gateway hears that nothing comes after it.
-  const { connection } = client as unknown as { connection: { sendSCRAMClientFinalMessage(text: string): void } };
-  const send = connection.sendSCRAMClientFinalMessage.bind(connection);
-  connection.sendSCRAMClientFinalMessage = (text) => {
-    void proxy.delay(300);
-    send(text);
-    stream.end();
-  };
+  const { connection } = client;
+  const send = Reflect.get(connection, 'sendSCRAMClientFinalMessage') as (text: string) => void;
+  Object.assign(connection, {
+    sendSCRAMClientFinalMessage(text: string) {
+      void proxy.delay(300);
+      send.call(connection, text);
+      stream.end();
+    },
+  });
   await client.connect().catch(() => {});
   await vi.waitFor(() => expect(alone.stats().openConnections).toBe(0), PATIENCE);
   await alone.close();
