@@ -93,6 +93,7 @@ export async function applyMigrations(
       const applied = await applyNew(session, directory);
       await grant(session, role, directory);
       await checkSchema(session, role, onWarning);
+      await checkRole(session, role, onWarning);
       return { applied, role };
     });
   } finally {
@@ -178,5 +179,17 @@ async function checkSchema(session: PinnedSession, role: string, onWarning?: (me
       onWarning?.(
         `Everybody may make tables in the schema public. ${ask('REVOKE CREATE ON SCHEMA public FROM PUBLIC')}`,
       );
+  }
+}
+
+/** What a role may as another's member, or as a superuser, no REVOKE takes from it. */
+async function checkRole(session: PinnedSession, role: string, onWarning?: (message: string) => void): Promise<void> {
+  const { rows } = await session.execute<{ owner: string }>(
+    sql`select current_user as owner where pg_has_role(${role}, current_user, 'member')`,
+  );
+  for (const { owner } of rows) {
+    onWarning?.(
+      `"${role}" may do all that "${owner}" may, which owns the tables. Make the application a role that is no superuser, and no member of that one.`,
+    );
   }
 }

@@ -215,6 +215,22 @@ describe('migrations', () => {
     expect(warnings).toEqual([expect.stringMatching(warning)]);
   });
 
+  it.each(['in role app_owner', 'noinherit in role app_owner', 'superuser'])(
+    'warn of a role for the application that could change tables: %s',
+    async (attribute) => {
+      await writeMigrations('create table a (id int)');
+      await database.query(`create role "powerful" ${attribute}`);
+      const url = new URL(database.url);
+      url.username = 'powerful';
+      const warnings: string[] = [];
+      const onWarning = (message: string) => warnings.push(message);
+      await applyMigrations(database.ownerUrl, url.href, { directory, onWarning });
+      await apply({ onWarning });
+      await database.query('drop owned by "powerful"; drop role "powerful"');
+      expect(warnings).toEqual([expect.stringContaining('"powerful" may do all that "app_owner" may')]);
+    },
+  );
+
   it.each([
     ['the same role', 'postgresql://app:x@127.0.0.1:1/app', /name the same role, "app"/],
     ['a named PgBouncer', 'postgresql://owner.main%7Cbouncer:x@eu.pg.psdb.cloud:6432/postgres', /use port 5432/],
