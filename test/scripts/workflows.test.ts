@@ -18,7 +18,7 @@ interface Workflow {
   concurrency?: { group: string };
   jobs: Record<
     string,
-    { steps?: Step[]; uses?: string; needs?: string; permissions?: object; 'timeout-minutes'?: number }
+    { if?: string; steps?: Step[]; uses?: string; needs?: string; permissions?: object; 'timeout-minutes'?: number }
   >;
 }
 
@@ -64,4 +64,12 @@ describe.each(readdirSync(WORKFLOWS))('%s', (file) => {
       expect([status, stderr], run).toEqual([0, '']);
     }
   });
+});
+
+it('makes no preview, and cleans none up, for pull requests that GitHub gives no secrets: of forks, and Dependabot', () => {
+  const { jobs } = parse(readFileSync(`${WORKFLOWS}preview.yml`, 'utf8')) as Workflow;
+  for (const job of Object.values(jobs)) {
+    expect(job.if).toContain('github.event.pull_request.head.repo.full_name == github.repository');
+    expect(job.if).toContain(`github.event.pull_request.user.login != 'dependabot[bot]'`);
+  }
 });
