@@ -1,4 +1,4 @@
-import { endpointsOf, parseConnectionString } from './db/connection-string.ts';
+import { type ConnectionTarget, directTarget, endpointsOf, parseConnectionString } from './db/connection-string.ts';
 
 export type TransportKind = 'neon' | 'tcp';
 
@@ -35,6 +35,7 @@ export class ConfigError extends Error {
  */
 export function parseConfig(env: Record<string, unknown>, carried: readonly TransportKind[] = ['neon']): Config {
   const problems: string[] = [];
+  const targets = new Map<string, ConnectionTarget>();
 
   const text = (name: string): string | undefined => {
     const value = env[name];
@@ -46,6 +47,7 @@ export function parseConfig(env: Record<string, unknown>, carried: readonly Tran
     try {
       const target = parseConnectionString(value);
       if (transport === 'neon') endpointsOf(target); // TCP reaches any host
+      targets.set(name, target);
     } catch (error) {
       problems.push(`${name}: ${(error as Error).message}`);
     }
@@ -62,6 +64,11 @@ export function parseConfig(env: Record<string, unknown>, carried: readonly Tran
   const url = connectionString('DATABASE_URL');
   if (url === undefined) problems.push('DATABASE_URL is not set: the postgresql:// URL of the application’s role.');
   const unpooledUrl = connectionString('DATABASE_URL_UNPOOLED');
+  const [pooled, unpooled] = [targets.get('DATABASE_URL'), targets.get('DATABASE_URL_UNPOOLED')];
+  // Neon's integration in Vercel sets it to the owner's: sessions would run as the owner.
+  if (pooled && unpooled && !isSame(pooled, unpooled)) {
+    problems.push('DATABASE_URL_UNPOOLED: names another role, database or branch than DATABASE_URL.');
+  }
   const replicaUrl = connectionString('DATABASE_REPLICA_URL');
   const apiToken = text('API_TOKEN');
   if (apiToken === undefined) {
@@ -74,4 +81,13 @@ export function parseConfig(env: Record<string, unknown>, carried: readonly Tran
 
   if (problems.length > 0 || !url || !apiToken || !transport) throw new ConfigError(problems);
   return { database: { url, unpooledUrl, replicaUrl }, transport, apiToken };
+}
+
+/** Whether two addresses lead to the same database as the same role. A branch of Neon's has a host of its own. */
+function isSame(one: ConnectionTarget, other: ConnectionTarget): boolean {
+  const isNeon = one.provider === 'neon' && other.provider === 'neon';
+  return (
+    (['role', 'database', 'branch'] as const).every((part) => one[part] === other[part]) &&
+    (!isNeon || directTarget(one)?.host === directTarget(other)?.host)
+  );
 }

@@ -37,6 +37,27 @@ describe('parseConfig', () => {
     expect(message).not.toContain('hunter2');
   });
 
+  it.each([
+    ['role', 'owner:hunter2@ep-x.aws.neon.tech/app', 'app:hunter2@ep-x-pooler.aws.neon.tech/app'],
+    ['database', 'app:hunter2@ep-x.aws.neon.tech/neondb', 'app:hunter2@ep-x-pooler.aws.neon.tech/app'],
+    ['branch of Neon', 'app:hunter2@ep-y.aws.neon.tech/app', 'app:hunter2@ep-x-pooler.aws.neon.tech/app'],
+    ['branch of PlanetScale', 'app.pr:hunter2@eu.pg.psdb.cloud/app', 'app.main:hunter2@eu.pg.psdb.cloud:6432/app'],
+  ])('refuses an address without the pooler that leads to another %s', (_, unpooled, pooled) => {
+    const [DATABASE_URL, DATABASE_URL_UNPOOLED] = [`postgresql://${pooled}`, `postgresql://${unpooled}`];
+    const message = 'DATABASE_URL_UNPOOLED: names another role, database or branch than DATABASE_URL.';
+    const env = { ...complete, DATABASE_URL, DATABASE_URL_UNPOOLED };
+    expect(() => parseConfig(env)).toThrow(`The environment cannot be used:\n  - ${message}`);
+  });
+
+  it.each([
+    ['Neon', 'app:pw@ep-x.aws.neon.tech/app', 'app:pw@ep-x-pooler.aws.neon.tech/app'],
+    ['PlanetScale', 'app.main:pw@eu.pg.psdb.cloud:5432/app', 'app.main%7Cbouncer:pw@eu.pg.psdb.cloud:6432/app'],
+  ])('takes an address without the pooler of %s', (_, unpooled, pooled) => {
+    const [DATABASE_URL, DATABASE_URL_UNPOOLED] = [`postgresql://${pooled}`, `postgresql://${unpooled}`];
+    const { database } = parseConfig({ ...complete, DATABASE_URL, DATABASE_URL_UNPOOLED });
+    expect(database.unpooledUrl).toBe(DATABASE_URL_UNPOOLED);
+  });
+
   it('refuses a host that the Neon driver cannot reach', () => {
     const env = { ...complete, DATABASE_URL: 'postgresql://app:hunter2@db.example.com/app' };
     expect(() => parseConfig(env)).toThrow('DATABASE_URL: db.example.com is no public address of Neon or PlanetScale');
