@@ -83,11 +83,10 @@ export function parseConfig(env: Record<string, unknown>, carried: readonly Tran
   return { database: { url, unpooledUrl, replicaUrl }, transport, apiToken };
 }
 
-/** Whether two addresses lead to the same database as the same role. A branch of Neon's has a host of its own. */
+/** Whether two addresses lead to the same database as the same role. A pooler of another provider may have names of its own. */
 function isSame(one: ConnectionTarget, other: ConnectionTarget): boolean {
-  const isNeon = one.provider === 'neon' && other.provider === 'neon';
-  return (
-    (['role', 'database', 'branch'] as const).every((part) => one[part] === other[part]) &&
-    (!isNeon || directTarget(one)?.host === directTarget(other)?.host)
-  );
+  if ([one, other].some(({ provider }) => provider === 'other')) return true;
+  if ((['role', 'database', 'branch'] as const).some((part) => one[part] !== other[part])) return false;
+  // A branch of Neon's has a host of its own.
+  return one.provider !== 'neon' || directTarget(one)?.host === directTarget(other)?.host;
 }

@@ -52,9 +52,11 @@ describe('parseConfig', () => {
   it.each([
     ['Neon', 'app:pw@ep-x.aws.neon.tech/app', 'app:pw@ep-x-pooler.aws.neon.tech/app'],
     ['PlanetScale', 'app.main:pw@eu.pg.psdb.cloud:5432/app', 'app.main%7Cbouncer:pw@eu.pg.psdb.cloud:6432/app'],
+    ['others, whose pooler has names of its own', 'app:pw@db.example.com/app', 'app.x:pw@pool.example.com/app'],
   ])('takes an address without the pooler of %s', (_, unpooled, pooled) => {
     const [DATABASE_URL, DATABASE_URL_UNPOOLED] = [`postgresql://${pooled}`, `postgresql://${unpooled}`];
-    const { database } = parseConfig({ ...complete, DATABASE_URL, DATABASE_URL_UNPOOLED });
+    const env = { ...complete, DATABASE_TRANSPORT: 'tcp', DATABASE_URL, DATABASE_URL_UNPOOLED };
+    const { database } = parseConfig(env, ['tcp']);
     expect(database.unpooledUrl).toBe(DATABASE_URL_UNPOOLED);
   });
 
