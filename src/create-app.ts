@@ -52,6 +52,9 @@ export type Platform = Pick<DatabaseOptions<typeof schema>, 'transports' | 'sock
 /** Bytes; the largest valid request is far smaller. */
 const MAX_BODY_BYTES = 64 * 1024;
 
+/** Milliseconds: less than the 5 s that load balancers wait for a health check, enough for a suspended database to wake. */
+const READY_MS = 4_000;
+
 /** There is one token, so there is one caller. With accounts of your own, set this from whom the token belongs to. */
 const CALLER = 'api-token';
 
@@ -64,6 +67,7 @@ export function createApp(
   { waitUntil, onQuery, rateLimit: limits, ...platform }: Platform,
 ) {
   const database = createDatabase({ ...urls, ...platform, schema });
+  const access = { database, waitUntil, onQuery };
   const base = new Hono<AppEnv>();
   const app = base
     .onError(answerProblem)
@@ -85,8 +89,9 @@ export function createApp(
       }),
     )
     .use(limits ? rateLimit(limits) : (_, next) => next())
-    .use(requestDatabase({ database, waitUntil, onQuery }))
+    .use('/health/ready', requestDatabase({ ...access, signal: () => AbortSignal.timeout(READY_MS) }))
     .route('/health', healthRoutes)
+    .use(requestDatabase(access))
     .use(bearerAuth({ token: apiToken, realm: 'api' }))
     .use((c, next) => {
       c.set('caller', CALLER);

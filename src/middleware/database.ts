@@ -6,6 +6,8 @@ export interface DatabaseMiddlewareOptions {
   database: AppDatabase;
   /** The platform's way to keep an instance alive after the response. */
   waitUntil?: ((c: Context, promise: Promise<unknown>) => void) | undefined;
+  /** Makes what stops all that a request still does at the database. Default: nothing does. */
+  signal?: ((c: Context) => AbortSignal) | undefined;
   /** Told of every exchange with the database, of any request. */
   onQuery?: ((event: QueryEvent) => void) | undefined;
 }
@@ -20,6 +22,7 @@ export interface DatabaseMiddlewareOptions {
 export const requestDatabase = ({
   database,
   waitUntil,
+  signal,
   onQuery,
 }: DatabaseMiddlewareOptions): MiddlewareHandler<AppEnv> => {
   return async function requestDatabase(c, next) {
@@ -27,6 +30,7 @@ export const requestDatabase = ({
     c.set('queries', queries);
     const db = database.forRequest({
       waitUntil: waitUntil && ((promise) => waitUntil(c, promise)),
+      signal: signal?.(c),
       onQuery: (event) => {
         queries.push(event);
         onQuery?.(event);

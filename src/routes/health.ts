@@ -7,7 +7,7 @@ export const healthRoutes = new Hono<AppEnv>()
   /** Whether the app runs. Asks nobody. */
   .get('/live', (c) => c.json({ status: 'live' }))
 
-  /** Whether the database answers over each transport. Wakes a database that is suspended. */
+  /** Whether the database answers over each transport, within seconds. Wakes a database that is suspended. */
   .get('/ready', async (c) => {
     await Promise.all([c.var.db.execute(sql`select 1`), c.var.db.transaction((tx) => tx.execute(sql`select 1`))]);
     return c.json({

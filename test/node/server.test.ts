@@ -144,6 +144,18 @@ describe('the Node server', () => {
     expect(answers).toMatch(/^HTTP\/1.1 200 .*\r\nConnection: close\r\n/s);
   });
 
+  it('says that it is not ready where nothing answers, while a load balancer still waits', async () => {
+    const proxy = await startFaultProxy({ port: inject('stack').gatewayPort });
+    proxy.stall(true);
+    const databaseUrl = new URL(database.url);
+    databaseUrl.port = String(proxy.port);
+    const server = await start(databaseUrl.href);
+    const { status, headers } = await server.fetch('/health/ready', { signal: AbortSignal.timeout(9_000) });
+    expect([status, headers.get('Retry-After')]).toEqual([503, '2']);
+    await server.close();
+    await proxy.close();
+  });
+
   it('keeps an idle connection longer than a load balancer in front of it', async () => {
     const server = await start(database.url);
     const { headers } = await server.fetch('/health/live');

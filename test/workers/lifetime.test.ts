@@ -118,6 +118,13 @@ describe('the deployed bundle', () => {
     expect(books).toEqual({ acknowledged: 300, transfers: 300, sum: 0, wrong_balances: 0, gaps: 0 });
   });
 
+  it('says that it is not ready where nothing answers, while a load balancer still waits', async () => {
+    await gateway.simulate({ stall: true });
+    const response = await api.fetch('/health/ready', { signal: AbortSignal.timeout(9_000) });
+    expect([response.status, response.headers.get('Retry-After')]).toEqual([503, '2']);
+    await gateway.simulate({ stall: false });
+  });
+
   it('leaves no connection behind', async () => {
     await untilClosed();
     // What remains now is the gateway's own pool for HTTP requests, and ends with it.
