@@ -15,6 +15,7 @@ import { type DatabaseMiddlewareOptions, requestDatabase } from './middleware/da
 import { limitBody } from './middleware/limit-body.ts';
 import { rateLimit, type RateLimitOptions } from './middleware/rate-limit.ts';
 import { requestLog } from './middleware/request-log.ts';
+import { requireResponse } from './middleware/require-response.ts';
 import { answerProblem, Problem } from './problem.ts';
 import { accountRoutes } from './routes/accounts.ts';
 import { healthRoutes } from './routes/health.ts';
@@ -88,6 +89,7 @@ export function createApp(
           answerProblem(new Problem('method-not-allowed', { headers: { Allow: methods.join(', ') } }), c),
       }),
     )
+    .use(requireResponse())
     .use(limits ? rateLimit(limits) : (_, next) => next())
     .use('/health/ready', requestDatabase({ ...access, signal: () => AbortSignal.timeout(READY_MS) }))
     .route('/health', healthRoutes)

@@ -119,7 +119,7 @@ function logError(error: unknown, c: Context<AppEnv>): void {
 const LOGGED_FIELDS = ['kind', 'code', 'transport', 'constraint', 'table', 'column', 'position', 'hint'] as const;
 
 function describe(error: unknown, depth = 0): unknown {
-  if (!(error instanceof Error)) return withoutCredentials(String(error));
+  if (!(error instanceof Error)) return withoutCredentials(String((error as Partial<Error> | null)?.message ?? error));
   const fields = LOGGED_FIELDS.flatMap((name) => {
     const value = (error as unknown as Record<string, unknown>)[name];
     return typeof value === 'string' ? [[name, value]] : [];

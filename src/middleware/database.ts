@@ -37,8 +37,11 @@ export const requestDatabase = ({
       },
     });
     c.set('db', db);
-    await next();
-    // Not awaited: what a streamed body still uses is closed when it is done with it.
-    void db.close();
+    try {
+      await next();
+    } finally {
+      // Not awaited: what a streamed body still uses is closed when it is done with it.
+      void db.close();
+    }
   };
 };

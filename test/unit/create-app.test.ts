@@ -1,14 +1,49 @@
-import { expect, it } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { createApp } from '../../src/create-app.ts';
 import { apiToken } from '../token.ts';
+
+afterEach(() => vi.restoreAllMocks());
+
+const waitUntil = vi.fn<(c: unknown, promise: Promise<unknown>) => void>();
+
+const ask = async (handler: () => unknown) => {
+  const database = { url: 'postgresql://app:secret@db.example.com/app' };
+  const { app } = createApp({ apiToken, database }, { transports: {}, sockets: 'request', waitUntil });
+  app.get('/own', handler as () => Response);
+  return app.request('/own', { headers: { Authorization: `Bearer ${apiToken}` } });
+};
 
 it.each([
   ['nothing of caches', {}, 'no-store'],
   ['what may be kept', { 'Cache-Control': 'max-age=60' }, 'max-age=60'],
 ])('a `Response` of a route’s own that says %s', async (_, headers, expected) => {
-  const database = { url: 'postgresql://app:secret@db.example.com/app' };
-  const { app } = createApp({ apiToken, database }, { transports: {}, sockets: 'instance' });
-  app.get('/own', () => new Response('', { headers }));
-  const response = await app.request('/own', { headers: { Authorization: `Bearer ${apiToken}` } });
+  const response = await ask(() => new Response('', { headers }));
   expect(response.headers.get('Cache-Control')).toBe(expected);
+});
+
+const rejectWith = async (thrown: unknown) => {
+  // oxlint-disable-next-line typescript/only-throw-error -- as libraries do
+  throw thrown;
+};
+
+it.each([
+  ['throws a text', () => rejectWith('out of paper'), { cause: 'out of paper' }],
+  ['throws an object', () => rejectWith({ message: 'out of ink' }), { cause: 'out of ink' }],
+  ['throws undefined', () => rejectWith(undefined), { message: 'What was thrown is no Error.' }],
+  ['returns nothing', async () => {}, { message: 'The handler returned no response.' }],
+])('a handler that %s is answered and logged as any failure, and leaves nothing open', async (_, handler, error) => {
+  const [failures, requests] = (['error', 'log'] as const).map((method) =>
+    vi.spyOn(console, method).mockImplementation(() => {}),
+  );
+  waitUntil.mockClear();
+  const response = await ask(handler);
+  expect(response.status).toBe(500);
+  const requestId = response.headers.get('X-Request-Id');
+  expect(await response.json()).toMatchObject({ instance: `urn:request:${requestId}` });
+  const logged = [failures, requests].map((spy) => spy?.mock.calls.map(([line]) => JSON.parse(String(line)) as object));
+  expect(logged).toEqual([
+    [expect.objectContaining({ requestId, error: expect.objectContaining(error) as object })],
+    [expect.objectContaining({ requestId, status: 500 })],
+  ]);
+  expect(waitUntil).toHaveBeenCalledOnce();
 });

@@ -1,0 +1,21 @@
+import type { MiddlewareHandler } from 'hono';
+
+/**
+ * Throws an `Error` where there is no response: Hono has `onError` answer and log nothing else that is thrown, and not that
+ * a handler returned nothing.
+ *
+ * @example
+ * app.use(requireResponse())
+ * app.get('/things', (c) => { c.json([]) }) // 500, and the log says why
+ */
+export const requireResponse = (): MiddlewareHandler => {
+  return async function requireResponse(c, next) {
+    await next().catch((thrown: unknown) => {
+      throw thrown instanceof Error ? thrown : new Error('What was thrown is no Error.', { cause: thrown });
+    });
+    // Where a middleware returns what `next` does, Hono takes that for the response: the context.
+    if (c.finalized && (c.res as unknown) !== c) return;
+    c.res = undefined;
+    throw new Error('The handler returned no response.');
+  };
+};
