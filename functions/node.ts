@@ -52,6 +52,7 @@ const END_MS = 61_000;
  * @param ms in which it goes on taking requests, each the last on its connection
  */
 async function end(ms: number) {
+  if (isEnding) return;
   isEnding = true;
   for (const response of connections.values()) if (response) response.shouldKeepAlive = false;
   (server as Server).keepAliveTimeout = 1; // where an answer has begun, and did not say that it is the last
@@ -64,5 +65,6 @@ async function end(ms: number) {
   for (const [socket, response] of connections) if (!response) socket.destroy();
 }
 
-process.once('SIGTERM', () => void end(LAST_REQUESTS_MS));
-process.once('SIGINT', () => void end(0)); // Ctrl-C
+// As often as it comes: systemd and npm each send one to all that npm has started, and a second would end the process at once.
+process.on('SIGTERM', () => void end(LAST_REQUESTS_MS));
+process.once('SIGINT', () => void end(0)); // Ctrl-C; a second ends it at once
