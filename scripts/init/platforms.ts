@@ -125,7 +125,7 @@ export const PLATFORMS = {
       'test/node/start-server.ts',
       'test/scripts/smoke.test.ts', // smokes that server
     ],
-    scripts: [],
+    scripts: ['start'],
     dependencies: ['@hono/node-server'],
     lines: { 'scripts/fork-host.ts': /^ {2}node: \[/, 'docs/deploy.md': /\S {3,}# Node$/ },
     heading: '### Node',

@@ -172,6 +172,10 @@ describe('npm run init', () => {
       );
     expect(parts.filter((part) => !isUsed(part))).toEqual([]);
 
+    const { scripts } = JSON.parse(tree.read('package.json')) as { scripts: Record<string, string> };
+    const started = Object.values(scripts).flatMap((command) => /\bnode (\S+)/.exec(command)?.[1] ?? []);
+    expect(started.filter((file) => !tree.has(file))).toEqual([]);
+
     const workflows = texts.filter(([file]) => file.startsWith('.github/')).map(([, text]) => text);
     expect(workflows.join('').includes('id-token: write')).toBe(platform === 'lambda');
   });

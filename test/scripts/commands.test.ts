@@ -10,10 +10,10 @@ interface Failure {
 
 const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> };
 
-/** What they do not know, `deploy:lambda` and `test:platforms` pass on. */
+/** What they do not know, `deploy:lambda` and `test:platforms` pass on; `start` runs the app. */
 const commands = Object.entries(scripts).flatMap(([name, command]) => {
   const [, file = ''] = /^(?:exec )?node (\S+)$/.exec(command) ?? [];
-  return file && name !== 'deploy:lambda' && name !== 'test:platforms' ? [[name, file] as const] : [];
+  return file && !['deploy:lambda', 'test:platforms', 'start'].includes(name) ? [[name, file] as const] : [];
 });
 
 const execute = (file: string, option: string) => promisify(execFile)(process.execPath, [file, option]);
