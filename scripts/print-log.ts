@@ -10,6 +10,9 @@ interface RequestLine {
   roundTrips: number;
 }
 
+/** undefined_table, undefined_column: what a schema has before its migration is applied. */
+const UNKNOWN = /^42(P01|703)$/;
+
 /** Prints what the API logs: its JSON lines for a person to read, anything else as it is. */
 export function printLog(log: HostLog): void {
   if (log.type === 'reloaded') {
@@ -18,9 +21,12 @@ export function printLog(log: HostLog): void {
   }
   const line = parse(log.message);
   if (isRequest(line)) console.log(formatRequest(line));
-  else if (line && 'error' in line)
+  else if (line && 'error' in line) {
     console.error(styleText('red', JSON.stringify(line, null, 2).replaceAll('\\n', '\n')));
-  else console.log(log.message);
+    const { code = '' } = { ...(line.error as { code?: string }) };
+    if (UNKNOWN.test(code))
+      console.error(styleText('yellow', 'Is it new in a schema.ts? npm run db:generate, then npm run db:migrate'));
+  } else console.log(log.message);
 }
 
 function formatRequest({ method, path, status, ms, transports, roundTrips }: RequestLine): string {

@@ -20,3 +20,15 @@ it("prints an application's own line as it is, though it has some of a request's
   print.mockRestore();
   expect(calls).toEqual([[message]]);
 });
+
+it.each([
+  ['42P01', 'does not know the table', 1],
+  ['42703', 'does not know the column', 1],
+  ['42601', 'refuses the statement', 0],
+])('says what a new table or column needs, where the database (%s) %s', (code, _, hints) => {
+  const print = vi.spyOn(console, 'error').mockImplementation(() => {});
+  printLog({ type: 'log', level: 'error', message: JSON.stringify({ level: 'error', error: { code } }) });
+  const lines = print.mock.calls.map(([line]) => String(line));
+  print.mockRestore();
+  expect(lines.filter((line) => line.includes('npm run db:generate'))).toHaveLength(hints);
+});
