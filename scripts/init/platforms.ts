@@ -48,6 +48,7 @@ export const PLATFORMS = {
       'scripts/bundle-budgets.ts': /worker/i,
       'README.md': /button\)\].*cloudflare/,
       'docs/deploy.md': /^\| Workers |\S {3,}# Workers$/,
+      'docs/recipes.md': /^\| Workers /,
     },
     heading: '### Cloudflare Workers',
     paragraph: '**Cloudflare Workers**',
@@ -76,6 +77,7 @@ export const PLATFORMS = {
       'README.md': /vercel\.com\/button/,
       'scripts/fork-host.ts': /^ {2}vercel: \[/,
       'docs/deploy.md': /^\| Vercel |\S {3,}# Vercel$/,
+      'docs/recipes.md': /^\| Vercel /,
     },
     heading: '### Vercel',
     paragraph: '**Vercel**',
@@ -104,6 +106,7 @@ export const PLATFORMS = {
       'scripts/bundle-budgets.ts': /lambda/i,
       'scripts/fork-host.ts': /^ {2}lambda: \[/,
       'docs/deploy.md': /^\| Lambda |\S {3,}# Lambda$/,
+      'docs/recipes.md': /^\| Lambda /,
     },
     heading: '### AWS Lambda',
     paragraph: '**AWS Lambda**',
@@ -127,11 +130,17 @@ export const PLATFORMS = {
     ],
     scripts: ['start'],
     dependencies: ['@hono/node-server'],
-    lines: { 'scripts/fork-host.ts': /^ {2}node: \[/, 'docs/deploy.md': /\S {3,}# Node$/ },
+    lines: {
+      'scripts/fork-host.ts': /^ {2}node: \[/,
+      'docs/deploy.md': /\S {3,}# Node$/,
+      'docs/recipes.md': /^\| Node /,
+    },
     heading: '### Node',
     paragraph: '**Node**',
-    edit: (tree) =>
-      tree.edit('docs/deploy.md', (text) => text.replace(/ Neither deploys to a Node server:[^]*?migrates\./, '')),
+    edit: (tree) => {
+      tree.edit('docs/deploy.md', (text) => text.replace(/ Neither deploys to a Node server:[^]*?migrates\./, ''));
+      tree.edit('docs/recipes.md', (text) => text.replace(/In Node, a file `instrument\.ts`[^]*?```\n\n(?=##)/, ''));
+    },
   },
 } satisfies Record<string, Platform>;
 

@@ -1,10 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
-import type { Plugin } from 'esbuild';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { build, type Plugin } from 'esbuild';
 import { sign } from 'hono/jwt';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
+import { createDatabase, type QueryEvent } from '../../src/db/database.ts';
+import { neonHttp } from '../../src/db/http.ts';
 import type { Target } from '../contract.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
 import { apiToken } from '../token.ts';
@@ -39,6 +41,23 @@ function blockWith(text: string): string {
   return block;
 }
 
+/** Stands for `@opentelemetry/api`, which is none of this repository's: keeps what it is told. */
+const OPEN_TELEMETRY = `
+export const told = [];
+export const SpanKind = { CLIENT: 2 };
+export const SpanStatusCode = { ERROR: 2 };
+export const metrics = {
+  getMeter: () => ({ createHistogram: (name) => ({ record: (value, attributes) => told.push({ name, value, attributes }) }) }),
+};
+export const trace = {
+  getTracer: () => ({
+    startSpan(name, { attributes }) {
+      const span = { name, attributes };
+      return { setStatus: (status) => Object.assign(span, { status }), end: () => told.push(span) };
+    },
+  }),
+};`;
+
 /** Starts the Worker with changes in one of its files. */
 async function startChanged(name: string, file: string, changes: [part: string, by: string][]): Promise<Target> {
   const original = await readFile(path.join(ROOT, file), 'utf8');
@@ -65,6 +84,41 @@ it('the job on a schedule runs, and its request goes to the database', async () 
   expect((await worker.fetch('/cdn-cgi/local/scheduled')).status).toBe(200);
   expect(gateway.stats().requests).toBe(requests + 1);
   expect((await worker.fetch('/health/live')).status).toBe(200);
+});
+
+it('OpenTelemetry is told of every exchange, and of what failed', async () => {
+  const outfile = path.join(path.dirname(inject('workerBundle')), 'telemetry.mjs');
+  const api: Plugin = {
+    name: 'api',
+    setup(bundler) {
+      bundler.onResolve({ filter: /^@opentelemetry\/api$/ }, (args) => ({ path: args.path, namespace: 'api' }));
+      bundler.onLoad({ filter: /./, namespace: 'api' }, () => ({ contents: OPEN_TELEMETRY }));
+    },
+  };
+  const contents = `${blockWith('createHistogram')}export { told } from '@opentelemetry/api';`;
+  await build({ stdin: { contents, loader: 'ts' }, outfile, bundle: true, format: 'esm', plugins: [api] });
+  const { recordQuery, told } = (await import(pathToFileURL(outfile).href)) as {
+    recordQuery: (event: QueryEvent) => void;
+    told: object[];
+  };
+  const transports = { http: neonHttp() };
+  const events: QueryEvent[] = [];
+  const onQuery = (event: QueryEvent) => {
+    events.push(event);
+    recordQuery(event);
+  };
+  const db = createDatabase({ url: database.url, schema: {}, transports, sockets: 'instance' }).forRequest({ onQuery });
+  await db.execute('select 1');
+  await db.execute('select 1 / 0').catch(() => {});
+  const attributes = { 'db.system.name': 'postgresql', 'db.operation.name': 'one-shot', 'my_app.db.transport': 'http' };
+  const failed = { ...attributes, 'error.type': '22012' };
+  const [first = 0, second = 0] = events.map(({ ms }) => ms / 1_000);
+  expect(told).toEqual([
+    { name: 'db.client.operation.duration', value: first, attributes },
+    { name: 'one-shot', attributes },
+    { name: 'db.client.operation.duration', value: second, attributes: failed },
+    { name: 'one-shot', attributes: failed, status: { code: 2 } },
+  ]);
 });
 
 it('a browser is told what it may do, also where a request is refused', async () => {
