@@ -29,6 +29,9 @@ server.listen(port, hostname || undefined, () => {
   console.log(`listening on port ${(server.address() as AddressInfo).port}`);
 });
 
+// Whoever reads the log, journald for one, may end first: requests are answered all the same.
+for (const log of [process.stdout, process.stderr]) log.on('error', () => {});
+
 /** What is open, with the response to its last request. */
 const connections = new Map<Socket, ServerResponse | undefined>();
 server.on('connection', (socket: Socket) => {

@@ -157,6 +157,15 @@ describe('the Node server', () => {
     await proxy.close();
   });
 
+  it('answers although nobody reads its log any more', async () => {
+    const server = await start(database.url);
+    server.process.stdout?.destroy();
+    server.process.stderr?.destroy();
+    for (let i = 0; i < 5; i++) expect((await server.fetch('/health/ready')).status).toBe(200);
+    await server.close();
+    expect(server.process.exitCode).toBe(0);
+  });
+
   it('keeps an idle connection longer than a load balancer in front of it', async () => {
     const server = await start(database.url);
     const { headers } = await server.fetch('/health/live');
