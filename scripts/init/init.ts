@@ -66,7 +66,7 @@ export function initialise(tree: Tree, { name, platforms, bare, repository }: In
   ]) {
     tree.write(file, withoutMissing(tree, file, manifest.scripts));
   }
-  tree.edit('README.md', (text) => withoutSection(text, '## Make it yours'));
+  tree.edit('README.md', (text) => withoutSection(text, '## Make it yours').replace(/It is a template:[^]*?\n\n/, ''));
   // What these say in passing of the template's own measurements and tests.
   tree.edit('AGENTS.md', (text) => text.replace(', `bench/` or', ' or'));
   if (tree.has('docs/driver-selection.md')) {

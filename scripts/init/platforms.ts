@@ -63,7 +63,14 @@ export const PLATFORMS = {
           .replace(/(`src\/config\.ts`) and\s+`wrangler\.toml`/, '$1')
           .replace(/On Workers, take[^]*?Elsewhere, limit/, 'Limit'),
       );
-      tree.edit('README.md', (text) => text.replace(/, jobs, variables:/, ', variables:'));
+      tree.edit('README.md', (text) =>
+        text
+          .replace(/, which runs in workerd, the runtime of\s+Cloudflare Workers\./, '.')
+          .replace(/requests wait \(on Workers\) or\s+are refused/, 'requests are refused')
+          .replace(/, jobs, variables:/, ', variables:'),
+      );
+      tree.edit('AGENTS.md', (text) => text.replace(' and real workerd', ''));
+      tree.edit('.env.example', (text) => text.replace(/ A Worker's bundle [^.]*\./, ''));
       tree.edit('docs/gateway.md', (text) => text.replace(/ `test\/local\/driver\.test\.ts` runs[^]*?compares\./, ''));
       tree.edit('docs/driver-selection.md', (text) => text.replace(/; a Worker takes another entry \([^)]*\)/, ''));
     },
@@ -174,26 +181,32 @@ export function keepPlatforms(
     const text = tree.read(file);
     tree.write(file, text.replace(/(["`])workers (vercel )?lambda\1/, `$1${deployed}$1`));
   }
-  const titles = kept
-    .map((name) => PLATFORMS[name].title)
-    .join(', ')
-    .replace(/, ([^,]*)$/, ' and $1');
+  const servers = kept
+    .filter((name) => name !== 'workers')
+    .map((name) => PLATFORMS[name].title.replace(/^AWS | Functions$/, ''));
   tree.edit('README.md', (text) => {
-    const servers = kept
-      .filter((name) => name !== 'workers')
-      .map((name) => PLATFORMS[name].title.replace(/^AWS | Functions$/, ''));
     const named = text
-      .replace('Cloudflare Workers, Vercel Functions and AWS Lambda', titles)
+      .replace(inWords(PLATFORM_NAMES.map(titleOf)), inWords(kept.map(titleOf)))
       .replace(
         '`DATABASE_TRANSPORT=tcp` (Vercel, Lambda, Node)',
         servers.length > 0 ? `\`DATABASE_TRANSPORT=tcp\` (${servers.join(', ')})` : 'Hyperdrive (`wrangler.toml`)',
       );
-    return kept.includes('workers')
-      ? named
-      : named.replace(/, which runs in workerd, the runtime of\s+Cloudflare Workers\./, '.');
+    return kept.length > 1 ? named : named.replace(/ `npm run dev -- --runtime NAME` serves[^.]*\./, '');
   });
+  const selection = tree.read('docs/driver-selection.md');
+  tree.write(
+    'docs/driver-selection.md',
+    servers.length > 0
+      ? selection.replace('On Vercel, Lambda and Node set', `On ${inWords(servers)} set`)
+      : selection.replace(/On Vercel, Lambda and Node set [^;]*; a Worker/, 'A Worker'),
+  );
   if (!kept.includes('workers') && !kept.includes('lambda')) {
     tree.edit('test/global-setup.ts', (text) => text.replace(/Promise\.all\(\[\s*(.*),\s*\]\)/, '$1'));
+    tree.edit('README.md', (text) =>
+      text
+        .replace(/ and against the bundles that would be deployed,[^.]*\./, '.')
+        .replace(', and every bundle against its budgets', ''),
+    );
     tree.remove(
       'scripts/bundles',
       'scripts/bundle-budgets.ts',
@@ -208,6 +221,10 @@ export function keepPlatforms(
     dependencies: gone.flatMap((name) => PLATFORMS[name].dependencies),
   };
 }
+
+const titleOf = (name: PlatformName) => PLATFORMS[name].title;
+
+const inWords = (names: string[]) => names.join(', ').replace(/, ([^,]*)$/, ' and $1');
 
 function withoutParagraph(text: string, start: string): string {
   return text

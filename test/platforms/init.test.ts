@@ -5,7 +5,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import { initialise } from '../../scripts/init/init.ts';
-import { PLATFORM_NAMES } from '../../scripts/init/platforms.ts';
+import { PLATFORM_NAMES, PLATFORMS } from '../../scripts/init/platforms.ts';
 import { openTree } from '../../scripts/init/tree.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -163,6 +163,12 @@ describe('npm run init', () => {
 
     const named = texts.filter(([file]) => file.endsWith('.md')).flatMap(filesNamed);
     expect(named.filter(([, file]) => !tree.has(file))).toEqual([]);
+    const readme = tree.read('README.md');
+    expect(readme).toMatch(new RegExp(`API for ${PLATFORMS[platform].title}\\s+on`));
+    expect(readme).not.toMatch(/It is a template|make-it-yours|--runtime NAME/);
+    const onWorkers = platform === 'workers';
+    expect(/workerd|\(on Workers\)/.test(readme + tree.read('AGENTS.md'))).toBe(onWorkers);
+    expect(readme.includes('bundles')).toBe(onWorkers || platform === 'lambda');
     if (bare) expect(tree.read('docs/recipes.md')).not.toMatch(/\bnotes?\b|first-table|idempotency/i);
 
     const parts = files.filter((file) => /^test\/(?!.*\.test\.ts$).*\.ts$/.test(file));
