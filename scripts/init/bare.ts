@@ -133,7 +133,7 @@ function bareDocuments(tree: Tree): void {
     withoutLines(/^ {2}(Batch|Transaction|Session) +curl|POST +\/transfers/)(text)
       .replaceAll('/accounts', '/messages')
       .replace(' idempotency, pages,', '')
-      .replace(/ Why which transport, with numbers:\s+\[[^\]]*\]\([^)]*\)\./, '')
+      .replace(/\s+Why which transport, with numbers:\s+\[[^\]]*\]\([^)]*\)\./, '')
       .replace(/Each way has a route to learn from[\s\S]*?\n\n(?=Your own table)/, '')
       .replace(
         /Your own table and route, end to end: .*\n/,
