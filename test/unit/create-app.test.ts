@@ -1,4 +1,6 @@
 import { afterEach, expect, it, vi } from 'vitest';
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
+import { parseConfig } from '../../src/config.ts';
 import { createApp } from '../../src/create-app.ts';
 import { apiToken } from '../token.ts';
 
@@ -7,8 +9,8 @@ afterEach(() => vi.restoreAllMocks());
 const waitUntil = vi.fn<(c: unknown, promise: Promise<unknown>) => void>();
 
 const ask = async (handler: () => unknown) => {
-  const database = { url: 'postgresql://app:secret@db.example.com/app' };
-  const { app } = createApp({ apiToken, database }, { transports: {}, sockets: 'request', waitUntil });
+  const config = parseConfig({ ...EXAMPLE_ENVIRONMENT, API_TOKEN: apiToken });
+  const { app } = createApp(config, { transports: {}, sockets: 'request', waitUntil });
   app.get('/own', handler as () => Response);
   return app.request('/own', { headers: { Authorization: `Bearer ${apiToken}` } });
 };
