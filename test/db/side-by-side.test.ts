@@ -165,15 +165,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
     });
 
     it('a batch of one that has ended takes no place', async () => {
-      const timeouts = { connectMs: 1_000 };
-      const one = createDatabase({
-        url: test.url,
-        schema: {},
-        transports,
-        sockets: 'instance',
-        maxSockets: 1,
-        timeouts,
-      });
+      const one = createDatabase({ url: test.url, schema: {}, transports, sockets: 'instance', maxSockets: 1 });
       const kept = await one.session(async (session) => ({ session }));
       const batch = kept.session.batch([kept.session.execute(sql`select 1`)]);
       expect((await failure(batch)).message).toContain('has ended');
