@@ -14,9 +14,26 @@ export class AlreadyRunningError extends Error {
   override readonly name = 'AlreadyRunningError';
 }
 
-/** Marks the server as this process's own, as long as the connection lasts. */
-export async function holdLock(client: pg.Client): Promise<void> {
+/**
+ * Marks the server as this process's own. When one of its sessions crashes, the server ends the others, and goes on: the lock is
+ * taken again.
+ * @param isUp whether it has not ended, and is not to
+ */
+export async function holdLock(connect: () => Promise<pg.Client>, isUp: () => boolean): Promise<void> {
+  const client = await connect();
+  const lost = new Promise((resolve) => client.once('end', resolve));
   await client.query('select pg_advisory_lock($1)', [OWNER_LOCK]);
+  void lost.then(() => holdAgain(connect, isUp));
+}
+
+async function holdAgain(connect: () => Promise<pg.Client>, isUp: () => boolean): Promise<void> {
+  while (isUp()) {
+    try {
+      return await holdLock(connect, isUp);
+    } catch {
+      await sleep(50);
+    }
+  }
 }
 
 /** Stops a server that an earlier process left behind. */

@@ -103,21 +103,23 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
   };
 
   let closing: Promise<void> | undefined;
+  const isUp = () => server.exitCode === null && server.signalCode === null;
   const stop = async () => {
-    if (server.exitCode === null && server.signalCode === null) {
+    if (isUp()) {
       server.kill('SIGINT'); // "fast shutdown": ends connections, loses nothing
       await ended;
     }
   };
+  const close = () => (closing ??= stop());
 
   try {
     await untilReady(server, dataDirectory, path.join(directory, LOG));
-    await holdLock(await connect());
+    await holdLock(connect, () => closing === undefined && isUp());
   } catch (error) {
-    await stop();
+    await close();
     throw error;
   }
-  return { port, dataDirectory, socketDirectory, superuserUrl, connect, ended, close: () => (closing ??= stop()) };
+  return { port, dataDirectory, socketDirectory, superuserUrl, connect, ended, close };
 }
 
 /** @throws {AlreadyRunningError} when a process runs on this directory */

@@ -5,9 +5,10 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { neon, neonConfig } from '@neondatabase/serverless';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
 import { deletePostgres } from '../../local/postgres.ts';
+import { PATIENCE } from '../database.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 let data: string;
@@ -100,6 +101,24 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
     process.kill(Number(lock.split('\n')[0]), 'SIGKILL');
     expect(await gateway.exited).toBe(1);
     expect(gateway.output()).toContain('PostgreSQL has ended unexpectedly');
+  });
+
+  it('keeps its data to itself after a session of PostgreSQL has crashed, and goes on', async () => {
+    const gateway = await start();
+    await ready(gateway);
+    const sql = neon(urlOf('Direct', gateway.output()));
+    const [row] = await sql`select pg_backend_pid() as pid`;
+    process.kill(Number(row?.['pid']), 'SIGKILL');
+    await vi.waitFor(async () => {
+      // The server has ended that session, and so all of them.
+      expect(await sql`select pg_backend_pid() as pid`).not.toEqual([row]);
+    }, PATIENCE);
+    const second = await start();
+    expect(await second.exited).toBe(1);
+    expect(second.output()).toMatch(/Already running on this data/);
+    expect(await sql`select 1 as one`).toEqual([{ one: 1 }]);
+    gateway.child.kill('SIGINT');
+    expect(await gateway.exited).toBe(0);
   });
 
   it('leaves nothing behind when it is killed', async () => {
