@@ -63,6 +63,7 @@ export async function logIn(upstream: Upstream, parameters: Parameters, password
   });
   client.on('error', () => {});
   const { connection } = Object.assign(client as unknown as PgInternals, { getStartupConf: () => parameters });
+  catchOnData(connection);
   const said: Buffer[] = [message('R', int32(OK))];
   let key: Buffer = int32(0, 0);
   connection.on('parameterStatus', ({ parameterName, parameterValue }) => {
@@ -86,11 +87,28 @@ export async function logIn(upstream: Upstream, parameters: Parameters, password
   return { socket, greeting: Buffer.concat(said), key };
 }
 
+/** At what no PostgreSQL says, `pg` throws as it comes, where nobody would catch it. */
+function catchOnData(connection: PgInternals['connection']): void {
+  const attachListeners = connection.attachListeners.bind(connection);
+  connection.attachListeners = (stream) => {
+    attachListeners(stream);
+    const listeners = stream.listeners('data');
+    stream.removeAllListeners('data').on('data', (chunk: Buffer) => {
+      try {
+        for (const listener of listeners) listener.call(stream, chunk);
+      } catch (error) {
+        stream.destroy(error as Error);
+      }
+    });
+  };
+}
+
 /** What `pg` does not declare. */
 interface PgInternals {
   getStartupConf(): Parameters;
   connection: {
     stream: Socket;
+    attachListeners(stream: Socket): void;
     on(event: 'parameterStatus', listener: (message: { parameterName: string; parameterValue: string }) => void): void;
     on(event: 'backendKeyData', listener: (message: { processID: number; secretKey: number }) => void): void;
   };

@@ -124,6 +124,27 @@ it('an upstream that ends the log-in behind the password, as a full pooler does,
   full.close();
 });
 
+it.each([
+  ['asks for a log-in that nobody knows', message('R', int32(4711))],
+  ['says a message too short', message('K', '')],
+])('an upstream that %s does not end the gateway', async (_, said) => {
+  const strange = createServer((socket) => void socket.on('error', () => {}).end(said)).listen(0, '127.0.0.1');
+  await once(strange, 'listening');
+  const { port } = strange.address() as AddressInfo;
+  const gateway = await startGateway({ upstream: { host: '127.0.0.1', port }, port: 0 });
+  const connectionString = `postgresql://app:hunter2@127.0.0.1:${gateway.port}/app`;
+  for (let i = 0; i < 2; i++) {
+    const response = await fetch(`${gateway.url}/sql`, {
+      method: 'POST',
+      body: '{"query":"select 1"}',
+      headers: { 'Neon-Connection-String': connectionString },
+    });
+    expect(response.status).toBe(500);
+  }
+  await gateway.close();
+  strange.close();
+});
+
 it('a request to cancel is not lost where a relay ends both ways as soon as one end does', async () => {
   const heard = vi.fn();
   const server = createServer((socket) => {
