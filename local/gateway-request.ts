@@ -80,7 +80,7 @@ export function readBody(request: IncomingMessage, maxBytes: number): Promise<st
 export function parseBody(text: string): Query | Query[] {
   let body: unknown;
   try {
-    body = JSON.parse(text);
+    body = LONG_NUMBER.test(text) ? parseExactly(text) : JSON.parse(text);
   } catch {
     throw new RequestError(400, 'could not parse the HTTP request body: it is not JSON');
   }
@@ -92,6 +92,28 @@ export function parseBody(text: string): Query | Query[] {
   }
   throw new RequestError(400, 'could not parse the HTTP request body: expected {query, params} or {queries: […]}');
 }
+
+/** Which may be more than JavaScript has an exact value for: it has none for every whole number beyond 2 ** 53. */
+const LONG_NUMBER = /\d{16}/;
+
+/** JSON whose whole numbers of 64 bits are written again as they were read. Neon's proxy has exact values for those, too. */
+function parseExactly(text: string): unknown {
+  return JSON_WITH_SOURCE.parse(text, (_, value, { source = '' }) => {
+    const isRounded = typeof value === 'number' && !Number.isSafeInteger(value) && /^-?\d{16,20}$/.test(source);
+    return isRounded && isInt64(BigInt(source)) ? JSON_WITH_SOURCE.rawJSON(source) : value;
+  });
+}
+
+/** Signed or unsigned. */
+function isInt64(value: bigint): boolean {
+  return value === BigInt.asIntN(64, value) || value === BigInt.asUintN(64, value);
+}
+
+/** https://github.com/tc39/proposal-json-parse-with-source, which TypeScript does not declare. */
+const JSON_WITH_SOURCE = JSON as unknown as {
+  parse(text: string, reviver: (key: string, value: unknown, context: { source?: string }) => unknown): unknown;
+  rawJSON(json: string): unknown;
+};
 
 function asQuery(value: unknown): Query | undefined {
   if (!isObject(value)) return undefined;

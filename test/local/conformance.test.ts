@@ -75,6 +75,17 @@ describe('POST /sql takes', () => {
     }
   });
 
+  it('whole numbers of 64 bits as they are written, which JavaScript would round', async () => {
+    const number = '9007199254740993';
+    const params = `[${number}, -9223372036854775808, [${number}], {"a": [${number}, 1.5]}, "${number}"]`;
+    const types = ['int8', 'int8', 'int8[]', 'jsonb', 'text'];
+    const columns = types.map((type, i) => `($${i + 1}::${type})::text as c${i}`);
+    const response = await post(`{"query": "select ${columns.join(', ')}", "params": ${params}}`);
+    expect(((await response.json()) as Answer).rows).toEqual([
+      { c0: number, c1: '-9223372036854775808', c2: `{${number}}`, c3: `{"a": [${number}, 1.5]}`, c4: number },
+    ]);
+  });
+
   it('arrays as array literals, escaped, nested, with NULL and objects', async () => {
     const list = ['plain', 'a,b', '{c}', 'd"e', 'f\\g', 'h\ni', '', 'NULL', null];
     expect(await value('select $1::text[]', [list])).toEqual(list);
