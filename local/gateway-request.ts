@@ -50,11 +50,15 @@ export function readConnectionString(headers: IncomingHttpHeaders): ConnectionSt
 }
 
 function decode(text: string, part: string): string {
+  let decoded: string;
   try {
-    return decodeURIComponent(text);
+    decoded = decodeURIComponent(text);
   } catch {
     throw new RequestError(400, `invalid ${part}: it is not percent-encoded correctly`);
   }
+  // What stands behind one in the start-up message would be taken for parameters.
+  if (decoded.includes('\0')) throw new RequestError(400, `invalid ${part}: it contains a null byte`);
+  return decoded;
 }
 
 /** @throws {RequestError} 413 when it is longer than `maxBytes` */

@@ -338,6 +338,11 @@ describe('errors', () => {
     ['a token', () => ({ authorization: 'Bearer x' }), /^missing authentication credentials: required password$/],
     ['no user', () => without((url) => (url.username = '')), /^missing username$/],
     ['no database', () => without((url) => (url.pathname = '')), /^missing database name$/],
+    [
+      'a null byte',
+      () => without((url) => (url.username += '%00options%00-cwork_mem=1MB')),
+      /^invalid username: .*null/,
+    ],
     ['another scheme', () => ({ 'Neon-Connection-String': 'https://a:b@c/d' }), /^incorrect scheme$/],
     ['what is no URL', () => ({ 'Neon-Connection-String': 'nonsense' }), /^invalid connection string/],
     [
