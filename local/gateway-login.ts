@@ -73,14 +73,14 @@ export async function logIn(upstream: Upstream, parameters: Parameters, password
     key = int32(processID, secretKey);
     said.push(message('K', key));
   });
-  await client.connect();
-  const socket = connection.stream;
   try {
+    await client.connect();
     if ((await client.query(IS_SUPERUSER)).rowCount !== 0) throw new Refusal('28000', SUPERUSER_REFUSED);
   } catch (error) {
-    socket.destroy();
+    connection.stream.destroy(); // a server that says an error need not hang up
     throw error;
   }
+  const socket = connection.stream;
   socket.pause();
   for (const event of ['data', 'end', 'close'] as const) socket.removeAllListeners(event);
   said.push(message('Z', 'I'));

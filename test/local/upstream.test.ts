@@ -9,6 +9,7 @@ import { neon, neonConfig, Pool } from '@neondatabase/serverless';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
+import { logIn } from '../../local/gateway-login.ts';
 import { cancel, connectUpstream, parseUpstream, stop } from '../../local/gateway-upstream.ts';
 import { anyFreePort } from '../../local/ports.ts';
 import { errorResponse, int32, message } from '../../local/postgres-messages.ts';
@@ -143,6 +144,19 @@ it.each([
   }
   await gateway.close();
   strange.close();
+});
+
+it('an upstream that refuses a log-in and does not hang up is hung up on', async () => {
+  const refusing = createServer((socket) => {
+    socket.on('error', () => {}).once('data', () => socket.write(errorResponse('53300', 'full')));
+  }).listen(0, '127.0.0.1');
+  await once(refusing, 'listening');
+  const { port } = refusing.address() as AddressInfo;
+  const connected = once(refusing, 'connection') as Promise<[Socket]>;
+  await expect(logIn({ host: '127.0.0.1', port }, { user: 'app' }, 'hunter2')).rejects.toThrow('full');
+  const [socket] = await connected;
+  if (!socket.closed) await once(socket.resume(), 'close');
+  refusing.close();
 });
 
 it('a request to cancel is not lost where a relay ends both ways as soon as one end does', async () => {
