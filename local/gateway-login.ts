@@ -123,13 +123,14 @@ interface PgInternals {
 export async function passLogIn(
   client: Duplex,
   upstream: Upstream,
+  version: number,
   parameters: Parameters,
 ): Promise<LoggedIn | undefined> {
   const socket = await connectUpstream(upstream);
   const destroy = () => socket.destroy();
   client.once('close', destroy);
   try {
-    socket.write(startupMessage(parameters));
+    socket.write(startupMessage(parameters, version));
     const said: Buffer[] = [];
     let key: Buffer = int32(0, 0);
     const refuse = (error: Buffer): undefined => {

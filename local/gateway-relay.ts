@@ -1,4 +1,4 @@
-import type { Buffer } from 'node:buffer';
+import { Buffer } from 'node:buffer';
 import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import { CONTROL_PLANE_ERROR } from './gateway-errors.ts';
@@ -14,7 +14,9 @@ import {
   GSS_REQUEST,
   int32,
   message,
+  type Parameters,
   parseStartup,
+  PROTOCOL_3,
   ProtocolError,
   readMessage,
   readStartup,
@@ -49,6 +51,7 @@ export function createRelay({ upstream: primary, simulator }: RelayOptions) {
     try {
       const startup = await untilStartup(client, (key) => cancel(sessions.get(key.toString('hex')) ?? primary, key));
       if (!startup) return;
+      const version = startup.readInt32BE(4);
       const asked = parseStartup(startup);
       const { upstream, role, pooled } = findRoute(asked['user'] ?? '');
       const unsupported = pooled ? unsupportedParameter(asked) : undefined;
@@ -60,8 +63,8 @@ export function createRelay({ upstream: primary, simulator }: RelayOptions) {
       const parameters = { ...asked, user: role };
       const loggedIn =
         authentication === 'pass'
-          ? await passLogIn(client, upstream, parameters)
-          : await logIn(upstream, parameters, await askPassword(client));
+          ? await passLogIn(client, upstream, version, parameters)
+          : await logIn(upstream, withoutExtensions(client, version, parameters), await askPassword(client));
       if (!loggedIn) return;
       const key = loggedIn.key.toString('hex');
       sessions.set(key, upstream);
@@ -92,6 +95,17 @@ async function untilStartup(client: Duplex, onCancel: (key: Buffer) => Promise<v
       throw new ProtocolError('unsupported protocol version');
     }
   }
+}
+
+/** What goes beyond version 3.0 of the protocol is not to be had where the gateway logs in: the client is told, as by Neon's proxy. */
+function withoutExtensions(client: Duplex, version: number, asked: Parameters): Parameters {
+  const isExtension = ([name]: [string, string]) => name.startsWith('_pq_.');
+  const extensions = Object.entries(asked).filter(isExtension);
+  if (version !== PROTOCOL_3 || extensions.length > 0) {
+    const names = Buffer.from(extensions.map(([name]) => `${name}\0`).join(''));
+    client.write(message('v', Buffer.concat([int32(PROTOCOL_3, extensions.length), names]))); // NegotiateProtocolVersion
+  }
+  return Object.fromEntries(Object.entries(asked).filter((parameter) => !isExtension(parameter)));
 }
 
 async function askPassword(client: Duplex): Promise<string> {

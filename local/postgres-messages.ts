@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream';
 export const SSL_REQUEST = 80877103;
 export const GSS_REQUEST = 80877104;
 export const CANCEL_REQUEST = 80877102;
-const PROTOCOL_3 = 3 << 16;
+export const PROTOCOL_3 = 3 << 16;
 
 /** Start-up and password are short; whoever sends more before logging in is not a driver. Bytes. */
 const MAX_HANDSHAKE_BYTES = 64 * 1024;
@@ -95,10 +95,10 @@ export function parseStartup(startup: Buffer): Parameters {
   return parameters;
 }
 
-export function startupMessage(parameters: Parameters): Buffer {
+export function startupMessage(parameters: Parameters, version = PROTOCOL_3): Buffer {
   const words = Object.entries(parameters).flat();
   const body = Buffer.from(`${words.map((word) => `${word}\0`).join('')}\0`);
-  return Buffer.concat([int32(8 + body.length, PROTOCOL_3), body]);
+  return Buffer.concat([int32(8 + body.length, version), body]);
 }
 
 /** @param key the process id and the secret, as BackendKeyData holds them */

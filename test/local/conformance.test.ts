@@ -2,6 +2,7 @@ import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
+import { int32, startupMessage } from '../../local/postgres-messages.ts';
 import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { errorFields, logInMessages, message, overWebSocket, query, typeOf } from './wire.ts';
 
@@ -623,6 +624,22 @@ describe('a WebSocket', () => {
     const wire = await overWebSocket(url('/v2'));
     wire.send(Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]));
     await vi.waitFor(() => expect(String(wire.stream.read() ?? '')).toBe('N'), PATIENCE);
+    wire.close();
+  });
+
+  it.each([
+    ['minor version', (3 << 16) | 9999, {}],
+    ['extension', 3 << 16, { '_pq_.x': 'y' }],
+  ])('is told that there is no such %s of the protocol, and logged in', async (_, version, extensions) => {
+    const { password } = logInMessages(test.url);
+    const parameters = { user: new URL(test.url).username, database: new URL(test.url).pathname.slice(1) };
+    const wire = await overWebSocket(url('/v2'));
+    wire.send(startupMessage({ ...parameters, ...extensions }, version), password);
+    const [negotiate, ask] = await wire.until('R');
+    const names = Object.keys(extensions);
+    const body = Buffer.concat([int32(3 << 16, names.length), Buffer.from(names.map((name) => `${name}\0`).join(''))]);
+    expect([negotiate, ask]).toEqual([message('v', body), message('R', int32(3))]);
+    expect(typeOf((await wire.until('ZE')).at(-1) ?? Buffer.alloc(1))).toBe('Z');
     wire.close();
   });
 

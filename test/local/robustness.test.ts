@@ -10,7 +10,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, i
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { createRelay } from '../../local/gateway-relay.ts';
 import { createSimulator } from '../../local/gateway-simulation.ts';
-import { CANCEL_REQUEST, int32 } from '../../local/postgres-messages.ts';
+import { CANCEL_REQUEST, int32, startupMessage } from '../../local/postgres-messages.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
 import { logInMessages, message, overTcp, overWebSocket, query, typeOf } from './wire.ts';
@@ -210,6 +210,18 @@ it('a wrong protocol is told so', async () => {
   tls.write(Buffer.from('16030100c8010000c40303', 'hex'));
   const [alert] = (await once(tls, 'data')) as [Buffer];
   expect(alert.toString('hex')).toBe('15030100020228');
+});
+
+it('over TCP the server says itself which version of the protocol it speaks', async () => {
+  const said = async (port: number) => {
+    const wire = overTcp(port);
+    wire.send(startupMessage({ user: 'app', '_pq_.x': 'y' }, (3 << 16) | 9999));
+    const [negotiate] = await wire.until('R');
+    wire.close();
+    return negotiate;
+  };
+  expect(await said(gateway.port)).toEqual(await said(upstream.port));
+  expect(typeOf((await said(gateway.port)) ?? Buffer.alloc(1))).toBe('v');
 });
 
 it('an address that is none is refused', async () => {
