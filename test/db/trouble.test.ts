@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from
 import { anyFreePort } from '../../local/ports.ts';
 import { createDatabase, type Database, type PinnedSession, type QueryEvent } from '../../src/db/database.ts';
 import type { DatabaseError } from '../../src/db/error.ts';
+import type { Transports } from '../../src/db/transport.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
 import { CREATE_NOTES, failure, notes, WAYS } from './ways.ts';
@@ -496,6 +497,27 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       await db.transaction((tx) => tx.insert(notes).values({ id: 1, text: 'once' }));
       expect(await count()).toBe(1);
     });
+  });
+
+  it('sockets that the server ended as idle while the process was frozen are replaced, for writes too', async () => {
+    const role = `role app in database ${new URL(test.url).pathname.slice(1)}`;
+    await test.query(`alter ${role} set idle_session_timeout = 500`);
+    const sockets: Transports = { ...transports };
+    delete sockets.http;
+    const { db } = connect({ transports: sockets, retry: { attempts: 1 } });
+    const write = (id: number) =>
+      Promise.all([
+        db.insert(notes).values({ id, text: 'alone' }),
+        db.batch([db.insert(notes).values({ id: id + 1, text: 'in a batch' })]),
+      ]);
+    await write(1);
+    freeze(1_500);
+    try {
+      await write(3);
+    } finally {
+      await test.query(`alter ${role} reset idle_session_timeout`);
+    }
+    expect(await count()).toBe(4);
   });
 
   it('a session that waits is told that its connection is gone', async () => {

@@ -51,8 +51,8 @@ export async function lend<T>(
         return await exchange(() => acquired.send(statements), commits);
       } catch (error) {
         // A connection that went stale while it was idle is replaced, where nothing can have been committed over it.
-        const isHarmless = operation === 'transaction' || readOnly || (error as DatabaseError).retryable;
-        if (!wasIdle || acquired.transactionStatus || signal.aborted || !isHarmless) throw error;
+        const isHarmless = (error as DatabaseError).retryable || operation === 'transaction' || readOnly;
+        if (!isHarmless || !wasIdle || acquired.transactionStatus || signal.aborted) throw error;
         void pool.release(acquired, false);
         acquiring = acquire(true);
         return line.send(statements, commits);

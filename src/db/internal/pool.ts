@@ -76,7 +76,7 @@ function createPool(open: () => Connection, max: number, over: boolean) {
         signal.throwIfAborted();
         // A new one where one lies idle could be one too many.
         if (fresh && lent + idle.length > max) void takeIdle()?.close();
-        return (fresh ? undefined : takeIdle()) ?? open();
+        return (!fresh && takeIdle()) || open();
       } catch (error) {
         leavePlace();
         throw error;

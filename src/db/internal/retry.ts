@@ -23,8 +23,8 @@ export function createRetries({ attempts = 3, baseMs = 50, ratio = 0.1 }: Settin
       if (++failed >= attempts || saved < 1 || pause >= timeLeft()) return false;
       saved--;
       await new Promise((resolve) => {
-        setTimeout(resolve, pause);
         signal.addEventListener('abort', resolve);
+        setTimeout(resolve, pause);
       });
       return timeLeft() > 0;
     };
