@@ -65,7 +65,7 @@ export function createExecutor(
       targets = await attempt.race(findTargets(refusal?.by));
       if (targets === refusal?.by) throw refusal.error;
       if (refusal) pools.retire(refusal.by);
-      if (access === 'lagging' && !written && Date.now() >= targets.restsUntil) replica = targets.replica;
+      if (access === 'lagging' && !written && started >= targets.restsUntil) replica = targets.replica;
       const target = replica ?? targets[choice.address];
       if (!target) throw misuse(`A ${operation} needs unpooledUrl.`);
 
@@ -91,7 +91,7 @@ export function createExecutor(
         const isOwn = operation === 'session' || attempt.failures.has(error);
         // Whichever branch does not throw leads to another try.
         if (operation === 'session' && attempt.answered) throw error; // what its callback has done, it has done
-        if (targets && replica && isLost(error)) targets.restsUntil = Date.now() + REST_MS;
+        if (targets && replica && isLost(error)) targets.restsUntil = performance.now() + REST_MS;
         // Rotated, perhaps: the URL is asked for once more. 42501 among them, for a role that was dropped meanwhile.
         else if (targets && !refusal && isOwn && error.kind === 'auth') refusal = { by: targets, error };
         else if (!mayRepeat(error, readOnly && isOwn) || !(await waitToRetry(timeLeft, attempt.signal))) throw error;

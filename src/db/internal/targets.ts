@@ -8,7 +8,7 @@ export interface Targets {
   readonly pooled: ConnectionTarget;
   readonly direct: ConnectionTarget | undefined;
   readonly replica: ConnectionTarget | undefined;
-  /** Until when a replica that did not answer is left alone, in milliseconds since the epoch. */
+  /** Until when a replica that did not answer is left alone, on the clock of `performance.now()`. */
   restsUntil: number;
 }
 
