@@ -7,7 +7,7 @@ import {
 } from 'drizzle-orm/relations';
 import type { SQL } from 'drizzle-orm/sql';
 import { prepareQuery, type PreparedQuery, type QueryResult, toStatement } from './internal/prepared-query.ts';
-import type { Scope } from './transaction.ts';
+import { command, type Scope } from './transaction.ts';
 import type { TransactionOptions } from './transport.ts';
 
 interface QueryResultHKT extends PgQueryResultHKT {
@@ -91,7 +91,7 @@ export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
           onNotification?.(notification),
           notification.channel === channel && listener(notification.payload),
         ]);
-      await scope.send([{ text: `listen ${dialect.escapeName(channel)}`, params: [] }]);
+      await scope.send([command(`listen ${dialect.escapeName(channel)}`)]);
     };
     return Object.assign(open(scope), { listen });
   };

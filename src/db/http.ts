@@ -36,5 +36,5 @@ function connect(target: ConnectionTarget) {
   const { address, http } = endpointsOf(target);
   const [user, password, database] = [target.user, target.password, target.database].map(encodeURIComponent);
   const url = `postgresql://${user}:${password}@${address}/${database}`;
-  return Object.assign(neon(url, { arrayMode: true, fullResults: true }), { endpoint: () => http });
+  return Object.assign(neon(url, { arrayMode: true, fullResults: true }), { endpoint: http });
 }

@@ -9,7 +9,7 @@ export interface Scope extends Pick<Connection, 'onNotification'> {
   transaction<T>(options: TransactionOptions, body: (scope: Scope) => Promise<T>): Promise<T>;
 }
 
-const command = (text: string): Statement => ({ text, params: [] });
+export const command = (text: string): Statement => ({ text, params: [] });
 
 /** Requests, each for itself: of several statements it makes a transaction. */
 export function sendRequests(send: Scope['send'], statementMs: number): Scope['send'] {

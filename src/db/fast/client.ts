@@ -20,8 +20,6 @@ export interface LogIn {
 
 type Opened<More> = new (config?: ConstructorParameters<typeof Client>[0]) => Omit<Client, keyof LogIn> & LogIn & More;
 
-const DriverClient = Client as unknown as Opened<unknown>;
-
 /** What `fastClient` gives, for a class that extends it. */
 export type FastClient = Opened<{ refuse(error: unknown): void }>;
 
@@ -35,17 +33,15 @@ export type FastClient = Opened<{ refuse(error: unknown): void }>;
 export function fastClient(): typeof Client {
   const saltPassword = rememberSaltedPassword();
 
-  class FastClient extends DriverClient {
-    constructor(config?: ConstructorParameters<typeof Client>[0]) {
-      super(config);
+  class FastClient extends (Client as unknown as Opened<unknown>) {
+    override _handleAuthSASL(message: { mechanisms: string[] }): void {
+      if (!message.mechanisms.includes(MECHANISM)) {
+        return this.refuse(failure('auth', `the server offers no ${MECHANISM}`));
+      }
+      super._handleAuthSASL(message);
       this.connection.on('authenticationOk', () => {
         if (this.saslSession) this.refuse(failure('auth', 'the SCRAM signature is missing'));
       });
-    }
-
-    override _handleAuthSASL(message: { mechanisms: string[] }): void {
-      if (message.mechanisms.includes(MECHANISM)) super._handleAuthSASL(message);
-      else this.refuse(failure('auth', `the server offers no ${MECHANISM}`));
     }
 
     override async _handleAuthSASLContinue({ data }: { data: string }): Promise<void> {
@@ -65,9 +61,7 @@ export function fastClient(): typeof Client {
 
     override _handleAuthSASLFinal({ data }: { data: string }): void {
       try {
-        const serverSignature = this.saslSession?.serverSignature;
-        if (!serverSignature) throw malformed();
-        verifyServerFinal(data, serverSignature);
+        verifyServerFinal(data, this.saslSession?.serverSignature);
         this.saslSession = null;
       } catch (error) {
         this.refuse(error);
@@ -90,8 +84,9 @@ export function fastClient(): typeof Client {
 
 /** Each method whose name begins as the driver's private ones do is there to replace one. */
 export function assertOverrides({ prototype }: { prototype: object }): void {
-  const replaced = Object.getOwnPropertyNames(prototype).filter((name) => name.startsWith('_'));
-  const missing = replaced.filter((name) => !(name in Client.prototype));
+  const missing = Object.getOwnPropertyNames(prototype).filter(
+    (name) => name.startsWith('_') && !(name in Client.prototype),
+  );
   if (missing.length === 0) return;
   throw misuse(`fast/ needs @neondatabase/serverless ${DRIVER_VERSION}: this one has no ${missing.join(', ')}`);
 }

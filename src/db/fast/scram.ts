@@ -60,11 +60,11 @@ export async function answerChallenge(
  * @throws {DatabaseError} of kind `auth` when it does not or refuses the log-in; of kind `connection` when what it says is
  *   not SCRAM
  */
-export function verifyServerFinal(serverFinal: string, serverSignature: string): void {
+export function verifyServerFinal(serverFinal: string, serverSignature?: string): void {
   throwServerError(serverFinal);
-  if (!serverFinal.startsWith('v=')) throw malformed();
-  if (serverFinal.split(',', 1)[0] === `v=${serverSignature}`) return;
-  throw failure('auth', 'the SCRAM signature is wrong: an impostor?');
+  const signature = /^v=([^,]*)/.exec(serverFinal)?.[1];
+  if (!serverSignature || signature === undefined) throw malformed();
+  if (signature !== serverSignature) throw failure('auth', 'the SCRAM signature is wrong: an impostor?');
 }
 
 /**
@@ -85,7 +85,7 @@ function parseServerFirst(serverFirst: string, clientNonce: string) {
   throwServerError(serverFirst);
   const [, nonce, salt, count] = SERVER_FIRST.exec(serverFirst) ?? [];
   if (!nonce || !salt) throw malformed();
-  if (!nonce.startsWith(clientNonce) || nonce.length === clientNonce.length) {
+  if (!nonce.startsWith(clientNonce) || nonce === clientNonce) {
     throw failure('auth', 'the SCRAM nonce is wrong: an impostor?');
   }
   const iterations = Number(count);

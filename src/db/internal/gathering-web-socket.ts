@@ -19,8 +19,7 @@ export class GatheringWebSocket extends WebSocket {
   }
 
   #flush(): void {
-    const parts = this.#gathered;
-    this.#gathered = [];
+    const parts = this.#gathered.splice(0);
     if (parts.length === 0 || this.readyState !== WebSocket.OPEN) return;
     const frame = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
     let offset = 0;

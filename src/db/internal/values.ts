@@ -53,8 +53,8 @@ function decodeArray(text: string, decode = asText): unknown[] {
   const json = braces.replace(/"([^"\\]*(?:\\.[^"\\]*)*)"|[^{},]+|[{}]/gs, (token, quoted?: string) => {
     if (token === '{') return '[';
     if (token === '}') return ']';
-    if (quoted !== undefined) return JSON.stringify(quoted.replace(/\\(.)/gs, '$1'));
-    return token === 'NULL' ? 'null' : JSON.stringify(token);
+    if (token === 'NULL') return 'null';
+    return JSON.stringify(quoted?.replace(/\\(.)/gs, '$1') ?? token);
   });
   const decodeItem = (item: unknown): unknown => {
     if (Array.isArray(item)) return item.map(decodeItem);

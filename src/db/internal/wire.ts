@@ -7,7 +7,9 @@ import type { Connection, Statement, StatementResult } from '../transport.ts';
 export interface WireClient {
   /** A `Protocol`, of which their types declare a part. */
   connection: object;
-  /** By which the server knows whose statement a CancelRequest means; neither has it in its types. */
+  /** What it says of itself in the start-up. Neither has this, or what follows, in its types. */
+  getStartupConf?: () => object;
+  /** By which the server knows whose statement a CancelRequest means. */
   processID?: number;
   secretKey?: number;
   connect(): Promise<unknown>;
@@ -71,16 +73,17 @@ export function openConnection(
     const asking = createClient().connection as Protocol;
     const request = () => asking.cancel(client.processID, client.secretKey);
     const { promise: answered, resolve } = Promise.withResolvers<boolean>();
-    asking.on('connect', () => (asking.ssl ? asking.requestSsl() : request()));
+    asking.on('connect', asking.ssl ? () => asking.requestSsl() : request);
     asking.on('sslconnect', request);
-    for (const event of ['end', 'error']) asking.on(event, () => resolve(true));
+    asking.on('end', () => resolve(true));
+    asking.on('error', () => resolve(true));
     asking.connect(target.port, target.host);
     // A WebSocket whose other end is gone does not even end.
     const giveUp = setTimeout(resolve, connectMs, false);
-    const isAnswered = await answered;
+    await answered;
     clearTimeout(giveUp);
     asking.stream.destroy();
-    return isAnswered;
+    return answered;
   };
 
   const shutDown = async (reason?: Error) => {
@@ -125,7 +128,7 @@ export function openConnection(
   }, connectMs);
 
   // What the URL says and nothing else: the clients would add PGOPTIONS and the like from the environment.
-  Object.assign(client, { getStartupConf: () => ({ user: target.user, database: target.database }) });
+  client.getStartupConf = () => ({ user: target.user, database: target.database });
   client.on('error', fail);
   client.on('end', () => {
     fail();
