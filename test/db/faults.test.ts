@@ -4,6 +4,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { neonConfig } from '@neondatabase/serverless';
 import { sql } from 'drizzle-orm';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { WebSocketServer } from 'ws';
 import { startGateway } from '../../local/gateway.ts';
 import { anyFreePort } from '../../local/ports.ts';
 import { errorResponse, int32, message } from '../../local/postgres-messages.ts';
@@ -22,6 +23,26 @@ async function listen(server: Server): Promise<number> {
   servers.push(server);
   await once(server.listen(0, '127.0.0.1'), 'listening');
   return (server.address() as AddressInfo).port;
+}
+
+const GREETING = Buffer.concat([message('R', int32(0)), message('Z', 'I')]);
+
+/** A server that answers what a client sends at a time with the next of `answers`: the start-up, then flight by flight. */
+async function answering(way: keyof typeof WAYS, answers: Buffer[]): Promise<number> {
+  if (way === 'tcp') {
+    const accept = (socket: Socket) => {
+      const left = [...answers];
+      socket.on('error', () => {}).on('data', () => socket.write(left.shift() ?? ''));
+    };
+    return listen(createServer(accept));
+  }
+  const server = createHttpServer();
+  new WebSocketServer({ server }).on('connection', (socket) => {
+    // The first flight comes together with the start-up.
+    const left = [Buffer.concat(answers.slice(0, 2)), ...answers.slice(2)];
+    socket.on('message', () => socket.send(left.shift() ?? ''));
+  });
+  return listen(server);
 }
 
 /** What a one-shot, a batch and a transaction fail with at a server. */
@@ -98,6 +119,21 @@ describe.each(Object.keys(WAYS) as (keyof typeof WAYS)[])('over %s', (way) => {
     expect(await failures(port, way)).toEqual(['connection', 'connection', 'connection']);
   });
 
+  it.each<[string, Buffer[]]>([
+    ['asks for a log-in by GSSAPI', [message('R', int32(7))]],
+    ['sends a row of less than no values', [GREETING, message('D', Buffer.from([0xff, 0xff]))]],
+    [
+      'completes what has failed',
+      [GREETING, Buffer.concat([errorResponse('', '', 'ERROR'), message('C', 'SELECT 1\0')])],
+    ],
+  ])('a server that %s is a failed connection, and not the end of the process', async (_fault, answers) => {
+    const url = `postgresql://app:hunter2@127.0.0.1:${await answering(way, answers)}/app`;
+    const options = { url, schema: {}, sockets: 'instance', retry: { attempts: 1 } } as const;
+    const database = createDatabase({ ...options, transports: WAYS[way].transports });
+    expect((await failure(database.transaction((tx) => tx.execute(sql`select 1`)))).kind).toBe('connection');
+    await database.close();
+  });
+
   // All that it says itself has the code of a protocol violation: src/client.c, src/objects.c and src/janitor.c of PgBouncer.
   it.each([
     ['SASL authentication failed', 'auth', 2],
@@ -107,8 +143,7 @@ describe.each(Object.keys(WAYS) as (keyof typeof WAYS)[])('over %s', (way) => {
     ['query_wait_timeout', 'unavailable', 1],
     ['server login has been failing, cached error: connect failed (server_login_retry)', 'unavailable', 1],
   ])('"%s" by PgBouncer, at the log-in or later, is %s, and the URL asked for %s times', async (text, kind, asked) => {
-    const greeting = Buffer.concat([message('R', int32(0)), message('Z', 'I')]);
-    for (const before of [[], [greeting]]) {
+    for (const before of [[], [GREETING]]) {
       const pooler = createServer((socket) => {
         const answers = [...before];
         socket.on('error', () => {}).on('data', () => socket.write(answers.shift() ?? errorResponse('08P01', text)));

@@ -29,6 +29,12 @@ interface Protocol extends Pick<
   connect(port: number, host: string): void;
   requestSsl(): void;
   cancel(processID: number | undefined, secretKey: number | undefined): void;
+  attachListeners(stream: Source): void;
+}
+
+/** Where the server's bytes come from. */
+interface Source {
+  on(event: string, listener: (data: unknown) => void): unknown;
 }
 
 /** A connection over a client of the Neon driver or of `pg`. What is sent at once leaves with the start-up where it can. */
@@ -129,6 +135,15 @@ export function openConnection(
 
   // What the URL says and nothing else: the clients would add PGOPTIONS and the like from the environment.
   client.getStartupConf = () => ({ user: target.user, database: target.database });
+  // The clients throw at what they do not expect, a log-in by GSSAPI among it, where nobody else could catch it.
+  const attach = protocol.attachListeners.bind(protocol);
+  protocol.attachListeners = (stream) =>
+    attach({
+      on: (event, listener) =>
+        stream.on(event, (data) => {
+          (async () => listener(data))().catch(fail);
+        }),
+    });
   client.on('error', fail);
   client.on('end', () => {
     fail();
@@ -214,9 +229,8 @@ function createFlight(statements: readonly Statement[]) {
     handleCopyData: () => {},
 
     // A COPY inside the extended protocol swallows the Sync: the connection cannot be used after it.
-    handleCopyInResponse(protocol: Protocol) {
-      error = misuse('COPY is not supported');
-      protocol.stream.destroy();
+    handleCopyInResponse() {
+      throw misuse('COPY is not supported');
     },
   };
   return flight;
