@@ -134,6 +134,18 @@ describe.each(Object.keys(WAYS) as (keyof typeof WAYS)[])('over %s', (way) => {
     await database.close();
   });
 
+  it('a COMMIT that a server counts as answered before it says so is of unknown outcome', async () => {
+    const tags = ['BEGIN', 'SET', 'SELECT 0'].map((tag) => message('C', `${tag}\0`));
+    const answers = [GREETING, Buffer.concat([...tags, message('Z', 'T')]), message('Z', 'I')];
+    const url = `postgresql://app:hunter2@127.0.0.1:${await answering(way, answers)}/app`;
+    const database = createDatabase({ url, schema: {}, sockets: 'instance', transports: WAYS[way].transports });
+    const transfer = () => failure(database.transaction((tx) => tx.execute(sql`select 1`)));
+    expect((await transfer()).kind).toBe('outcome-unknown');
+    // Nor is its connection used again, on which the answer may still come.
+    expect((await transfer()).kind).toBe('outcome-unknown');
+    await database.close();
+  });
+
   // All that it says itself has the code of a protocol violation: src/client.c, src/objects.c and src/janitor.c of PgBouncer.
   it.each([
     ['SASL authentication failed', 'auth', 2],

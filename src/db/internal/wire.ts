@@ -215,6 +215,8 @@ function createFlight(statements: readonly Statement[]) {
     /** What the server said is a better explanation than that it says no more. */
     settle(broken?: unknown) {
       error ??= broken;
+      // One answer too few or too many, and the next flight would be given what answers this one.
+      if (!error && results.length !== statements.length) throw new Error('the server lost count');
       if (error) reject(error);
       else resolve(results);
       queueMicrotask(() => flight.callback(error)); // where it harms nothing should it throw
