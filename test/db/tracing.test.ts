@@ -87,14 +87,20 @@ it('a connection on which something runs that pg no longer waits for is not used
   await impatient.close();
 });
 
-it('a tracer of pg that throws takes down neither a result nor the connection', async () => {
-  const uncaught = vi.fn();
-  const others = process.listeners('uncaughtException');
-  process.removeAllListeners('uncaughtException').on('uncaughtException', uncaught);
+/** Listens in the place of vitest, whose listeners fail the run. */
+const overhear = (event: 'uncaughtException' | 'unhandledRejection') => {
+  const overheard = vi.fn();
+  const others = process.listeners(event as 'uncaughtException');
+  process.removeAllListeners(event).on(event, overheard);
   onTestFinished(() => {
-    process.off('uncaughtException', uncaught);
-    for (const listener of others) process.on('uncaughtException', listener);
+    process.off(event, overheard);
+    for (const listener of others) process.on(event, listener);
   });
+  return overheard;
+};
+
+it('a tracer of pg that throws takes down neither a result nor the connection', async () => {
+  const uncaught = overhear('uncaughtException');
   const before = await pid();
   replaceQuery(function (traced) {
     traced.callback = () => {
@@ -104,6 +110,18 @@ it('a tracer of pg that throws takes down neither a result nor the connection', 
   });
   expect(await pid()).toEqual(before);
   expect(uncaught).toHaveBeenCalledOnce();
+});
+
+it('a tracer of pg that throws when it has sent a query fails that, and not the process', async () => {
+  const unhandled = overhear('unhandledRejection');
+  replaceQuery(function (traced) {
+    query.call(this, traced);
+    throw new Error('a tracer');
+  });
+  const ended = vi.spyOn(pg.Client.prototype, 'emit');
+  expect(await failure(pid())).toMatchObject({ message: 'a tracer', retryable: false });
+  await vi.waitFor(() => expect(ended).toHaveBeenCalledWith('end'));
+  expect(unhandled).not.toHaveBeenCalled();
 });
 
 it('what a tracer sends in front of a query is not taken for its end', async () => {

@@ -63,6 +63,7 @@ export function openConnection(
       if (failure) throw toDatabaseError(failure, transport, false);
       const sent = createFlight(statements);
       flight = sent;
+      sent.results.catch(() => {}); // a tracer may throw, and nobody wait for them
       client.query(sent);
       try {
         return await sent.results;
