@@ -6,7 +6,7 @@ import type { AppEnv } from './create-app.ts';
 import { IdempotencyError } from './idempotency/idempotency.ts';
 
 /** Every problem the API can answer with, by the last part of its `type`. The names are part of the interface. */
-const PROBLEMS = {
+export const PROBLEMS = {
   'invalid-request': [400, 'The request is malformed'],
   unauthorized: [401, 'A valid bearer token is required'],
   forbidden: [403, 'This is not allowed'],

@@ -4,7 +4,7 @@ import { validate } from '../middleware/validate.ts';
 import { addMessage, latestMessages } from '../messages/messages.ts';
 import { object, text } from './schemas.ts';
 
-const newMessage = object({ text: text(1, 1000) });
+export const newMessage = object({ text: text(1, 1000) });
 
 export const messageRoutes = new Hono<AppEnv>()
   .get('/', async (c) => c.json({ items: await latestMessages(c.var.db) }))

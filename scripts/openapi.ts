@@ -1,0 +1,16 @@
+import { openApiDocument } from './openapi/document.ts';
+import { runCommand } from './run-command.ts';
+
+const HELP = `Prints the OpenAPI 3.1 document of the API, as src/openapi/operations.ts describes it.
+
+Usage: npm run openapi [-- options]
+       npm run --silent openapi > openapi.json
+
+  --server URL    where the API is (default: where the document is)
+`;
+
+const OPTIONS = { server: { type: 'string' } } as const;
+
+await runCommand(HELP, { options: OPTIONS }, async ({ values }) =>
+  JSON.stringify(openApiDocument(values.server), null, 2),
+);
