@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TransportName } from '../src/db/error.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
+import { documented } from './openapi.ts';
 import { apiToken } from './token.ts';
 
 /** An API to be tested, wherever it runs. */
@@ -58,8 +59,8 @@ export function describeContract(
 
     beforeAll(async () => {
       database = await createTestDatabase();
-      api = await start({ databaseUrl: database.url, apiToken });
-      withoutDatabase = await start({ databaseUrl: NOBODY, apiToken });
+      api = documented(await start({ databaseUrl: database.url, apiToken }));
+      withoutDatabase = documented(await start({ databaseUrl: NOBODY, apiToken }));
     });
 
     afterAll(async () => {
@@ -429,6 +430,22 @@ export function describeContract(
           differences: [{ what: 'balance', account: id, expected: 0, actual: 5 }],
         });
         await falsify(0);
+      });
+
+      it('finds an entry that does not follow from the one before it, and names its transfer', async () => {
+        const [bank, ada] = [await openAccount('external'), await openAccount()];
+        const { id } = await json<{ id: string }>(await transfer(bank.id, ada.id, 5));
+        const falsify = async (balance: number) => {
+          await database.query('alter table entries disable trigger all');
+          await database.query('update entries set balance_after = $1 where account_id = $2', [balance, ada.id]);
+          await database.query('alter table entries enable trigger all');
+        };
+        await falsify(6);
+        expect(await json(await call('/reconciliations', { method: 'POST' }))).toMatchObject({
+          balanced: false,
+          differences: [{ what: 'balance', account: ada.id, transfer: id, expected: 5, actual: 6 }],
+        });
+        await falsify(5);
       });
 
       it('runs once at a time, across connections, and again afterwards', async () => {
