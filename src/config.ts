@@ -83,9 +83,10 @@ export function parseConfig(env: Record<string, unknown>, carried: readonly Tran
   return { database: { url, unpooledUrl, replicaUrl }, transport, apiToken };
 }
 
-/** Whether two addresses lead to the same database as the same role. A pooler of another provider may have names of its own. */
+/** Whether two addresses lead to the same database as the same role, where that can be told by their names. */
 function isSame(one: ConnectionTarget, other: ConnectionTarget): boolean {
-  if ([one, other].some(({ provider }) => provider === 'other')) return true;
+  // A pooler of another provider, or beside the application, may have names of its own.
+  if ([one, other].some(({ provider }) => provider === 'other' || provider === 'local')) return true;
   if ((['role', 'database', 'branch'] as const).some((part) => one[part] !== other[part])) return false;
   // A branch of Neon's has a host of its own.
   return one.provider !== 'neon' || directTarget(one)?.host === directTarget(other)?.host;

@@ -53,6 +53,8 @@ describe('parseConfig', () => {
     ['Neon', 'app:pw@ep-x.aws.neon.tech/app', 'app:pw@ep-x-pooler.aws.neon.tech/app'],
     ['PlanetScale', 'app.main:pw@eu.pg.psdb.cloud:5432/app', 'app.main%7Cbouncer:pw@eu.pg.psdb.cloud:6432/app'],
     ['others, whose pooler has names of its own', 'app:pw@db.example.com/app', 'app.x:pw@pool.example.com/app'],
+    ['a pooler beside the application, too', 'app:pw@127.0.0.1:5432/app', 'app:pw@127.0.0.1:6432/app_pool'],
+    ['PlanetScale behind such a pooler', 'app.main:pw@eu.pg.psdb.cloud/app', 'app:pw@localhost:6432/app'],
   ])('takes an address without the pooler of %s', (_, unpooled, pooled) => {
     const [DATABASE_URL, DATABASE_URL_UNPOOLED] = [`postgresql://${pooled}`, `postgresql://${unpooled}`];
     const env = { ...complete, DATABASE_TRANSPORT: 'tcp', DATABASE_URL, DATABASE_URL_UNPOOLED };
