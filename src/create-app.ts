@@ -79,7 +79,8 @@ export function createApp(
       c.header('Cache-Control', 'no-store');
       await next();
       // A `Response` that a route made itself has only the headers that it was made with.
-      if (!c.res.headers.has('Cache-Control')) c.header('Cache-Control', 'no-store');
+      const headers = { 'Cache-Control': 'no-store', 'X-Request-Id': c.get('requestId') };
+      for (const [name, value] of Object.entries(headers)) if (!c.res.headers.has(name)) c.header(name, value);
     })
     .use(requestLog())
     .use(

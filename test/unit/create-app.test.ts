@@ -23,6 +23,11 @@ it.each([
   expect(response.headers.get('Cache-Control')).toBe(expected);
 });
 
+it('a `Response` of a route’s own names its request', async () => {
+  const response = await ask(() => new Response(''));
+  expect(response.headers.get('X-Request-Id')).toMatch(/^[\da-f-]{36}$/);
+});
+
 const rejectWith = async (thrown: unknown) => {
   // oxlint-disable-next-line typescript/only-throw-error -- as libraries do
   throw thrown;
