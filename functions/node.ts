@@ -1,9 +1,10 @@
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createAdaptorServer } from '@hono/node-server';
 import { parseConfig } from '../src/config.ts';
 import { createApp } from '../src/create-app.ts';
+import { logError } from '../src/problem.ts';
 import { CARRIED, serverTransports } from '../src/server-transports.ts';
 
 const config = parseConfig(process.env, CARRIED);
@@ -18,12 +19,30 @@ const port = Number(PORT?.trim() || 8787);
 if (!(Number.isInteger(port) && port >= 0 && port < 2 ** 16)) {
   throw new RangeError(`PORT must be a whole number from 0 to 65535, not "${PORT}".`);
 }
+
+/** Where a body fails, @hono/node-server ends the response with the error's message and destroys it: here, that comes first. */
+class Response<Request extends IncomingMessage> extends ServerResponse<Request> {
+  override end(...rest: unknown[]): this {
+    queueMicrotask(() => {
+      if (!this.destroyed) super.end(...(rest as []));
+    });
+    return this;
+  }
+}
+
 // Without a name to fall back on, a request that names no host, a health check in HTTP/1.0 for one, is refused.
 const server = createAdaptorServer({
-  fetch: app.fetch,
+  async fetch(request, env) {
+    const response = await app.fetch(request, env);
+    env.outgoing.once('close', () => {
+      const { errored } = env.outgoing;
+      if (errored) logError(errored, response.headers.get('X-Request-Id'));
+    });
+    return response;
+  },
   hostname: 'localhost',
   // Longer than load balancers keep theirs (AWS's 60 s, Google's 600 s): what one sends on a connection that closes is lost.
-  serverOptions: { keepAliveTimeout: 620_000 },
+  serverOptions: { keepAliveTimeout: 620_000, ServerResponse: Response },
 });
 server.listen(port, hostname || undefined, () => {
   console.log(`listening on port ${(server.address() as AddressInfo).port}`);

@@ -76,7 +76,7 @@ export function answerProblem(error: unknown, c: Context<AppEnv>): Response {
   if (error instanceof Problem) return respond(c, error.problem, error.details);
   if (error instanceof IdempotencyError) return respond(c, error.reason, {});
   if (error instanceof HTTPException) return fromHttpException(error, c);
-  logError(error, c);
+  logError(error, c.get('requestId'));
   if (error instanceof DatabaseError && (PASSING.has(error.kind) || error.code === READ_ONLY)) {
     return respond(c, 'database-unavailable', { headers: { 'Retry-After': RETRY_AFTER } });
   }
@@ -107,12 +107,12 @@ function fromHttpException(error: HTTPException, c: Context<AppEnv>): Response {
   }
   const detail = error.message === '' ? {} : { detail: error.message };
   if (error.status < 500) return respond(c, BY_STATUS[error.status] ?? 'invalid-request', detail);
-  logError(error, c);
+  logError(error, c.get('requestId'));
   return respond(c, 'internal-error', {});
 }
 
-function logError(error: unknown, c: Context<AppEnv>): void {
-  console.error(JSON.stringify({ level: 'error', requestId: c.get('requestId'), error: describe(error) }));
+export function logError(error: unknown, requestId: string | null): void {
+  console.error(JSON.stringify({ level: 'error', requestId, error: describe(error) }));
 }
 
 /** Fields of database errors, and of PostgreSQL's that are their causes, that say what happened; others may repeat values. */

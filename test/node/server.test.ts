@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished, vi }
 import { describeContract } from '../contract.ts';
 import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { startFaultProxy } from '../fault-proxy.ts';
-import { type Server, startServer } from './start-server.ts';
+import { NODE, type Server, startServer } from './start-server.ts';
 import { apiToken } from '../token.ts';
 
 describeContract('the Node server', (options) => startServer(options));
@@ -155,6 +155,27 @@ describe('the Node server', () => {
     expect([status, headers.get('Retry-After')]).toEqual([503, '2']);
     await server.close();
     await proxy.close();
+  });
+
+  it('breaks off where a body fails, and says to the log alone why', async () => {
+    const route = `healthRoutes.get('/broken', () => new Response(new ReadableStream({ pull() { throw new Error('secret') } })));`;
+    const hook = `(url, context, next) => {
+      const loaded = next(url, context);
+      return url.endsWith('/routes/health.ts') ? { ...loaded, source: loaded.source + ${JSON.stringify(route)} } : loaded;
+    }`;
+    const script = `import { registerHooks } from 'node:module'; registerHooks({ load: ${hook} });`;
+    const preload = `data:text/javascript,${encodeURIComponent(script)}`;
+    const server = await startServer({ databaseUrl: database.url, apiToken }, ['--import', preload, NODE]);
+    const log = text(server.process.stderr as Readable);
+    const client = connect(Number(new URL(server.url).port), '127.0.0.1');
+    client.end('GET /health/broken HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\n\r\n');
+    expect(await text(client)).toBe('');
+    expect((await server.fetch('/health/live')).status).toBe(200);
+    await server.close();
+    const lines = (await log).split('\n').filter((line) => line.startsWith('{'));
+    expect(lines.map((line) => JSON.parse(line) as object)).toEqual([
+      expect.objectContaining({ requestId: 'mine', error: expect.objectContaining({ message: 'secret' }) as object }),
+    ]);
   });
 
   it('answers although nobody reads its log any more', async () => {

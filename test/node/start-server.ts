@@ -10,7 +10,7 @@ export interface Server extends Target {
   url: string;
 }
 
-const NODE = fileURLToPath(new URL('../../functions/node.ts', import.meta.url));
+export const NODE = fileURLToPath(new URL('../../functions/node.ts', import.meta.url));
 
 /**
  * Runs a server in a process of its own, on a free port.
