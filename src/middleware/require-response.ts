@@ -2,7 +2,7 @@ import type { MiddlewareHandler } from 'hono';
 
 /**
  * Throws an `Error` where there is no response: Hono has `onError` answer and log nothing else that is thrown, and not that
- * a handler returned nothing.
+ * a handler returned nothing, or something else.
  *
  * @example
  * app.use(requireResponse())
@@ -13,8 +13,8 @@ export const requireResponse = (): MiddlewareHandler => {
     await next().catch((thrown: unknown) => {
       throw thrown instanceof Error ? thrown : new Error('What was thrown is no Error.', { cause: thrown });
     });
-    // Where a middleware returns what `next` does, Hono takes that for the response: the context.
-    if (c.finalized && (c.res as unknown) !== c) return;
+    // Hono takes whatever is returned for the response: where a middleware returns what `next` does, the context.
+    if (c.finalized && (c.res as Partial<Response>).headers) return;
     c.res = undefined;
     throw new Error('The handler returned no response.');
   };

@@ -38,6 +38,7 @@ it.each([
   ['throws an object', () => rejectWith({ message: 'out of ink' }), { cause: 'out of ink' }],
   ['throws undefined', () => rejectWith(undefined), { message: 'What was thrown is no Error.' }],
   ['returns nothing', async () => {}, { message: 'The handler returned no response.' }],
+  ['returns an object', () => ({ id: 1 }), { message: 'The handler returned no response.' }],
 ])('a handler that %s is answered and logged as any failure, and leaves nothing open', async (_, handler, error) => {
   const [failures, requests] = (['error', 'log'] as const).map((method) =>
     vi.spyOn(console, method).mockImplementation(() => {}),
