@@ -32,23 +32,23 @@ interface Action {
 }
 
 /** What a client need not do itself. */
-const TEXT_TO_TEXT = /^(to_(lower|upper)_case|trim(_start|_end)?|normalize)$/;
+const OURS = /^(to_(lower|upper)_case|trim(_start|_end)?|normalize|brand|readonly)$/;
 
 /** What the action's message says is the description, also of what JSON Schema has no word for. */
 function convertAction({ valibotAction, jsonSchema }: OverrideActionContext): JsonSchema | undefined {
   const { type, message, operation, requirement } = valibotAction as Action;
-  if (TEXT_TO_TEXT.test(type) || operation === Number) return jsonSchema;
+  if (OURS.test(type) || operation === Number) return jsonSchema;
   if (typeof message !== 'string') return undefined;
   const described = { ...jsonSchema, description: message };
 
   if (requirement instanceof RegExp && requirement.flags !== '') {
-    // Other languages have no such flags. With the flag u a quantifier counts what `maxLength` does, code points.
+    // Other languages have no such flags. With the flag u the quantifier of a class counts what `maxLength` does, code points.
     const { pattern: _, ...rest } = described;
-    const [, min, max] = /\{(\d+),(\d+)\}\$$/.exec(requirement.source) ?? [];
+    const [, min, max] = /^\^\[[^\]]*\]\{(\d+),(\d+)\}\$$/.exec(requirement.source) ?? [];
     return max === undefined ? rest : { ...rest, minLength: Number(min), maxLength: Number(max) };
   }
   // Digits in a query: a number where it has bounds; a cursor stays the text that it is in `nextCursor`.
-  if (type === 'min_value' && jsonSchema.type === 'string') {
+  if (type === 'min_value' && jsonSchema.pattern?.startsWith(String.raw`^\d`)) {
     return { type: 'integer', minimum: requirement as number, description: message };
   }
   if (type === 'safe_integer' && jsonSchema.pattern !== undefined) {

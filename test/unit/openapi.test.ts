@@ -1,6 +1,8 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
+import * as v from 'valibot';
 import { expect, it } from 'vitest';
 import { openApiDocument } from '../../scripts/openapi/document.ts';
+import { convert } from '../../scripts/openapi/json-schema.ts';
 import { createApp } from '../../src/create-app.ts';
 import { apiToken } from '../token.ts';
 
@@ -29,4 +31,23 @@ it('no two operations have the same name', () => {
     Object.values(methods).map(({ operationId }) => operationId),
   );
   expect(names).toEqual([...new Set(names)]);
+});
+
+it.each<[string, v.GenericSchema, object]>([
+  [
+    'digits',
+    v.pipe(v.string(), v.regex(/^\d{1,3}$/), v.transform(Number), v.minValue(2, 'm')),
+    { type: 'integer', minimum: 2 },
+  ],
+  [
+    'a decimal',
+    v.pipe(v.string(), v.decimal(), v.transform(Number), v.minValue(0.5, 'm')),
+    { type: 'string', pattern: v.DECIMAL_REGEX.source },
+  ],
+  ['a date', v.pipe(v.string(), v.isoDate(), v.minValue('2020-01-01', 'm')), { type: 'string', format: 'date' }],
+  ['letters', v.pipe(v.string(), v.regex(/^[a-z]{2,4}$/iu, 'm')), { type: 'string', minLength: 2, maxLength: 4 }],
+  ['more than letters', v.pipe(v.string(), v.regex(/^[a-z]{2}-\d{3,6}$/iu, 'm')), { type: 'string' }],
+  ['an id', v.pipe(v.string(), v.uuid('m'), v.brand('Id')), { type: 'string', format: 'uuid' }],
+])('a text that holds %s is described as it is sent', (_, schema, described) => {
+  expect(convert(schema)).toEqual({ ...described, description: 'm' });
 });
