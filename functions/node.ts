@@ -21,7 +21,7 @@ if (!(Number.isInteger(port) && port >= 0 && port < 2 ** 16)) {
 }
 
 /** Where a body fails, @hono/node-server ends the response with the error's message and destroys it: here, that comes first. */
-class Response<Request extends IncomingMessage> extends ServerResponse<Request> {
+class NodeResponse<Request extends IncomingMessage> extends ServerResponse<Request> {
   override end(...rest: unknown[]): this {
     queueMicrotask(() => {
       if (!this.destroyed) super.end(...(rest as []));
@@ -42,7 +42,7 @@ const server = createAdaptorServer({
   },
   hostname: 'localhost',
   // Longer than load balancers keep theirs (AWS's 60 s, Google's 600 s): what one sends on a connection that closes is lost.
-  serverOptions: { keepAliveTimeout: 620_000, ServerResponse: Response },
+  serverOptions: { keepAliveTimeout: 620_000, ServerResponse: NodeResponse },
 });
 server.listen(port, hostname || undefined, () => {
   console.log(`listening on port ${(server.address() as AddressInfo).port}`);
