@@ -74,8 +74,10 @@ export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
     const batch = async (queries: readonly BatchItem<'pg'>[], options: TransactionOptions = {}) => {
       // `_prepare` is what drizzle's own batches call; its types keep it to themselves.
       const prepared = queries.map((query) => (query as BatchItem<'pg'> & { _prepare(): PreparedQuery })._prepare());
-      const statements = prepared.map((query) => toStatement(query.getQuery()));
-      const results = await scope.send(statements, options);
+      const results = await scope.send(
+        prepared.map((query) => toStatement(query.getQuery())),
+        options,
+      );
       return results.map((result, i) => prepared[i]?.mapResult(result, true));
     };
     Object.assign(session, sessionOf(scope));

@@ -52,7 +52,7 @@ export function connectionScope(line: Line, statementMs: number) {
   let tail: Promise<unknown> = Promise.resolve();
 
   const assertInnermost = (level: Level, options?: TransactionOptions) => {
-    if (options && JSON.stringify(options) !== '{}') throw misuse('A transaction is open: no options.');
+    if (options && modes(options)) throw misuse('A transaction is open: no options.');
     if (!open.includes(level)) throw misuse('This has ended: await its queries.');
     if (open.at(-1) !== level) throw misuse('A transaction is open: use its tx.');
   };

@@ -114,8 +114,7 @@ export function failure(kind: 'auth' | 'connection', message: string): DatabaseE
 /** One call; the driver awaits an HMAC for each iteration. */
 async function pbkdf2(password: string, salt: string, iterations: number): Promise<ArrayBuffer> {
   const key = await crypto.subtle.importKey('raw', utf8(password), 'PBKDF2', false, ['deriveBits']);
-  const parameters = { name: 'PBKDF2', hash: 'SHA-256', salt: fromBase64(salt), iterations };
-  return crypto.subtle.deriveBits(parameters, key, 256);
+  return crypto.subtle.deriveBits({ name: 'PBKDF2', hash: 'SHA-256', salt: fromBase64(salt), iterations }, key, 256);
 }
 
 async function hmac(secret: ArrayBuffer | Uint8Array<ArrayBuffer>, message: string): Promise<Uint8Array<ArrayBuffer>> {

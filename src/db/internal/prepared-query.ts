@@ -41,8 +41,12 @@ export function prepareQuery(
       if (selected) return rows.map((row) => mapResultRow(selected, row, prepared.joinsNotNullableMap));
       const { command, rowCount } = result;
       const fields = result.fields.map(({ name, dataTypeID }) => ({ name, dataTypeID }));
-      const toObject = (row: unknown[]) => Object.fromEntries(row.map((value, i) => [fields[i]?.name, value]));
-      return { command, rowCount, fields, rows: rows.map(toObject) } satisfies QueryResult;
+      return {
+        command,
+        rowCount,
+        fields,
+        rows: rows.map((row) => Object.fromEntries(row.map((value, i) => [fields[i]?.name, value]))),
+      } satisfies QueryResult;
     },
     async execute(placeholderValues?: Record<string, unknown>): Promise<unknown> {
       const [result] = await scope.send([toStatement(query, placeholderValues)]);

@@ -43,11 +43,11 @@ export function createTargets(
 
   const ask = async () => {
     const { limit, race } = createDeadline();
-    const read = () => Promise.all(sources.map(async (source) => (typeof source === 'function' ? source() : source)));
+    const reading = Promise.all(sources.map(async (source) => (typeof source === 'function' ? source() : source)));
     const refuse = (cause: unknown) => {
       throw new DatabaseError('Finding the database URL failed', { kind: 'connection', cause, retryable: true });
     };
-    return resolve(await limit('Finding the database URL', connectMs, () => race(read().catch(refuse))));
+    return resolve(await limit('Finding the database URL', connectMs, () => race(reading.catch(refuse))));
   };
 
   if (sources.every((source) => typeof source !== 'function')) resolve(sources);

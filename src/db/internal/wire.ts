@@ -187,8 +187,8 @@ function createFlight(statements: readonly Statement[]) {
   /** An empty query ends without a command tag. */
   const complete = ({ text = '' }: { text?: string }) => {
     const [command = ''] = text.split(' ');
-    const count = /\d+$/.exec(text)?.[0];
-    results.push({ command, rowCount: count ? Number(count) : null, fields, rows });
+    const count = /\d+$/.exec(text);
+    results.push({ command, rowCount: count && Number(count[0]), fields, rows });
     fields = [];
     rows = [];
   };
