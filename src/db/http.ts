@@ -25,9 +25,11 @@ export function neonHttp(): HttpTransport {
           ? sql.transaction(queries, { fetchOptions: { signal } })
           : Promise.all(queries.map((query) => query.then(null))); // sends it: the driver's queries are lazy
       neonConfig.fetchEndpoint = fetchEndpoint;
-      return request.catch((error: unknown) => {
+      const results = await request.catch((error: unknown) => {
         throw signal.aborted ? signal.reason : error;
       });
+      if (results.length !== statements.length) throw new Error('the server lost count');
+      return results;
     },
   };
 }

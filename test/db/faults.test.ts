@@ -92,6 +92,23 @@ describe('at an HTTP endpoint', () => {
     expect([oneShot, batch]).toEqual(['connection', 'connection']);
   });
 
+  it.each([
+    [2, 'read only', 'connection'],
+    [4, 'read only', 'connection'],
+    [2, 'read write', 'outcome-unknown'],
+    [4, 'read write', 'outcome-unknown'],
+  ] as const)('%s results for the three statements of a batch that is %s are %s', async (count, accessMode, kind) => {
+    const results = Array.from({ length: count }, () => ({ command: 'SET', rowCount: 0, fields: [], rows: [] }));
+    const server = createHttpServer((request, response) =>
+      request.resume().on('end', () => response.end(JSON.stringify({ results }))),
+    );
+    const url = `postgresql://app:hunter2@127.0.0.1:${await listen(server)}/app`;
+    const { transports } = WAYS['the Neon driver'];
+    const database = createDatabase({ url, schema: {}, transports, sockets: 'instance', retry: { attempts: 1 } });
+    const work = database.batch([database.execute(sql`select 1`)], { accessMode });
+    expect(await failure(work)).toMatchObject({ kind, retryable: false });
+  });
+
   it('a gateway whose server is away is unavailable over each transport', async () => {
     const gateway = await startGateway({ upstream: { host: '127.0.0.1', port: await anyFreePort() }, port: 0 });
     expect(await failures(gateway.port, 'the Neon driver')).toEqual(['unavailable', 'unavailable', 'unavailable']);
