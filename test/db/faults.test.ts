@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { WebSocketServer } from 'ws';
 import { startGateway } from '../../local/gateway.ts';
 import { anyFreePort } from '../../local/ports.ts';
-import { errorResponse, int32, message } from '../../local/postgres-messages.ts';
+import { CANCEL_REQUEST, errorResponse, int32, message } from '../../local/postgres-messages.ts';
 import { createDatabase, type Database } from '../../src/db/database.ts';
 import { tcp } from '../../src/db/tcp.ts';
 import { failure, WAYS } from './ways.ts';
@@ -27,12 +27,21 @@ async function listen(server: Server): Promise<number> {
 
 const GREETING = Buffer.concat([message('R', int32(0)), message('Z', 'I')]);
 
-/** A server that answers what a client sends at a time with the next of `answers`: the start-up, then flight by flight. */
-async function answering(way: keyof typeof WAYS, answers: Buffer[]): Promise<number> {
+/**
+ * A server that answers what a client sends at a time with the next of `answers`: the start-up, then flight by flight.
+ * @param onCancel gives the answer to a request to cancel
+ */
+async function answering(
+  way: keyof typeof WAYS,
+  answers: Buffer[],
+  onCancel: () => Buffer | string = () => '',
+): Promise<number> {
+  const answer = (sent: Buffer, left: Buffer[]) =>
+    sent.length === 16 && sent.readInt32BE(4) === CANCEL_REQUEST ? onCancel() : (left.shift() ?? '');
   if (way === 'tcp') {
     const accept = (socket: Socket) => {
       const left = [...answers];
-      socket.on('error', () => {}).on('data', () => socket.write(left.shift() ?? ''));
+      socket.on('error', () => {}).on('data', (sent) => socket.write(answer(sent, left)));
     };
     return listen(createServer(accept));
   }
@@ -40,7 +49,7 @@ async function answering(way: keyof typeof WAYS, answers: Buffer[]): Promise<num
   new WebSocketServer({ server }).on('connection', (socket) => {
     // The first flight comes together with the start-up.
     const left = [Buffer.concat(answers.slice(0, 2)), ...answers.slice(2)];
-    socket.on('message', () => socket.send(left.shift() ?? ''));
+    socket.on('message', (sent: Buffer) => socket.send(answer(sent, left)));
   });
   return listen(server);
 }
@@ -149,6 +158,17 @@ describe.each(Object.keys(WAYS) as (keyof typeof WAYS)[])('over %s', (way) => {
     const database = createDatabase({ ...options, transports: WAYS[way].transports });
     expect((await failure(database.transaction((tx) => tx.execute(sql`select 1`)))).kind).toBe('connection');
     await database.close();
+  });
+
+  it('a server that answers a request to cancel with a broken message does not end the process', async () => {
+    const greeting = Buffer.concat([message('K', int32(1, 2)), GREETING]);
+    const onCancel = vi.fn(() => message('K', ''));
+    const url = `postgresql://app:hunter2@127.0.0.1:${await answering(way, [greeting], onCancel)}/app`;
+    const database = createDatabase({ url, schema: {}, sockets: 'instance', transports: WAYS[way].transports });
+    const db = database.forRequest({ signal: AbortSignal.timeout(200) });
+    expect((await failure(db.transaction((tx) => tx.execute(sql`select 1`)))).kind).toBe('timeout');
+    await database.close();
+    expect(onCancel).toHaveBeenCalled();
   });
 
   it('a COMMIT that a server counts as answered before it says so is of unknown outcome', async () => {

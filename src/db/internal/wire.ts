@@ -82,6 +82,8 @@ export function openConnection(
     const { promise: answered, resolve } = Promise.withResolvers<boolean>();
     asking.on('connect', asking.ssl ? () => asking.requestSsl() : request);
     asking.on('sslconnect', request);
+    // Whatever it says: the client could throw at it.
+    asking.attachListeners = (stream) => stream.on('data', () => resolve(true));
     asking.on('end', () => resolve(true));
     asking.on('error', () => resolve(true));
     asking.connect(target.port, target.host);
