@@ -37,6 +37,8 @@ export function neonHttp(): HttpTransport {
 function connect(target: ConnectionTarget) {
   const { address, http } = endpointsOf(target);
   const [user, password, database] = [target.user, target.password, target.database].map(encodeURIComponent);
-  const url = `postgresql://${user}:${password}@${address}/${database}`;
-  return Object.assign(neon(url, { arrayMode: true, fullResults: true }), { endpoint: http });
+  return Object.assign(
+    neon(`postgresql://${user}:${password}@${address}/${database}`, { arrayMode: true, fullResults: true }),
+    { endpoint: http },
+  );
 }

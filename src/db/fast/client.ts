@@ -49,8 +49,10 @@ export function fastClient(): typeof Client {
         const { saslSession: session, password } = this; // without one the server refuses the log-in
         if (session?.message !== 'SASLInitialResponse') throw malformed();
         session.message = 'SASLResponse';
-        const challenge = { password: password ?? '', clientFirst: session.response, serverFirst: data };
-        const { clientFinal, serverSignature } = await answerChallenge(challenge, saltPassword);
+        const { clientFinal, serverSignature } = await answerChallenge(
+          { password: password ?? '', clientFirst: session.response, serverFirst: data },
+          saltPassword,
+        );
         session.serverSignature = serverSignature;
         // It may have been refused or cut off meanwhile.
         if (!this.connection.stream.destroyed) this.connection.sendSCRAMClientFinalMessage(clientFinal);
