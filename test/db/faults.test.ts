@@ -218,6 +218,31 @@ describe.each(Object.keys(WAYS) as (keyof typeof WAYS)[])('over %s', (way) => {
   });
 });
 
+it('a COMMIT that is not answered is of unknown outcome, whatever else comes in the packet that passes for its answer', async () => {
+  const server = createHttpServer();
+  new WebSocketServer({ server }).on('connection', (socket, { socket: stream }) => {
+    socket.once('message', () =>
+      socket.send(GREETING, () => {
+        // A frame with half of the answers and the end of the flight, and a frame behind it.
+        stream.cork();
+        socket.send(Buffer.concat([message('C', 'BEGIN\0'), message('C', 'SET\0'), message('Z', 'T')]));
+        socket.send(message('N', '\0'));
+        stream.uncork();
+      }),
+    );
+  });
+  const url = `postgresql://app:hunter2@127.0.0.1:${await listen(server)}/app`;
+  const { transports } = WAYS['the Neon driver'];
+  const database = createDatabase({
+    url,
+    schema: {},
+    transports: { websocket: transports.websocket },
+    sockets: 'instance',
+  });
+  expect((await failure(database.batch([database.execute(sql`select 1`)]))).kind).toBe('outcome-unknown');
+  await database.close();
+});
+
 it('over tcp, a name that does not resolve is a failed connection, and safe to try again', async () => {
   const url = 'postgresql://app:hunter2@database.invalid/app';
   const database = createDatabase({

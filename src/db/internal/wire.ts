@@ -144,7 +144,11 @@ export function openConnection(
     attach({
       on: (event, listener) =>
         stream.on(event, (data) => {
-          (async () => listener(data))().catch(fail);
+          try {
+            listener(data);
+          } catch (error) {
+            fail(error as Error);
+          }
         }),
     });
   client.on('error', fail);
