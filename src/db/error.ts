@@ -116,9 +116,16 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
   const otherwise = !code || (code === '08P01' && severity !== 'ERROR') ? 'connection' : 'query';
   const kind = KINDS.find(([pattern]) => pattern.test(told))?.[1] ?? otherwise;
   const neverRan = !sent || NO_CONNECTION.test(reason ?? '') || NO_COMPUTE.test(hint);
-  const retryable = kind === 'serialization' || (neverRan && isAway(kind));
-  const cause = withoutFields(thrown, message);
-  return new DatabaseError(message, { kind, code, transport, retryable, constraint, table, column, cause });
+  return new DatabaseError(message, {
+    kind,
+    code,
+    transport,
+    retryable: kind === 'serialization' || (neverRan && isAway(kind)),
+    constraint,
+    table,
+    column,
+    cause: withoutFields(thrown, message),
+  });
 }
 
 /** PostgreSQL repeats values of the row in some fields, too: a cause must be as safe to log as the error itself. */

@@ -51,8 +51,8 @@ export function connectionScope(line: Line, statementMs: number) {
   /** Settles when the line is free: a flight has to wait for the one before. */
   let tail: Promise<unknown> = Promise.resolve();
 
-  const assertInnermost = (level: Level, options?: TransactionOptions) => {
-    if (options && modes(options)) throw misuse('A transaction is open: no options.');
+  const assertInnermost = (level: Level, options: TransactionOptions = {}) => {
+    if (modes(options)) throw misuse('A transaction is open: no options.');
     if (!open.includes(level)) throw misuse('This has ended: await its queries.');
     if (open.at(-1) !== level) throw misuse('A transaction is open: use its tx.');
   };
