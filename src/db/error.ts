@@ -69,12 +69,8 @@ interface DriverError extends Partial<Omit<NeonDbError, 'sourceError'>> {
 /** `fetch` failed before it had a connection: https://github.com/nodejs/undici/blob/main/docs/docs/api/Errors.md */
 const NO_CONNECTION = /REFUSED|NOTFOUND|EAI_|CONNECT_TIMEOUT/;
 
-/**
- * How PostgreSQL, Neon's proxy and PgBouncer say that there is no database, or no free connection; or PostgreSQL, that it
- * has ended an idle one, before it took anything of what is sent over it since: nothing has run.
- */
-const NO_COMPUTE =
-  /control plane|compute node|too many|slots|database system|quota|\((max|server)_|query_wait|idle-session/i;
+/** How PostgreSQL, Neon's proxy and PgBouncer say that there is no database, or no free connection: nothing has run. */
+const NO_COMPUTE = /control plane|compute node|too many|slots|database system|quota|\((max|server)_|query_wait/i;
 
 /**
  * By SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html. By words, where there is none, or one for

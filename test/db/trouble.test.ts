@@ -520,6 +520,16 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
     expect(await count()).toBe(4);
   });
 
+  it('a session that the server ended as idle is not said to be one that may be repeated', async () => {
+    const { db } = connect();
+    const work = db.session(async (session) => {
+      await session.execute(sql`set idle_session_timeout = 100`);
+      await session.insert(notes).values({ id: 1, text: 'committed' });
+      await new Promise(() => {});
+    });
+    expect(await failure(work)).toMatchObject({ kind: 'unavailable', code: '57P05', retryable: false });
+  });
+
   it('a session that waits is told that its connection is gone', async () => {
     const { db } = connect();
     const listening = Promise.withResolvers<void>();

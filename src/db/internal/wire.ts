@@ -170,10 +170,10 @@ export function openConnection(
   });
   protocol.on('notification', (notification) => connection.onNotification?.(notification));
   // A refused log-in, which Neon's proxy calls an ERROR; a server shutting down: nothing else will come.
-  protocol.on('errorMessage', (error: Error & { severity?: string }) => {
+  protocol.on('errorMessage', (error: Error & { severity?: string; code?: string }) => {
     if (status && error.severity !== 'FATAL') return;
-    // In answer to the start-up, it says that nothing has run of what was sent with it.
-    if (flight && !status) flight.mayHaveRun = false;
+    // In answer to the start-up, nothing has run of what was sent with it; nor, from an idle_session_timeout on, of any flight.
+    if (flight && (!status || error.code === '57P05')) flight.mayHaveRun = false;
     fail(error);
   });
 
