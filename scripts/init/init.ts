@@ -114,7 +114,7 @@ function editConfiguration(tree: Tree, file: string): void {
 
 /** Without the lines that are about a script that is gone, and without links to files that are. */
 function withoutMissing(tree: Tree, file: string, scripts: Record<string, string>): string {
-  const names = (line: string) => [...line.matchAll(/npm run ([\w:-]+)/g)].map(([, name = '']) => name);
+  const names = (line: string) => [...line.matchAll(/npm run (?:--silent )?([\w:-]+)/g)].map(([, name = '']) => name);
   const isMissing = (line: string) => names(line).some((name) => !(name in scripts));
   const isEntry = (line: string) => /^(\| | {4}|npm )/.test(line);
   const kept = tree

@@ -135,7 +135,9 @@ describe('npm run init', () => {
       const scripts = Object.keys(manifest['scripts'] ?? {});
       const mentioned = texts
         .filter(([file]) => /\.(md|yml)$|^\.ci\//.test(file))
-        .flatMap(([file, text]) => [...text.matchAll(/npm run ([\w:-]+)/g)].map(([, name = '']) => [file, name]));
+        .flatMap(([file, text]) =>
+          [...text.matchAll(/npm run (?:--silent )?([\w:-]+)/g)].map(([, name = '']) => [file, name]),
+        );
       expect(mentioned.filter(([, name = '']) => !scripts.includes(name))).toEqual([]);
 
       const ofTemplate = options.includes('--bare') ? /ledger|\bbench\//i : /\bbench\//;
