@@ -1,10 +1,11 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
 import * as v from 'valibot';
 import { expect, it } from 'vitest';
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { openApiDocument } from '../../scripts/openapi/document.ts';
 import { convert } from '../../scripts/openapi/json-schema.ts';
+import { parseConfig } from '../../src/config.ts';
 import { createApp } from '../../src/create-app.ts';
-import { apiToken } from '../token.ts';
 
 const document = openApiDocument();
 
@@ -15,8 +16,7 @@ it('the document is one of OpenAPI 3.1', async () => {
 });
 
 it('every route of the app is an operation of the document, and the other way round', () => {
-  const database = { url: 'postgresql://app:secret@db.example.com/app' };
-  const { app } = createApp({ apiToken, database }, { transports: {}, sockets: 'instance' });
+  const { app } = createApp(parseConfig(EXAMPLE_ENVIRONMENT), { transports: {}, sockets: 'instance' });
   const routes = app.routes
     .filter(({ method }) => method !== 'ALL') // middleware
     .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, '{$1}')}`);
