@@ -182,7 +182,7 @@ describe('the Node server', () => {
     const server = await start(database.url);
     server.process.stdout?.destroy();
     server.process.stderr?.destroy();
-    for (let i = 0; i < 5; i++) expect((await server.fetch('/health/ready')).status).toBe(200);
+    for (let i = 0; i < 5; i++) expect((await server.fetch('/health/live')).status).toBe(200);
     await server.close();
     expect(server.process.exitCode).toBe(0);
   });
