@@ -21,10 +21,13 @@ ajv.addSchema(Object.entries(document.components.schemas).map(([$id, schema]) =>
 
 type Described = OperationObject['responses'][string];
 
-const routes = Object.entries(document.paths).map(([path, operations]) => ({
-  pattern: new RegExp(`^${path.replaceAll(/\{(\w+)\}/g, '(?<$1>[^/]+)')}$`),
-  operations,
-}));
+/** Of two that match, OpenAPI takes the one with fewer parameters. */
+const routes = Object.entries(document.paths)
+  .toSorted(([one], [other]) => one.split('{').length - other.split('{').length)
+  .map(([path, operations]) => ({
+    pattern: new RegExp(`^${path.replaceAll(/\{(\w+)\}/g, '(?<$1>[^/]+)')}$`),
+    operations,
+  }));
 
 /** Those that any response is said to have. */
 const HEADERS = new Set(
@@ -52,8 +55,9 @@ async function compare(request: Request, response: Response): Promise<string[]> 
   const body: unknown = answered === '' ? undefined : JSON.parse(answered);
   const { type = '', errors } = { ...(body as { type?: string; errors?: object[] } | undefined) };
   const { pathname } = new URL(request.url);
-  const route = routes.find(({ pattern }) => pattern.test(pathname));
-  const operation = route?.operations[request.method.toLowerCase()];
+  const method = request.method.toLowerCase();
+  const route = routes.find(({ pattern, operations }) => pattern.test(pathname) && method in operations);
+  const operation = route?.operations[method];
   if (!operation) return compareResponse(response, body, { $ref: type.replace('urn:problem:', '/') });
 
   const described = operation.responses[response.status];
