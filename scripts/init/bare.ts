@@ -137,7 +137,7 @@ function bareDocuments(tree: Tree): void {
       .replace(/Each way has a route to learn from[\s\S]*?\n\n(?=Your own table)/, '')
       .replace(
         /Your own table and route, end to end: .*\n/,
-        'Your own table and route: as `src/messages/` and `src/routes/messages.ts`.\n',
+        'Your own table and route: as `src/messages/`, `src/routes/messages.ts`, and what `src/openapi/operations.ts` says of it.\n',
       ),
   );
   tree.edit('docs/recipes.md', (text) =>
@@ -145,8 +145,9 @@ function bareDocuments(tree: Tree): void {
       .reduce(withoutSection, text)
       .replace("accounts.$get({ query: { limit: '10' } })", 'messages.$get()')
       .replace(", 'Idempotency-Replayed'", '')
-      .replace('The notes of [first-table.md](first-table.md), for instance:\n\n', '')
+      .replace(/The notes of \[first-table\.md\][^]*?:\n\n/, '')
       .replaceAll(/\bnote(?=s?\b|Change\b)/g, 'message')
+      .replaceAll(/(?<=change|delete)Note\b/g, 'Message')
       .replace(/whose\s+request it is:\s+idempotency keys belong to a caller\./, 'whose request it is.'),
   );
   tree.edit('docs/deploy.md', (text) => text.replace(/The ledger's\s+triggers still protect its rows\. For/, 'For'));

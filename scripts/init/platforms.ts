@@ -47,7 +47,7 @@ export const PLATFORMS = {
       'scripts/fork-host.ts': /^ {2}workers: \[/,
       'scripts/bundle-budgets.ts': /worker/i,
       'README.md': /button\)\].*cloudflare/,
-      'docs/deploy.md': /^\| Workers |\S {3,}# Workers$/,
+      'docs/deploy.md': /^\| Workers |\S {3,}# Workers$|^- A Worker waits/,
       'docs/recipes.md': /^\| Workers /,
     },
     heading: '### Cloudflare Workers',
@@ -82,12 +82,19 @@ export const PLATFORMS = {
     dependencies: ['@vercel/functions'],
     lines: {
       'README.md': /vercel\.com\/button/,
+      'AGENTS.md': /Vercel would take it/,
       'scripts/fork-host.ts': /^ {2}vercel: \[/,
-      'docs/deploy.md': /^\| Vercel |\S {3,}# Vercel$/,
+      'docs/deploy.md': /^\| Vercel |\S {3,}# Vercel$|^- Vercel bills/,
       'docs/recipes.md': /^\| Vercel /,
     },
     heading: '### Vercel',
     paragraph: '**Vercel**',
+    edit: (tree) =>
+      tree.edit('docs/recipes.md', (text) =>
+        text
+          .replace(/; on Vercel, call it in the `onQuery` that is\s+there\./, '.')
+          .replace(/ On Vercel a cron job is a request to a\s+route\./, ''),
+      ),
   },
   lambda: {
     title: 'AWS Lambda',
@@ -112,7 +119,7 @@ export const PLATFORMS = {
       'test/global-setup.ts': /lambda/i,
       'scripts/bundle-budgets.ts': /lambda/i,
       'scripts/fork-host.ts': /^ {2}lambda: \[/,
-      'docs/deploy.md': /^\| Lambda |\S {3,}# Lambda$/,
+      'docs/deploy.md': /^\| Lambda |\S {3,}# Lambda$|^- Lambda bills/,
       'docs/recipes.md': /^\| Lambda /,
     },
     heading: '### AWS Lambda',

@@ -171,6 +171,9 @@ describe('npm run init', () => {
     const onWorkers = platform === 'workers';
     expect(/workerd|\(on Workers\)/.test(readme + tree.read('AGENTS.md'))).toBe(onWorkers);
     expect(readme.includes('bundles')).toBe(onWorkers || platform === 'lambda');
+    const guides = ['AGENTS.md', 'docs/deploy.md', 'docs/recipes.md'].map(tree.read).join('\n');
+    const words = { workers: /Worker|wrangler/, vercel: /Vercel/, lambda: /Lambda|AWS/, node: /npm start/ };
+    expect(PLATFORM_NAMES.filter((name) => words[name].test(guides))).toEqual([platform]);
     if (bare) expect(tree.read('docs/recipes.md')).not.toMatch(/\bnotes?\b|first-table|idempotency/i);
 
     const parts = files.filter((file) => /^test\/(?!.*\.test\.ts$).*\.ts$/.test(file));
