@@ -18,7 +18,7 @@ import {
   removeData,
   superuserPassword,
 } from './postgres-data.ts';
-import { assertNotOwned, HOST, holdLock, SUPERUSER, takeOver } from './postgres-owner.ts';
+import { assertNotOwned, HOST, holdLock, STOP_DEADLINE, SUPERUSER, takeOver } from './postgres-owner.ts';
 import { socketPath } from './postgres-messages.ts';
 import { readPostmaster } from './postgres-process.ts';
 
@@ -105,10 +105,11 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
   let closing: Promise<void> | undefined;
   const isUp = () => server.exitCode === null && server.signalCode === null;
   const stop = async () => {
-    if (isUp()) {
-      server.kill('SIGINT'); // "fast shutdown": ends connections, loses nothing
-      await ended;
-    }
+    if (!isUp()) return;
+    server.kill('SIGINT');
+    const tooLong = setTimeout(() => server.kill('SIGQUIT'), STOP_DEADLINE);
+    await ended;
+    clearTimeout(tooLong);
   };
   const close = () => (closing ??= stop());
 
@@ -171,7 +172,12 @@ function serverEnvironment(): NodeJS.ProcessEnv {
 
 /** PostgreSQL does not notice that its parent was killed. This process does: its standard input ends. */
 function startWatchdog(pid: number): ChildProcess {
-  const script = `process.stdin.resume().on('end', () => { try { process.kill(${pid}, 'SIGINT') } catch {} process.exit() })`;
+  const script = `const kill = (signal) => { try { process.kill(${pid}, signal) } catch { process.exit() } };
+    process.stdin.resume().on('end', () => {
+      kill('SIGINT');
+      setInterval(kill, 50, 0); // until it has ended
+      setTimeout(() => { kill('SIGQUIT'); process.exit() }, ${STOP_DEADLINE});
+    })`;
   const watchdog = spawn(process.execPath, ['-e', script], {
     detached: true,
     stdio: ['pipe', 'ignore', 'ignore'],

@@ -1,9 +1,12 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
-import { afterEach, describe, expect, inject, it } from 'vitest';
+import { afterEach, describe, expect, inject, it, vi } from 'vitest';
+import { anyFreePort } from '../../local/ports.ts';
+import { deletePostgres, startPostgres } from '../../local/postgres.ts';
 import { findPostmaster } from '../../local/postgres-process.ts';
+import { PATIENCE } from '../database.ts';
 
 const { platform } = process;
 
@@ -30,4 +33,21 @@ describe.each(platform === 'win32' ? [platform] : [platform, 'darwin'])('on %s',
     expect(await onPlatform(directory)).toBeUndefined();
     await rm(directory, { recursive: true });
   });
+});
+
+it.skipIf(platform === 'win32')('a server that recovers from the crash of a session stops', async () => {
+  const directory = await mkdtemp(path.join(tmpdir(), 'postmaster-'));
+  const postgres = await startPostgres({ directory, port: await anyFreePort() });
+  const client = await postgres.connect();
+  const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+  process.kill(rows[0]?.pid ?? Number.NaN, 'SIGKILL');
+  await vi.waitFor(
+    async () => {
+      expect(await readFile(path.join(directory, 'postgres.log'), 'utf8')).toContain('reinitializing');
+    },
+    { timeout: PATIENCE, interval: 1 },
+  );
+  await postgres.close();
+  await deletePostgres(directory);
+  await rm(directory, { recursive: true });
 });
