@@ -60,6 +60,7 @@ export async function logIn(upstream: Upstream, parameters: Parameters, password
     database,
     password,
     connectionTimeoutMillis: CONNECT_DEADLINE,
+    query_timeout: CONNECT_DEADLINE,
   });
   client.on('error', () => {});
   const { connection } = Object.assign(client as unknown as PgInternals, { getStartupConf: () => parameters });

@@ -10,7 +10,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { logIn } from '../../local/gateway-login.ts';
-import { cancel, connectUpstream, parseUpstream, stop } from '../../local/gateway-upstream.ts';
+import { cancel, CONNECT_DEADLINE, connectUpstream, parseUpstream, stop } from '../../local/gateway-upstream.ts';
 import { anyFreePort } from '../../local/ports.ts';
 import { errorResponse, int32, message } from '../../local/postgres-messages.ts';
 import { deletePostgres } from '../../local/postgres.ts';
@@ -157,6 +157,28 @@ it('an upstream that refuses a log-in and does not hang up is hung up on', async
   const [socket] = await connected;
   if (!socket.closed) await once(socket.resume(), 'close');
   refusing.close();
+});
+
+it('an upstream that lets the gateway in and says nothing more keeps no place for ever', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const asked = Promise.withResolvers<Socket>();
+  const silent = createServer((socket) => {
+    socket
+      .on('error', () => {})
+      .once('data', () => {
+        socket.write(Buffer.concat([message('R', int32(0)), message('Z', 'I')]));
+        socket.once('data', () => asked.resolve(socket));
+      });
+  }).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const { port } = silent.address() as AddressInfo;
+  const refused = expect(logIn({ host: '127.0.0.1', port }, { user: 'app' }, 'hunter2')).rejects.toThrow('timeout');
+  const socket = await asked.promise;
+  vi.advanceTimersByTime(CONNECT_DEADLINE);
+  await refused;
+  if (!socket.closed) await once(socket.resume(), 'close');
+  vi.useRealTimers();
+  silent.close();
 });
 
 it('a request to cancel is not lost where a relay ends both ways as soon as one end does', async () => {
