@@ -1,3 +1,4 @@
+import { constants } from 'node:buffer';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { RequestError } from './gateway-errors.ts';
 
@@ -61,8 +62,9 @@ function decode(text: string, part: string): string {
   return decoded;
 }
 
-/** @throws {RequestError} 413 when it is longer than `maxBytes` */
-export function readBody(request: IncomingMessage, maxBytes: number): Promise<string> {
+/** @throws {RequestError} 413 when it is longer than `limit`, in bytes, or than a string can be */
+export function readBody(request: IncomingMessage, limit: number): Promise<string> {
+  const maxBytes = Math.min(limit, constants.MAX_STRING_LENGTH);
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let length = 0;

@@ -1,14 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { Agent, request } from 'node:http';
+import { Agent, type IncomingMessage, request } from 'node:http';
 import { type AddressInfo, connect, createServer, Socket } from 'node:net';
-import { duplexPair } from 'node:stream';
+import { duplexPair, Readable } from 'node:stream';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { createRelay } from '../../local/gateway-relay.ts';
+import { readBody } from '../../local/gateway-request.ts';
 import { createSimulator } from '../../local/gateway-simulation.ts';
 import { CANCEL_REQUEST, int32, startupMessage } from '../../local/postgres-messages.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
@@ -360,4 +361,10 @@ it('10,000 one-shots leave nothing behind', async () => {
   agent.destroy();
   await vi.waitFor(() => expect(counted.stats().openConnections).toBe(0), PATIENCE);
   await counted.close();
+});
+
+it('a request longer than a string can be is too large, whatever the limit', async () => {
+  const chunk = Buffer.alloc(16 * 1024 * 1024);
+  const request = Readable.from(Array.from({ length: 33 }, () => chunk));
+  await expect(readBody(request as IncomingMessage, 2 ** 30)).rejects.toMatchObject({ status: 413 });
 });
