@@ -86,9 +86,10 @@ export function readBody(request: IncomingMessage, limit: number): Promise<strin
 export function parseBody(text: string): Query | Query[] {
   let body: unknown;
   try {
-    body = LONG_NUMBER.test(text) ? parseExactly(text) : JSON.parse(text);
-  } catch {
-    throw new RequestError(400, 'could not parse the HTTP request body: it is not JSON');
+    body = LARGE_NUMBER.test(text) ? parseExactly(text) : JSON.parse(text);
+  } catch (error) {
+    const reason = error instanceof RangeError ? 'a number is out of range, or it nests too deeply' : 'it is not JSON';
+    throw new RequestError(400, `could not parse the HTTP request body: ${reason}`);
   }
   const query = asQuery(body);
   if (query) return query;
@@ -99,14 +100,21 @@ export function parseBody(text: string): Query | Query[] {
   throw new RequestError(400, 'could not parse the HTTP request body: expected {query, params} or {queries: […]}');
 }
 
-/** Which may be more than JavaScript has an exact value for: it has none for every whole number beyond 2 ** 53. */
-const LONG_NUMBER = /\d{16}/;
+/**
+ * Which may be more than JavaScript has an exact value for: it has none for every whole number beyond 2 ** 53, and takes one of 1e309
+ * for infinite. Digits in a string are not meant, nearly always: what follows takes ten times as long as JSON does.
+ */
+const LARGE_NUMBER = /[[,:\s]-?(?:\d{16}|[\d.]+[eE]\+?\d{3})/;
 
-/** JSON whose whole numbers of 64 bits are written again as they were read. Neon's proxy has exact values for those, too. */
+/**
+ * JSON whose whole numbers of 64 bits are written again as they were read. Neon's proxy has exact values for those, too.
+ * @throws {RangeError} for a number that is too large, as that proxy does
+ */
 function parseExactly(text: string): unknown {
   return JSON_WITH_SOURCE.parse(text, (_, value, { source = '' }) => {
-    const isRounded = typeof value === 'number' && !Number.isSafeInteger(value) && /^-?\d{16,20}$/.test(source);
-    return isRounded && isInt64(BigInt(source)) ? JSON_WITH_SOURCE.rawJSON(source) : value;
+    if (typeof value !== 'number' || Number.isSafeInteger(value)) return value;
+    if (!Number.isFinite(value)) throw new RangeError();
+    return /^-?\d{16,20}$/.test(source) && isInt64(BigInt(source)) ? JSON_WITH_SOURCE.rawJSON(source) : value;
   });
 }
 

@@ -133,7 +133,11 @@ function start(modes: string[]): Statement {
 function toStatement({ query, params }: Query): Statement {
   if (query.includes('\0')) throw new RequestError(400, 'the query contains a null byte');
   if (params.length > MAX_PARAMETERS) throw new RequestError(400, `more than ${MAX_PARAMETERS} parameters`);
-  return { query, params: params.map(parameterText), describe: true };
+  try {
+    return { query, params: params.map(parameterText), describe: true };
+  } catch {
+    throw new RequestError(400, 'a parameter nests too deeply, or is too long');
+  }
 }
 
 function send(response: ServerResponse, status: number, body: Buffer[], headers: Record<string, string> = {}): void {

@@ -318,6 +318,14 @@ describe('errors', () => {
     });
   });
 
+  it.each([
+    ['a number that is too large', '{"a": [1e400]}'],
+    ['what nests too deeply', '['.repeat(100_000) + ']'.repeat(100_000)],
+    ['what nests too deeply, with a long number', `${'['.repeat(100_000)}9007199254740993${']'.repeat(100_000)}`],
+  ])('of a parameter with %s are 400', async (_, parameter) => {
+    expect((await post(`{"query": "select $1::text", "params": [${parameter}]}`)).status).toBe(400);
+  });
+
   it('of a backend that ended say why', async () => {
     const query = 'select pg_terminate_backend(pg_backend_pid())';
     expect((await ask({ query, params: [] })).body).toMatchObject({ code: '57P01', severity: 'FATAL' });
