@@ -111,10 +111,10 @@ const LARGE_NUMBER = /[[,:\s]-?(?:\d{16}|[\d.]+[eE]\+?\d{3})/;
  * @throws {RangeError} for a number that is too large, as that proxy does
  */
 function parseExactly(text: string): unknown {
-  return JSON_WITH_SOURCE.parse(text, (_, value, { source = '' }) => {
+  return JSON.parse(text, (_, value, { source = '' }) => {
     if (typeof value !== 'number' || Number.isSafeInteger(value)) return value;
     if (!Number.isFinite(value)) throw new RangeError();
-    return /^-?\d{16,20}$/.test(source) && isInt64(BigInt(source)) ? JSON_WITH_SOURCE.rawJSON(source) : value;
+    return /^-?\d{16,20}$/.test(source) && isInt64(BigInt(source)) ? JSON.rawJSON(source) : value;
   });
 }
 
@@ -123,11 +123,13 @@ function isInt64(value: bigint): boolean {
   return value === BigInt.asIntN(64, value) || value === BigInt.asUintN(64, value);
 }
 
-/** https://github.com/tc39/proposal-json-parse-with-source, which TypeScript does not declare. */
-const JSON_WITH_SOURCE = JSON as unknown as {
-  parse(text: string, reviver: (key: string, value: unknown, context: { source?: string }) => unknown): unknown;
-  rawJSON(json: string): unknown;
-};
+declare global {
+  /** https://github.com/tc39/proposal-json-parse-with-source, which the library of ES2024 does not declare. */
+  interface JSON {
+    parse(text: string, reviver: (key: string, value: unknown, context: { source?: string }) => unknown): unknown;
+    rawJSON(json: string): unknown;
+  }
+}
 
 function asQuery(value: unknown): Query | undefined {
   if (!isObject(value)) return undefined;

@@ -8,6 +8,7 @@ import {
   pageById,
   statementPage,
 } from '../routes/schemas.ts';
+import { healthOperations } from './health.ts';
 import type { Operations } from './operation.ts';
 
 /** What responses hold. */
@@ -84,30 +85,7 @@ const replayed = {
 };
 
 export const operations = {
-  '/health/live': {
-    $get: {
-      operationId: 'isLive',
-      summary: 'Whether the app runs',
-      open: true,
-      responses: { 200: { json: v.object({ status: v.literal('live') }) } },
-    },
-  },
-  '/health/ready': {
-    $get: {
-      operationId: 'isReady',
-      summary: 'Whether the database answers over each transport',
-      open: true,
-      responses: {
-        200: {
-          json: v.object({
-            status: v.literal('ready'),
-            transports: v.array(v.picklist(['http', 'websocket', 'tcp'])),
-          }),
-        },
-      },
-      problems: ['database-unavailable'],
-    },
-  },
+  ...healthOperations,
   '/accounts': {
     $get: {
       operationId: 'listAccounts',

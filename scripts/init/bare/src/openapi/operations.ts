@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { newMessage } from '../routes/messages.ts';
+import { healthOperations } from './health.ts';
 import type { Operations } from './operation.ts';
 
 /** What responses hold. */
@@ -14,30 +15,7 @@ const message = v.object({
 export const schemas = { Message: message };
 
 export const operations = {
-  '/health/live': {
-    $get: {
-      operationId: 'isLive',
-      summary: 'Whether the app runs',
-      open: true,
-      responses: { 200: { json: v.object({ status: v.literal('live') }) } },
-    },
-  },
-  '/health/ready': {
-    $get: {
-      operationId: 'isReady',
-      summary: 'Whether the database answers over each transport',
-      open: true,
-      responses: {
-        200: {
-          json: v.object({
-            status: v.literal('ready'),
-            transports: v.array(v.picklist(['http', 'websocket', 'tcp'])),
-          }),
-        },
-      },
-      problems: ['database-unavailable'],
-    },
-  },
+  ...healthOperations,
   '/messages': {
     $get: {
       operationId: 'latestMessages',
