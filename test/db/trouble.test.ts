@@ -97,6 +97,8 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
   describe('deadlines', () => {
     it.each([...operations, writing])('stop a statement of a %s on the server', async (_operation, run) => {
       const { db } = connect({ timeouts: { statementMs: 500 } });
+      // A first connection takes time, too: the server is to answer before nobody waits for it any more.
+      await vi.waitFor(() => db.batch([db.execute(sql`select 1`)]), PATIENCE);
       expect((await failure(run(db))).kind).toBe('timeout');
       await untilNothingSleeps();
       const next = () => db.transaction((tx) => tx.execute(sql`select 1 as one`));
@@ -255,13 +257,13 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
     });
 
     it('of a statement pass while it connects: it is tried again', async () => {
-      const { db } = connect({ timeouts: { statementMs: 100 } });
+      const { db } = connect({ timeouts: { statementMs: 500 } });
       proxy.stall(true, 0);
       const work = db.transaction((tx) => tx.execute(sql`select 1 as one`)).then(({ rows }) => rows, String);
       setTimeout(() => {
         proxy.stall(false);
         proxy.reset(); // it is tried again
-      }, 2_000);
+      }, 2_250);
       expect(await work).toEqual([{ one: 1 }]);
     });
 
@@ -312,9 +314,14 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       const work = db.session(async (session) => {
         const id = ++runs;
         const insert = session.insert(notes).values({ id, text: 'once' });
-        const pending = session.batch([insert, session.execute(sql`select pg_sleep(0.3)`)]).catch((error) => error);
-        await untilSomethingSleeps();
-        proxy.loseAnswers(true);
+        const [pending] = await test.whileLocked('its answer', async () => {
+          const wait = sql`select pg_advisory_xact_lock(hashtextextended('its answer', 0))`;
+          const batch = session.batch([insert, session.execute(wait)]).catch((error: unknown) => error);
+          const waiting = `select from pg_stat_activity where wait_event = 'advisory' and datname = current_database()`;
+          await vi.waitFor(async () => expect(await test.query(waiting)).toHaveLength(1), PATIENCE);
+          proxy.loseAnswers(true);
+          return [batch]; // not waited for here
+        });
         const error = await pending;
         await new Promise((resolve) => setTimeout(resolve, 20)); // cleaning up
         throw error;
@@ -501,7 +508,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
 
   it('sockets that the server ended as idle while the process was frozen are replaced, for writes too', async () => {
     const role = `role app in database ${new URL(test.url).pathname.slice(1)}`;
-    await test.query(`alter ${role} set idle_session_timeout = 500`);
+    await test.query(`alter ${role} set idle_session_timeout = 1000`);
     const sockets: Transports = { ...transports };
     delete sockets.http;
     const { db } = connect({ transports: sockets, retry: { attempts: 1 } });
@@ -510,21 +517,21 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
         db.insert(notes).values({ id, text: 'alone' }),
         db.batch([db.insert(notes).values({ id: id + 1, text: 'in a batch' })]),
       ]);
-    await write(1);
-    freeze(1_500);
     try {
-      await write(3);
+      await write(1);
     } finally {
       await test.query(`alter ${role} reset idle_session_timeout`);
     }
+    freeze(2_000);
+    await write(3);
     expect(await count()).toBe(4);
   });
 
   it('a session that the server ended as idle is not said to be one that may be repeated', async () => {
     const { db } = connect();
     const work = db.session(async (session) => {
-      await session.execute(sql`set idle_session_timeout = 100`);
-      await session.insert(notes).values({ id: 1, text: 'committed' });
+      const limit = session.execute(sql`set idle_session_timeout = 100`);
+      await session.batch([limit, session.insert(notes).values({ id: 1, text: 'committed' })]);
       await new Promise(() => {});
     });
     expect(await failure(work)).toMatchObject({ kind: 'unavailable', code: '57P05', retryable: false });
