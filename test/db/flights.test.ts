@@ -5,7 +5,7 @@ import { WebSocket as WebSocketClient, WebSocketServer } from 'ws';
 import { createDatabase, type Database } from '../../src/db/database.ts';
 import { neonHttp } from '../../src/db/http.ts';
 import { neonWebSocket } from '../../src/db/websocket.ts';
-import { createEmptyDatabase, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 
 /** Stands between the driver and the gateway, and writes down each frame that the driver sends. */
 let proxy: WebSocketServer;
@@ -104,9 +104,8 @@ describe('over the WebSocket', () => {
 
   it('the end leaves in a frame, and closes the socket, whatever the other side does', async () => {
     const close = vi.spyOn(WebSocket.prototype, 'close');
-    expect(
-      await sent(() => database.close().then(() => vi.waitFor(() => expect(frames).toHaveLength(1))), false),
-    ).toEqual(['X']);
+    const end = () => database.close().then(() => vi.waitFor(() => expect(frames).toHaveLength(1), PATIENCE));
+    expect(await sent(end, false)).toEqual(['X']);
     expect(close).toHaveBeenCalled();
     close.mockRestore();
   });

@@ -3,7 +3,7 @@ import pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, inject, it, type Mock, onTestFinished, vi } from 'vitest';
 import { createDatabase, type Database } from '../../src/db/database.ts';
 import { tcp } from '../../src/db/tcp.ts';
-import { createEmptyDatabase, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { failure } from './ways.ts';
 
 /** What tracers see of a query. */
@@ -71,7 +71,7 @@ it.each([
   });
   const ended = vi.spyOn(pg.Client.prototype, 'emit');
   await failure(run());
-  await vi.waitFor(() => expect(ended).toHaveBeenCalledWith('end'));
+  await vi.waitFor(() => expect(ended).toHaveBeenCalledWith('end'), PATIENCE);
   expect(callbacks.map(({ mock }) => mock.calls.length)).toEqual([1]);
 });
 
@@ -81,6 +81,7 @@ it('a connection on which something runs that pg no longer waits for is not used
   const impatient = connect();
   const work = failure(impatient.transaction((tx) => tx.execute(sql`select pg_sleep(1)`)));
   expect((await work).message).toBe('Query read timeout');
+  vi.restoreAllMocks(); // connections to come wait
   await new Promise((resolve) => setTimeout(resolve, 1_000));
   await impatient.execute(sql`insert into written default values`);
   expect(await test.query('table written')).toHaveLength(1);
@@ -120,7 +121,7 @@ it('a tracer of pg that throws when it has sent a query fails that, and not the 
   });
   const ended = vi.spyOn(pg.Client.prototype, 'emit');
   expect(await failure(pid())).toMatchObject({ message: 'a tracer', retryable: false });
-  await vi.waitFor(() => expect(ended).toHaveBeenCalledWith('end'));
+  await vi.waitFor(() => expect(ended).toHaveBeenCalledWith('end'), PATIENCE);
   expect(unhandled).not.toHaveBeenCalled();
 });
 
