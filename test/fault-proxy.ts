@@ -1,4 +1,5 @@
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
+import { anyFreePort } from '../local/ports.ts';
 
 /** Something between a driver and its server that fails on demand, at the level of TCP. */
 export interface FaultProxy {
@@ -27,7 +28,9 @@ interface Pair {
   onLate?: () => void;
 }
 
-export async function startFaultProxy(target: { port: number }, port = 0): Promise<FaultProxy> {
+/** @param given of an earlier one, which has been closed */
+export async function startFaultProxy(target: { port: number }, given?: number): Promise<FaultProxy> {
+  const port = given ?? (await anyFreePort()); // which nothing takes while it is closed, as it may one that the system chose
   const pairs = new Set<Pair>();
   let connections = 0;
   let stalled = false;
@@ -63,7 +66,7 @@ export async function startFaultProxy(target: { port: number }, port = 0): Promi
   });
   await new Promise<void>((resolve) => listener.listen(port, '127.0.0.1', resolve));
   return {
-    port: (listener.address() as AddressInfo).port,
+    port,
     connections: () => connections,
     stall(value, packets = 0) {
       stalled = value;

@@ -26,8 +26,11 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
   let events: QueryEvent[];
   let db: Database<typeof schema>;
 
+  const startOn = (port: number) =>
+    startGateway({ upstream: { host: '127.0.0.1', port: inject('stack').postgresPort }, port });
+
   beforeAll(async () => {
-    gateway = await startGateway({ upstream: { host: '127.0.0.1', port: inject('stack').postgresPort }, port: 0 });
+    gateway = await startOn(await anyFreePort()); // for it to have again
     test = await createEmptyDatabase(reaches === 'gateway' ? gateway.port : inject('stack').postgresPort);
     database = createDatabase({ url: test.url, schema, transports, sockets: 'instance' });
     await test.query(`create table things (id int primary key, name text unique, data jsonb, at timestamptz)`);
@@ -588,7 +591,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
         async () => {
           const { port } = gateway;
           await gateway.close();
-          gateway = await startGateway({ upstream: { host: '127.0.0.1', port: inject('stack').postgresPort }, port });
+          gateway = await startOn(port);
           await endSleepers(); // whose client is gone
         },
       ],

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
+import { anyFreePort } from '../../local/ports.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
 import type { Target } from '../contract.ts';
 import { bundleWorker, startWorker } from './start-worker.ts';
@@ -20,7 +21,7 @@ let gateway: Gateway;
 let database: TestDatabase;
 
 beforeAll(async () => {
-  gateway = await startGateway({ upstream, port: 0 });
+  gateway = await startGateway({ upstream, port: await anyFreePort() }); // for it to have again
   database = await createTestDatabase(gateway.port);
 });
 
