@@ -499,15 +499,20 @@ describe('a batch', () => {
 });
 
 describe('a session', () => {
+  const startOwn = (waitMs: number) =>
+    startGateway({
+      upstream: { host: '127.0.0.1', port: inject('stack').postgresPort },
+      port: 0,
+      pool: { max: 1, waitMs },
+    });
   let own: Gateway;
   beforeAll(async () => {
-    const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };
-    own = await startGateway({ upstream, port: 0, pool: { max: 1, waitMs: 1_000 } });
+    own = await startOwn(PATIENCE);
   });
   afterAll(() => own.close());
 
-  const send = async (sql: string, headers: Record<string, string> = {}, init: RequestInit = {}) => {
-    const response = await fetch(`${own.url}/sql`, {
+  const send = async (sql: string, headers: Record<string, string> = {}, init: RequestInit = {}, to = own) => {
+    const response = await fetch(`${to.url}/sql`, {
       method: 'POST',
       body: JSON.stringify({ query: sql, params: [], arrayMode: true }),
       headers: { 'Neon-Connection-String': test.ownerUrl, ...headers },
@@ -554,22 +559,30 @@ describe('a session', () => {
     },
   );
 
-  it('is waited for in order, up to a deadline', async () => {
+  it('is waited for in order', async () => {
     await test.query('create table served (n serial, who text); grant all on served, served_n_seq to app_owner');
-    const holder = send('select pg_sleep(0.3)');
-    await vi.waitFor(async () => {
-      expect(await test.query(`select from pg_stat_activity where query like 'select pg_sleep(0.3)%'`)).toHaveLength(1);
-    }, PATIENCE);
-    await Promise.all(['a', 'b', 'c', 'd'].map((who) => send(`insert into served (who) values ('${who}')`)));
-    await holder;
+    const { requests } = own.stats();
+    const sent = await test.whileLocked('order', async () => {
+      const holder = send(`select pg_advisory_xact_lock(hashtextextended('order', 0))`);
+      const waiting = `select from pg_stat_activity where wait_event = 'advisory' and datname = current_database()`;
+      await vi.waitFor(async () => expect(await test.query(waiting)).toHaveLength(1), PATIENCE);
+      const others = ['a', 'b', 'c', 'd'].map((who) => send(`insert into served (who) values ('${who}')`));
+      await vi.waitFor(() => expect(own.stats().requests).toBe(requests + 5), PATIENCE);
+      return [holder, ...others];
+    });
+    await Promise.all(sent);
     expect((await test.query('select who from served order by n')).map(({ who }) => String(who)).join('')).toBe('abcd');
+  });
 
-    const abort = new AbortController();
-    const long = send('select pg_sleep(60)', {}, { signal: abort.signal }).catch(() => {});
-    const late = await send('select 1');
-    expect(late).toMatchObject({ status: 503, body: { message: expect.stringContaining('1000 ms'), code: '' } });
-    abort.abort();
-    await long;
+  it('is waited for up to a deadline', async () => {
+    const hasty = await startOwn(100);
+    const long = send('select pg_sleep(60) as taken', {}, {}, hasty).catch(() => 'cut off');
+    const running = `select from pg_stat_activity where query like '%as taken' and state = 'active'`;
+    await vi.waitFor(async () => expect(await test.query(running)).toHaveLength(1), PATIENCE);
+    const late = await send('select 1', {}, {}, hasty);
+    expect(late).toMatchObject({ status: 503, body: { message: expect.stringContaining('100 ms'), code: '' } });
+    await hasty.close();
+    expect(await long).toBe('cut off');
   });
 
   it('of a wrong password is not lent to it, nor taken from the right one', async () => {
