@@ -98,10 +98,11 @@ describe.skipIf(!hasOpenssl)('an upstream with TLS', () => {
 });
 
 it('an upstream that does not say whether it has TLS is given up', async () => {
-  const silent = createServer((socket) => socket.resume()).listen(0, '127.0.0.1');
+  const deadline = new AbortController();
+  const silent = createServer((socket) => socket.on('data', () => deadline.abort())).listen(0, '127.0.0.1');
   await once(silent, 'listening');
   const { port } = silent.address() as AddressInfo;
-  const timeout = vi.spyOn(AbortSignal, 'timeout').mockReturnValue(AbortSignal.timeout(200));
+  const timeout = vi.spyOn(AbortSignal, 'timeout').mockReturnValue(deadline.signal);
   await expect(connectUpstream({ host: '127.0.0.1', port, tls: {} })).rejects.toThrow('the connection ended');
   timeout.mockRestore();
   silent.close();
