@@ -77,7 +77,7 @@ export const PLATFORMS = {
   },
   vercel: {
     title: 'Vercel Functions',
-    paths: ['functions/vercel.ts', 'vercel.json', 'scripts/serve-vercel.ts', 'test/vercel'],
+    paths: ['functions/vercel.ts', 'vercel.json', '.vercelignore', 'scripts/serve-vercel.ts', 'test/vercel'],
     scripts: [],
     dependencies: ['@vercel/functions'],
     lines: {

@@ -18,3 +18,10 @@ it('is named by package.json, and imports from hono', async () => {
   expect(main).toBe('functions/vercel.ts');
   expect(await readFile(path.join(ROOT, main), 'utf8')).toMatch(/from 'hono'/);
 });
+
+it('does not have what git ignores uploaded: the secrets in .env, for one', async () => {
+  const [ignored = [], uploaded = []] = await Promise.all(
+    ['.gitignore', '.vercelignore'].map(async (name) => (await readFile(path.join(ROOT, name), 'utf8')).split('\n')),
+  );
+  expect(uploaded).toEqual(expect.arrayContaining(ignored));
+});
