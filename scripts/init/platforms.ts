@@ -89,12 +89,14 @@ export const PLATFORMS = {
     },
     heading: '### Vercel',
     paragraph: '**Vercel**',
-    edit: (tree) =>
+    edit: (tree) => {
+      tree.edit('docs/deploy.md', (text) => text.replace(/ On Vercel\s+earlier deployments[^]*?--safe`\)\./, ''));
       tree.edit('docs/recipes.md', (text) =>
         text
           .replace(/; on Vercel, call it in the `onQuery` that is\s+there\./, '.')
           .replace(/ On Vercel a cron job is a request to a\s+route\./, ''),
-      ),
+      );
+    },
   },
   lambda: {
     title: 'AWS Lambda',
@@ -127,7 +129,7 @@ export const PLATFORMS = {
     edit: (tree) =>
       tree.edit('docs/deploy.md', (text) =>
         text
-          .replace(/ On Lambda put it\s+into the secret[^]*?(?=\n\n)/, '')
+          .replace(/ On Lambda put the new one\s+into the secret[^]*?(?=\n\n)/, '')
           .replace(/\*\*Private networking\.\*\*[^]*?(?=## What it costs)/, '')
           .replace(/- On Lambda each concurrent[^]*?start[^\n]*\n/, ''),
       ),

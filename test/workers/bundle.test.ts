@@ -1,4 +1,10 @@
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
 import { workerBundle } from '../../scripts/bundles/worker.ts';
 import { describeBundle } from '../scripts/describe-bundle.ts';
 
 describeBundle(workerBundle, 'src/db/tcp.ts');
+
+it('is not reachable any more when it was replaced: it would still know the token of its time', () => {
+  expect(readFileSync('wrangler.toml', 'utf8')).toMatch(/^preview_urls = false$/m);
+});
