@@ -56,6 +56,11 @@ describe.each(readdirSync(WORKFLOWS))('%s', (file) => {
     expect(commands.filter((run) => run.includes('${{'))).toEqual([]);
   });
 
+  it('installs packages where there is no secret', () => {
+    const installing = steps.filter(({ run }) => run?.includes('npm ci'));
+    expect(installing.map(({ run, env }) => [run, env])).toEqual(installing.map(() => ['npm ci', undefined]));
+  });
+
   it('pins every action, and has commands that a shell can read', () => {
     const actions = steps.flatMap(({ uses }) => (uses === undefined ? [] : [uses]));
     expect(actions.filter((action) => !/^[\w-]+\/[\w-]+@v\d+$/.test(action))).toEqual([]);
