@@ -89,4 +89,11 @@ async function end(ms: number) {
 
 // As often as it comes: systemd and npm each send one to all that npm has started, and a second would end the process at once.
 process.on('SIGTERM', () => void end(LAST_REQUESTS_MS));
-process.once('SIGINT', () => void end(0)); // Ctrl-C; a second ends it at once
+
+/** Milliseconds after which a second Ctrl-C is a second wish, and ends the process at once: it arrives twice, from the terminal and through npm. */
+const AGAIN_MS = 1_000;
+
+process.on('SIGINT', function interrupt() {
+  void end(0);
+  setTimeout(() => process.off('SIGINT', interrupt), AGAIN_MS).unref();
+});

@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { setImmediate } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
 import { describeContract } from '../contract.ts';
@@ -81,6 +82,23 @@ describe('the Node server', () => {
     expect(performance.now() - answered).toBeLessThan(PATIENCE);
     // The gateway's own pool for HTTP requests keeps one for a while.
     await vi.waitFor(async () => expect(await connections(`query ilike '%commit%'`)).toEqual([]), PATIENCE);
+  });
+
+  it.skipIf(process.platform === 'win32')('finishes them also where Ctrl-C arrives twice, as through npm', async () => {
+    const server = await start(database.url);
+    const unlock = await lockAccounts();
+    const answered = server.fetch('/accounts', { headers: { Authorization: `Bearer ${apiToken}` } });
+    await untilOneWaits();
+    const exited = once(server.process, 'exit');
+    // What comes before the process has noticed the one in front of it is none.
+    for (let i = 0; i < 20; i++) {
+      server.process.kill('SIGINT');
+      await setImmediate();
+    }
+    await vi.waitFor(() => expect(server.fetch('/health/live')).rejects.toThrow('fetch failed'), PATIENCE);
+    await unlock();
+    expect((await answered).status).toBe(200);
+    expect(await exited).toEqual([0, null]);
   });
 
   it.skipIf(process.platform === 'win32')('answers what was sent before it is told to end', async () => {
