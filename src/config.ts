@@ -67,7 +67,9 @@ export function parseConfig(env: Record<string, unknown>, carried: readonly Tran
   const [pooled, unpooled] = [targets.get('DATABASE_URL'), targets.get('DATABASE_URL_UNPOOLED')];
   // Neon's integration in Vercel sets it to the owner's: sessions would run as the owner.
   if (pooled && unpooled && !isSame(pooled, unpooled)) {
-    problems.push('DATABASE_URL_UNPOOLED: names another role, database or branch than DATABASE_URL.');
+    problems.push(
+      'DATABASE_URL_UNPOOLED: names another role, database or branch than DATABASE_URL: it is the same without the pooler.',
+    );
   }
   const replicaUrl = connectionString('DATABASE_REPLICA_URL');
   const apiToken = text('API_TOKEN');

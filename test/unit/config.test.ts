@@ -44,7 +44,8 @@ describe('parseConfig', () => {
     ['branch of PlanetScale', 'app.pr:hunter2@eu.pg.psdb.cloud/app', 'app.main:hunter2@eu.pg.psdb.cloud:6432/app'],
   ])('refuses an address without the pooler that leads to another %s', (_, unpooled, pooled) => {
     const [DATABASE_URL, DATABASE_URL_UNPOOLED] = [`postgresql://${pooled}`, `postgresql://${unpooled}`];
-    const message = 'DATABASE_URL_UNPOOLED: names another role, database or branch than DATABASE_URL.';
+    const message =
+      'DATABASE_URL_UNPOOLED: names another role, database or branch than DATABASE_URL: it is the same without the pooler.';
     const env = { ...complete, DATABASE_URL, DATABASE_URL_UNPOOLED };
     expect(() => parseConfig(env)).toThrow(`The environment cannot be used:\n  - ${message}`);
   });
