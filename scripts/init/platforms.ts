@@ -224,7 +224,10 @@ export function keepPlatforms(
     );
   }
   if (!kept.includes('vercel') && !kept.includes('lambda')) tree.remove('scripts/serve-locally.ts');
-  if (kept.every((name) => name === 'workers')) tree.remove('scripts/node-host.ts');
+  if (kept.every((name) => name === 'workers')) {
+    tree.remove('scripts/node-host.ts');
+    tree.edit('README.md', (text) => text.replace(/requests wait \(on Workers\) or\s+are refused/, 'requests wait'));
+  }
   return {
     scripts: gone.flatMap((name) => PLATFORMS[name].scripts),
     dependencies: gone.flatMap((name) => PLATFORMS[name].dependencies),
