@@ -117,16 +117,28 @@ function bareTests(tree: Tree): void {
       .replace("import { randomUUID } from 'node:crypto';\n", '')
       .replace(/ {4}describe\('failures'/, `${MESSAGES_CONTRACT}$&`);
   });
-  if (tree.has('test/lambda/secret.test.ts'))
-    tree.edit('test/lambda/secret.test.ts', (text) => text.replaceAll('/accounts', '/messages'));
+  if (tree.has('test/node/server.test.ts')) tree.edit('test/node/server.test.ts', withoutTransfers);
+  // They test a platform, by a route that happens to be the ledger's.
+  for (const file of ['test/lambda/secret.test.ts', 'test/node/server.test.ts', 'test/workers/contract.test.ts']) {
+    if (!tree.has(file)) continue;
+    tree.edit(file, (text) => text.replaceAll('/accounts', '/messages').replace('table accounts', 'table messages'));
+  }
   // What is tested through the ledger's tables and routes, the files that test nothing else.
   const isOfLedger = (file: string) =>
     /^test\/.*\.test\.ts$/.test(file) &&
     /\b(accounts|transfers)\b|src\/(ledger|idempotency|page)\b/.test(tree.read(file));
   tree.remove(...tree.files().filter(isOfLedger));
   tree.remove('test/local/driver.ts', 'test/local/driver-node.ts', 'test/local/driver-worker.ts');
-  tree.remove('test/node/start-server.ts', 'test/workers/asked-url.ts', 'test/workers/two-transactions.ts');
+  tree.remove('test/workers/asked-url.ts', 'test/workers/two-transactions.ts');
 }
+
+/** What is left of the Node server's tests where no route has a transaction. */
+const withoutTransfers = (text: string) =>
+  ["it('finishes the requests", "it('ends although the other end", 'const prepareTransfer']
+    .reduce(withoutBlock, text)
+    .replace("import { randomUUID } from 'node:crypto';\n", '')
+    .replace('type Server, ', '')
+    .replaceAll('lockAccounts', 'lockMessages');
 
 function bareDocuments(tree: Tree): void {
   tree.edit('README.md', (text) =>

@@ -183,6 +183,14 @@ describe('npm run init', () => {
       );
     expect(parts.filter((part) => !isUsed(part))).toEqual([]);
 
+    const contract = {
+      workers: 'test/workers/contract.test.ts',
+      vercel: 'test/node/contract.test.ts', // it runs on Vercel's own tools alone
+      lambda: 'test/lambda/contract.test.ts',
+      node: 'test/node/server.test.ts',
+    };
+    expect(files.includes(contract[platform]) && tree.read(contract[platform])).toContain('describeContract(');
+
     const { scripts } = JSON.parse(tree.read('package.json')) as { scripts: Record<string, string> };
     const started = Object.values(scripts).flatMap((command) => /\bnode (\S+)/.exec(command)?.[1] ?? []);
     expect(started.filter((file) => !tree.has(file))).toEqual([]);
