@@ -71,6 +71,9 @@ const READ_ONLY = '25006';
 /** Seconds; long enough for a suspended database to wake. */
 const RETRY_AFTER = '2';
 
+/** Each 401 carries a challenge (RFC 9110, section 15.5.2): this one, unless a middleware made its own. */
+const CHALLENGE = { 'WWW-Authenticate': 'Bearer realm="api"' };
+
 /** Turns an error into a response. Nothing of an unexpected error reaches the caller; all of it reaches the log. */
 export function answerProblem(error: unknown, c: Context<AppEnv>): Response {
   if (error instanceof Problem) return respond(c, error.problem, error.details);
@@ -93,7 +96,11 @@ function respond(c: Context<AppEnv>, problem: ProblemName, { detail, errors, hea
     ...(status >= 500 && { instance: `urn:request:${c.get('requestId')}` }),
     ...(errors && { errors }),
   };
-  return c.body(JSON.stringify(body), status, { ...headers, 'Content-Type': 'application/problem+json' });
+  return c.body(JSON.stringify(body), status, {
+    ...(status === 401 && CHALLENGE),
+    ...headers,
+    'Content-Type': 'application/problem+json',
+  });
 }
 
 /** Hono's own middleware throws these: malformed JSON, a missing token, a body that is too large. */

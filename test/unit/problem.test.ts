@@ -4,7 +4,7 @@ import { requestId } from 'hono/request-id';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { AppEnv } from '../../src/create-app.ts';
 import { DatabaseError } from '../../src/db/error.ts';
-import { answerProblem } from '../../src/problem.ts';
+import { answerProblem, Problem } from '../../src/problem.ts';
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -20,6 +20,21 @@ const answer = async (error: unknown) => {
   const response = await app.request('/', { headers: { 'X-Request-Id': 'request-1' } });
   return { response, body: await response.text(), log: log.mock.calls.map(([line]) => String(line)).join('\n') };
 };
+
+describe('a missing or wrong token', () => {
+  it.each([
+    ['a route', new Problem('unauthorized'), 'Bearer realm="api"'],
+    ['a middleware', new HTTPException(401), 'Bearer realm="api"'],
+    [
+      'a middleware with a challenge of its own',
+      new HTTPException(401, { res: new Response('', { headers: { 'WWW-Authenticate': 'Bearer realm="own"' } }) }),
+      'Bearer realm="own"',
+    ],
+  ])('that %s refuses is answered with what to send', async (_, error, challenge) => {
+    const { response } = await answer(error);
+    expect([response.status, response.headers.get('WWW-Authenticate')]).toEqual([401, challenge]);
+  });
+});
 
 describe('an unexpected error', () => {
   it('tells the caller its request id and nothing else, and the log everything but credentials', async () => {
