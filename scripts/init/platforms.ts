@@ -58,7 +58,7 @@ export const PLATFORMS = {
         withoutLines(imports)(withoutBlock(text, "describe('in workerd'")),
       );
       tree.edit('docs/recipes.md', (text) =>
-        withoutSection(text, '## A job on a schedule')
+        withoutSection(text, '### A job on Workers')
           .replace(/, and its name into both lists of secrets in\s+`wrangler\.toml`/, '')
           .replace(/(`src\/config\.ts`) and\s+`wrangler\.toml`/, '$1')
           .replace(/On Workers, take[^]*?Elsewhere, limit/, 'Limit'),
@@ -66,8 +66,7 @@ export const PLATFORMS = {
       tree.edit('README.md', (text) =>
         text
           .replace(/, which runs in workerd, the runtime of\s+Cloudflare Workers\./, '.')
-          .replace(/requests wait \(on Workers\) or\s+are refused/, 'requests are refused')
-          .replace(/, jobs, variables:/, ', variables:'),
+          .replace(/requests wait \(on Workers\) or\s+are refused/, 'requests are refused'),
       );
       tree.edit('AGENTS.md', (text) => text.replace(' and real workerd', ''));
       tree.edit('.env.example', (text) => text.replace(/ A Worker's bundle [^.]*\./, ''));
@@ -92,9 +91,9 @@ export const PLATFORMS = {
     edit: (tree) => {
       tree.edit('docs/deploy.md', (text) => text.replace(/ On Vercel\s+earlier deployments[^]*?--safe`\)\./, ''));
       tree.edit('docs/recipes.md', (text) =>
-        text
-          .replace(/; on Vercel, call it in the `onQuery` that is\s+there\./, '.')
-          .replace(/ On Vercel a cron job is a request to a\s+route\./, ''),
+        withoutSection(text, '### A job on Vercel')
+          .replace(/ On Vercel,\s+pass `waitUntil[^]*?here\)\./, '')
+          .replace(/; on Vercel, call it in the `onQuery` that is\s+there\./, '.'),
       );
     },
   },
@@ -126,13 +125,15 @@ export const PLATFORMS = {
     },
     heading: '### AWS Lambda',
     paragraph: '**AWS Lambda**',
-    edit: (tree) =>
+    edit: (tree) => {
+      tree.edit('docs/recipes.md', (text) => withoutSection(text, '### A job on Lambda'));
       tree.edit('docs/deploy.md', (text) =>
         text
           .replace(/ On Lambda put the new one\s+into the secret[^]*?(?=\n\n)/, '')
           .replace(/\*\*Private networking\.\*\*[^]*?(?=## What it costs)/, '')
           .replace(/- On Lambda each concurrent[^]*?start[^\n]*\n/, ''),
-      ),
+      );
+    },
   },
   node: {
     title: 'Node',
@@ -155,7 +156,9 @@ export const PLATFORMS = {
     paragraph: '**Node**',
     edit: (tree) => {
       tree.edit('docs/deploy.md', (text) => text.replace(/ Neither deploys to a Node server:[^]*?migrates\./, ''));
-      tree.edit('docs/recipes.md', (text) => text.replace(/In Node, a file `instrument\.ts`[^]*?```\n\n(?=##)/, ''));
+      tree.edit('docs/recipes.md', (text) =>
+        withoutSection(text, '### A job on Node').replace(/In Node, a file `instrument\.ts`[^]*?```\n\n(?=##)/, ''),
+      );
     },
   },
 } satisfies Record<string, Platform>;

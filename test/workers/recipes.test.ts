@@ -1,14 +1,16 @@
+import { createHmac } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build, type Plugin } from 'esbuild';
 import { sign } from 'hono/jwt';
-import { afterAll, beforeAll, expect, inject, it } from 'vitest';
+import pg from 'pg';
+import { afterAll, beforeAll, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { createDatabase, type QueryEvent } from '../../src/db/database.ts';
 import { neonHttp } from '../../src/db/http.ts';
 import type { Target } from '../contract.ts';
-import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { apiToken } from '../token.ts';
 import { replaceOnce } from './build-worker.ts';
 import { bundleWorker, startWorker } from './start-worker.ts';
@@ -57,6 +59,14 @@ export const trace = {
     },
   }),
 };`;
+
+/** What a webhook's route leaves for later: it begins a while later, and some of it fails. */
+const WORK = `
+    const name = c.req.valid('json').customer;
+    const insert = sql\`insert into accounts (id, name, currency) values (gen_random_uuid(), \${name}, 'EUR')\`;
+    const late = new Promise((resolve) => setTimeout(resolve, 500));
+    c.var.later(late.then(() => c.var.db.transaction((tx) => tx.execute(insert))));
+    c.var.later(Promise.reject(new Error('it failed')));`;
 
 /** Starts the Worker with changes in one of its files. */
 async function startChanged(name: string, file: string, changes: [part: string, by: string][]): Promise<Target> {
@@ -160,5 +170,41 @@ it('users log in with tokens of their own', async () => {
   expect(await status({ sub: 'ada' })).toBe(200);
   expect(await status({})).toBe(401);
   expect(await status({ sub: 'ada' }, 'another-token-0123456789')).toBe(401);
+  expect((await worker.fetch('/accounts')).status).toBe(401);
+});
+
+it('a webhook is let in by its signature, and what a route leaves for later is done', async () => {
+  const routes = blockWith('const signed =')
+    .replaceAll(/^import .*(Hono|AppEnv|Problem).*\n/gm, '')
+    .replace('../middleware', './middleware')
+    .replace('./schemas', './routes/schemas')
+    .replace('// what is to be done', WORK);
+  const token = `    .use(bearerAuth({ token: apiToken, realm: 'api' }))\n`;
+  const limit = `    .use(requestDatabase(access))\n`;
+  const worker = await startChanged('webhook', 'src/create-app.ts', [
+    ['/** The tables of', `${routes}const webhookSecret = 'signed by me';\n/** The tables of`],
+    ['{ answerProblem, Problem }', '{ answerProblem, logError, Problem }'],
+    [limit, limit + blockWith(`c.set('later'`)],
+    [token, blockWith(`.route('/webhooks'`) + token],
+  ]);
+  const send = async (text: string, secret = 'signed by me') => {
+    const signature = createHmac('sha256', secret).update(text).digest('hex');
+    const headers = { 'Content-Type': 'application/json', 'X-Signature': signature };
+    return (await worker.fetch('/webhooks/paid', { method: 'POST', body: text, headers })).status;
+  };
+  const names = async () => (await database.query('select name from accounts')).map(({ name }) => name as string);
+  expect(await send('{"customer":"Ada"}', 'somebody else')).toBe(403);
+  expect(await send('{"customer":1}')).toBe(400);
+  expect(await send(JSON.stringify({ customer: 'x'.repeat(70_000) }))).toBe(413);
+  expect((await worker.fetch('/webhooks/paid', { method: 'POST', body: '{}' })).status).toBe(403);
+
+  const superuser = new URL(inject('stack').superuser);
+  superuser.pathname = new URL(database.url).pathname;
+  const other = new pg.Client(superuser.href);
+  await other.connect();
+  await other.query('begin; lock table accounts');
+  expect(await send('{"customer":"Ada"}')).toBe(204); // nobody waits for what waits for the lock
+  await other.end();
+  await vi.waitFor(async () => expect(await names()).toContain('Ada'), PATIENCE);
   expect((await worker.fetch('/accounts')).status).toBe(401);
 });
