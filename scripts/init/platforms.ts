@@ -130,6 +130,7 @@ export const PLATFORMS = {
       tree.edit('docs/deploy.md', (text) =>
         text
           .replace(/ On Lambda put the new one\s+into the secret[^]*?(?=\n\n)/, '')
+          .replace(/The role behind `AWS_ROLE_ARN`[^]*?(?=`PREVIEW_DATABASE` is)/, '')
           .replace(/\*\*Private networking\.\*\*[^]*?(?=## What it costs)/, '')
           .replace(/- On Lambda each concurrent[^]*?start[^\n]*\n/, ''),
       );
