@@ -52,7 +52,7 @@ export interface DatabaseUrls {
 /**
  * The database that `npm run db:…` works on: that of the environment or .env, or else the one of a running `npm run dev`.
  * @param data the data directory of `npm run dev`
- * @throws {Error} that says what to set when there is neither
+ * @throws {Error} that says what to set when there is neither, or one of the two URLs alone
  */
 export function databaseUrls(data = '.local'): DatabaseUrls {
   const { DATABASE_URL: app, DATABASE_OWNER_URL: owner, DATABASE_TRANSPORT } = loadEnvironment();
@@ -63,13 +63,18 @@ export function databaseUrls(data = '.local'): DatabaseUrls {
     const { host, database } = parse('DATABASE_OWNER_URL', owner);
     return { app, owner, tool: owner, transport, name: `${database} on ${host} (DATABASE_OWNER_URL)` };
   }
-  const running = app || owner ? undefined : findRunning(data);
+  if (app || owner) {
+    const [set, missing] = app ? ['DATABASE_URL', 'DATABASE_OWNER_URL'] : ['DATABASE_OWNER_URL', 'DATABASE_URL'];
+    throw new Error(`${set} is set, ${missing} is not: set both, or neither for the database of "npm run dev".`);
+  }
+  const running = findRunning(data);
   if (running) {
     const { url, tcpUrl } = running;
     return { ...url, tool: tcpUrl.owner, transport: 'neon', name: 'the local database of npm run dev' };
   }
-  const missing = [!app && 'DATABASE_URL', !owner && 'DATABASE_OWNER_URL'].filter(Boolean).join(' and ');
-  throw new Error(`Set ${missing} in .env (see .env.example), or start "npm run dev" for the local database.`);
+  throw new Error(
+    'Start "npm run dev" for the local database, or set DATABASE_URL and DATABASE_OWNER_URL in .env (see .env.example).',
+  );
 }
 
 /** @throws {Error} that names the variable */

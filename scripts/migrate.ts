@@ -6,8 +6,8 @@ const HELP = `Applies the migrations as the owner role and grants the applicatio
 
 Usage: npm run db:migrate [-- --data DIR]
 
-Uses DATABASE_OWNER_URL (and DATABASE_URL, for the name of the application's role) from the environment or .env, or else
-the database of a running "npm run dev" (--data, if it was started with one). DATABASE_TRANSPORT=tcp goes over TCP.
+Uses DATABASE_OWNER_URL (and DATABASE_URL, for the name of the application's role) of the environment or .env; where neither
+is set, the database of a running "npm run dev" (--data, if it was started with one). DATABASE_TRANSPORT=tcp goes over TCP.
 All new migrations are one transaction. Of two at once, one waits; when there is nothing to do, nothing changes.
 `;
 

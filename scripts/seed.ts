@@ -9,7 +9,8 @@ const HELP = `Puts in demo data, once.
 
 Usage: npm run db:seed [-- --data DIR]
 
-Uses the DATABASE_URL of the environment or .env, where DATABASE_OWNER_URL is set, too, or else the database of a running "npm run dev" (--data, if it was started with one).
+Uses DATABASE_URL of the environment or .env, which must have DATABASE_OWNER_URL, too; where neither is set, the database
+of a running "npm run dev" (--data, if it was started with one).
 `;
 
 await runCommand(HELP, { options: { data: { type: 'string' } } }, async ({ values }) => {

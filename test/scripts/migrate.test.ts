@@ -94,6 +94,17 @@ describe('npm run db:migrate', () => {
     );
   });
 
+  it.each([
+    ['DATABASE_URL', 'DATABASE_OWNER_URL'],
+    ['DATABASE_OWNER_URL', 'DATABASE_URL'],
+  ])('says that %s alone is not enough, and that a running npm run dev does not count then', async (set, missing) => {
+    const { exited, output } = start({ [missing]: '' });
+    expect(await exited).toEqual([1, null]);
+    expect(output()).toBe(
+      `${set} is set, ${missing} is not: set both, or neither for the database of "npm run dev".\n`,
+    );
+  });
+
   it('lets one of two at once wait for the other: both succeed', async () => {
     const both: ReturnType<typeof start>[] = [];
     await database.whileLocked('migrations', async () => {
