@@ -106,6 +106,9 @@ const MAX = 2 ** 31 - 1;
 function validate(current: Simulation, changes: object): Simulation {
   const next: Record<string, unknown> = { ...current };
   for (const [name, value] of Object.entries(changes) as [string, unknown][]) {
+    if (!isSetting(name)) {
+      throw new TypeError(`${name} is no setting: there are ${Object.keys(NO_SIMULATION).join(', ')}`);
+    }
     const expected = expectation(name, value);
     if (expected) throw new TypeError(`${name} ${expected}, not ${JSON.stringify(value)}`);
     next[name] = value;
@@ -113,15 +116,16 @@ function validate(current: Simulation, changes: object): Simulation {
   return next as unknown as Simulation;
 }
 
+const isSetting = (name: string): name is keyof Simulation => Object.hasOwn(NO_SIMULATION, name);
+
 /** What a setting must be, when it is not. */
-function expectation(name: string, value: unknown): string | undefined {
-  if (!Object.hasOwn(NO_SIMULATION, name)) return `is no setting: there are ${Object.keys(NO_SIMULATION).join(', ')}`;
+function expectation(name: keyof Simulation, value: unknown): string | undefined {
   if (name === 'dropAt') {
     const points: readonly unknown[] = DROP_POINTS;
     const valid = Array.isArray(value) && value.length > 0 && value.every((point) => points.includes(point));
     return valid ? undefined : `must be a list of ${DROP_POINTS.join(', ')}`;
   }
-  const byDefault = NO_SIMULATION[name as keyof Simulation];
+  const byDefault = NO_SIMULATION[name];
   if (typeof byDefault === 'boolean') return typeof value === 'boolean' ? undefined : 'must be true or false';
   if (typeof value !== 'number' || !(value >= 0 && value <= MAX)) return `must be a number from 0 to ${MAX}`;
   return PROBABILITIES.has(name) && value > 1 ? 'must be a probability from 0 to 1' : undefined;

@@ -209,10 +209,16 @@ describe('the control port', () => {
     ['dropAt', ['nowhere']],
     ['dropAt', []],
     ['refuse', 1],
-    ['latency', 1],
   ])('refuses %s of %j, and changes nothing', async (name, value) => {
     const [status, body] = await simulate(JSON.stringify({ jitter: 9, [name]: value }));
     expect([status, (body as { error: string }).error]).toEqual([400, expect.stringContaining(name)]);
+    expect(gateway.simulation()).toEqual(NO_SIMULATION);
+  });
+
+  it('says which settings there are when it is told another', async () => {
+    const [status, body] = await simulate(JSON.stringify({ jitter: 9, latency: 1 }));
+    const names = 'rtt, jitter, coldStart, idle, drop, dropAt, controlPlaneErrors, refuse, stall, seed';
+    expect([status, body]).toEqual([400, { error: `latency is no setting: there are ${names}` }]);
     expect(gateway.simulation()).toEqual(NO_SIMULATION);
   });
 
