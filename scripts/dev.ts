@@ -124,8 +124,11 @@ function readOptions(): Options {
   const simulation = readSimulation(values);
   if (values.lag !== undefined && !values.replica) throw new Error('--lag needs --replica.');
   const replica = values.replica ? { lagMs: readNumber('lag', values.lag ?? '0', 'ms') } : undefined;
-  if (remote && (values.provider !== undefined || replica || Object.keys(simulation).length > 0)) {
-    throw new Error('--remote uses no gateway: it cannot go with --provider, --replica, nor what a gateway simulates.');
+  const local = ['gateway-port', 'postgres-port', 'control-port', 'provider', 'replica'] as const;
+  if (remote && (local.some((name) => values[name] !== undefined) || Object.keys(simulation).length > 0)) {
+    throw new Error(
+      '--remote uses no gateway and no local PostgreSQL: it cannot go with their ports, --provider, --replica, or what a gateway simulates.',
+    );
   }
   return {
     runtime,

@@ -383,6 +383,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     [['--nonsense'], /Unknown option '--nonsense'[\s\S]*--help/],
     [['--remote', '--reset'], /--reset .* cannot go with --remote/],
     [['--remote', '--rtt', '40'], /--remote uses no gateway/],
+    [['--remote', '--gateway-port', '21999'], /--remote uses no gateway/],
     [['--lag', '2s'], /--lag needs --replica/],
     [['--control-plane-errors', '2'], /^--control-plane-errors must be a probability/m],
     [['--port', '15999', '--gateway-port', '15999'], /Port 15999 is the port already: .* --gateway-port/],
