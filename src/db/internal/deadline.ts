@@ -10,8 +10,11 @@ export function settleTimeouts({
   statementMs = 30_000,
   operationMs = 60_000,
 }: Settings<Timeouts> = {}): Timeouts {
-  const settle = (ms: number) => Math.min(ms, MAX_MS);
-  return { connectMs: settle(connectMs), statementMs: settle(statementMs), operationMs: settle(operationMs) };
+  return {
+    connectMs: Math.min(connectMs, MAX_MS),
+    statementMs: Math.min(statementMs, MAX_MS),
+    operationMs: Math.min(operationMs, MAX_MS),
+  };
 }
 
 /** A signal that aborts, with a `DatabaseError`, when `parent` does or a limit passes. Call `end` when nothing needs it. */
