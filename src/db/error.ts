@@ -101,7 +101,8 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
   if (thrown instanceof DatabaseError) return thrown;
   const error = (thrown ?? {}) as DriverError;
   const { severity, constraint, table, column } = error;
-  const code = (severity && error.code) || undefined;
+  // A PANIC, which brings the server down, may come behind the commit: it does not say that nothing took effect.
+  const code = (severity && severity !== 'PANIC' && error.code) || undefined;
   const reason = error.sourceError?.cause?.code;
   const said = reason ? `${error.message} (${reason})` : (error.message ?? '');
   const message = QUOTING.test(`${code} ${said}`) ? said.replace(VALUES, '…') : said;

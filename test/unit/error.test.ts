@@ -46,6 +46,16 @@ it('a log-in that a server on its way down ends did nothing, and may go on elsew
   expect(toDatabaseError(thrown('57P01'), 'websocket', true)).toMatchObject({ kind: 'unavailable', retryable: false });
 });
 
+it('a PANIC is no answer to a COMMIT, which may be in the log that could not be made safe', () => {
+  const message = 'could not fdatasync file "000000010000000000000001": Input/output error';
+  const fields = { code: '58030', severity: 'PANIC', routine: 'issue_xlog_fsync' };
+  for (const transport of ['http', 'websocket', 'tcp'] as const) {
+    const error = toDatabaseError(Object.assign(new Error(message), fields), transport, true);
+    expect(error).toMatchObject({ kind: 'connection', retryable: false, message });
+    expect(commitFailure(error, undefined)).toMatchObject({ kind: 'outcome-unknown', cause: error });
+  }
+});
+
 it.each<[message: string, severity: string, kind: DatabaseErrorKind, retryable: boolean]>([
   ['"trust" authentication failed', 'FATAL', 'auth', false],
   ['client connections exceeded (max_user_client_connections)', 'FATAL', 'unavailable', true],
