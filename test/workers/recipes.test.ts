@@ -60,12 +60,12 @@ export const trace = {
   }),
 };`;
 
-/** What a webhook's route leaves for later: it begins a while later, and some of it fails. */
+/** What a webhook's route leaves for later: it leaves something itself, a while later, and some of it fails. */
 const WORK = `
     const name = c.req.valid('json').customer;
     const insert = sql\`insert into accounts (id, name, currency) values (gen_random_uuid(), \${name}, 'EUR')\`;
     const late = new Promise((resolve) => setTimeout(resolve, 500));
-    c.var.later(late.then(() => c.var.db.transaction((tx) => tx.execute(insert))));
+    c.var.later(late.then(() => c.var.later(c.var.db.transaction((tx) => tx.execute(insert)))));
     c.var.later(Promise.reject(new Error('it failed')));`;
 
 /** Starts the Worker with changes in one of its files. */
