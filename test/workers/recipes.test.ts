@@ -187,14 +187,15 @@ it('a webhook is let in by its signature, and what a route leaves for later is d
     [limit, limit + blockWith(`c.set('later'`)],
     [token, blockWith(`.route('/webhooks'`) + token],
   ]);
-  const send = async (text: string, secret = 'signed by me') => {
-    const signature = createHmac('sha256', secret).update(text).digest('hex');
+  const signatureOf = (text: string, secret = 'signed by me') =>
+    createHmac('sha256', secret).update(text).digest('hex');
+  const send = async (text: string, signature = signatureOf(text)) => {
     const headers = { 'Content-Type': 'application/json', 'X-Signature': signature };
     return (await worker.fetch('/webhooks/paid', { method: 'POST', body: text, headers })).status;
   };
   const names = async () => (await database.query('select name from accounts')).map(({ name }) => name as string);
-  expect(await send('{"customer":"Ada"}', 'somebody else')).toBe(403);
-  expect(await send('{"customer":1}')).toBe(400);
+  expect(await send('{"customer":"Ada"}', signatureOf('{"customer":"Ada"}', 'somebody else'))).toBe(403);
+  expect(await send('{"customer":1}', signatureOf('{"customer":1}').toUpperCase())).toBe(400);
   expect(await send(JSON.stringify({ customer: 'x'.repeat(70_000) }))).toBe(413);
   expect((await worker.fetch('/webhooks/paid', { method: 'POST', body: '{}' })).status).toBe(403);
 
