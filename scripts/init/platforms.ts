@@ -59,7 +59,7 @@ export const PLATFORMS = {
       );
       tree.edit('docs/recipes.md', (text) =>
         withoutSection(text, '### A job on Workers')
-          .replace(/, and its name into both lists of secrets in\s+`wrangler\.toml`/, '')
+          .replace(/, and its name into each list of secrets in\s+`wrangler\.toml`/, '')
           .replace(/(`src\/config\.ts`) and\s+`wrangler\.toml`/, '$1')
           .replace(/On Workers, take[^]*?Elsewhere, limit/, 'Limit'),
       );
