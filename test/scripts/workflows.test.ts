@@ -10,10 +10,12 @@ const WORKFLOWS = `${ROOT}.github/workflows/`;
 interface Step {
   run?: string;
   uses?: string;
+  with?: Record<string, unknown>;
   env?: Record<string, string>;
 }
 
 interface Workflow {
+  on: Record<string, { types?: string[] } | null>;
   permissions?: unknown;
   concurrency?: { group: string };
   jobs: Record<
@@ -77,4 +79,16 @@ it('makes no preview, and cleans none up, for pull requests that GitHub gives no
     expect(job.if).toContain('github.event.pull_request.head.repo.full_name == github.repository');
     expect(job.if).toContain(`github.event.pull_request.user.login != 'dependabot[bot]'`);
   }
+});
+
+it('cleans up after a pull request with conflicts, too, with the code of the default branch', () => {
+  const { on, jobs } = parse(readFileSync(`${WORKFLOWS}preview.yml`, 'utf8')) as Workflow;
+  // https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows#pull_request
+  expect(on['pull_request']?.types).not.toContain('closed');
+  expect(on['pull_request_target']).toEqual({ types: ['closed'] });
+  const { preview, 'clean-up': cleanUp } = jobs;
+  expect(preview?.if).toContain(`github.event.action != 'closed'`);
+  expect(cleanUp?.if).toContain(`github.event.action == 'closed'`);
+  const checkouts = cleanUp?.steps?.filter(({ uses }) => uses?.startsWith('actions/checkout@')) ?? [];
+  expect(checkouts.map(({ with: options }) => options)).toEqual([undefined]);
 });
