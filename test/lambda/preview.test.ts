@@ -1,0 +1,19 @@
+import { expect, it } from 'vitest';
+import { runStep } from '../scripts/run-step.ts';
+
+it.each([
+  ['deployed', 'deploy:lambda', ['put-secret-value', 'describe-stacks', 'describe-stacks', 'npm run deploy:lambda']],
+  ['deleted', 'delete-stack', ['describe-stacks', 'describe-stacks', 'delete-stack', 'delete-secret']],
+])('is %s when the update is over that a run which was cut off has begun', (_, command, calls) => {
+  const standIns = {
+    aws: `echo "$2" >&2
+      [[ $2 == describe-stacks ]] || exit 0
+      [[ -e asked ]] && echo UPDATE_COMPLETE || echo UPDATE_COMPLETE_CLEANUP_IN_PROGRESS
+      touch asked`,
+    npm: 'echo "npm $1 $2" >&2',
+    jq: 'echo {}',
+    sleep: '',
+  };
+  const { status, stderr } = runStep('preview.yml', command, standIns, { NAME: 'app-pr-1' });
+  expect([status, stderr.split('\n').slice(0, calls.length)]).toEqual([0, calls]);
+});
