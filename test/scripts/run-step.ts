@@ -11,6 +11,7 @@ const WORKFLOWS = fileURLToPath(new URL('../../.github/workflows/', import.meta.
  * Runs a step of a workflow as GitHub does, in a directory of its own.
  * @param command what is in the step's commands, and in no other step's before it
  * @param standIns by name, what runs in the place of a command, in bash
+ * @returns with what it has written for later steps
  */
 export function runStep(
   file: string,
@@ -30,15 +31,17 @@ export function runStep(
       writeFileSync(path.join(directory, name), `#!/bin/bash\n${script}\n`);
       chmodSync(path.join(directory, name), 0o755);
     }
-    const outputs = { GITHUB_OUTPUT: 'outputs', GITHUB_ENV: 'env', GITHUB_STEP_SUMMARY: 'summary', RUNNER_TEMP: '.' };
+    const written = path.join(directory, 'written');
+    writeFileSync(written, '');
+    const files = { GITHUB_OUTPUT: written, GITHUB_ENV: written, GITHUB_STEP_SUMMARY: written, RUNNER_TEMP: directory };
     const PATH = `${directory}${path.delimiter}${process.env['PATH']}`;
     const { status, stdout, stderr } = spawnSync('bash', ['-e', '-c', run], {
       cwd: directory,
-      env: { ...outputs, ...env, PATH },
+      env: { ...files, ...env, PATH },
       stdio: ['ignore', 'pipe', 'pipe'], // at a socket bash would read its user's .bashrc
       encoding: 'utf8',
     });
-    return { status, stdout, stderr };
+    return { status, stdout, stderr, written: readFileSync(written, 'utf8') };
   } finally {
     rmSync(directory, { recursive: true });
   }

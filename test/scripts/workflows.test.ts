@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { runStep } from './run-step.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const WORKFLOWS = `${ROOT}.github/workflows/`;
@@ -91,4 +92,43 @@ it('cleans up after a pull request with conflicts, too, with the code of the def
   expect(cleanUp?.if).toContain(`github.event.action == 'closed'`);
   const checkouts = cleanUp?.steps?.filter(({ uses }) => uses?.startsWith('actions/checkout@')) ?? [];
   expect(checkouts.map(({ with: options }) => options)).toEqual([undefined]);
+});
+
+describe("a preview's branch of a database at Neon", () => {
+  const secrets = {
+    DATABASE_URL: 'postgresql://app:a%25b@ep-main-pooler.aws.neon.tech/app?sslmode=require',
+    DATABASE_OWNER_URL: 'postgresql://owner:secret@ep-main.aws.neon.tech/app',
+  };
+  const make = (HOST: string, POOLED_HOST: string) =>
+    runStep('preview.yml', 'POOLED_HOST', {}, { ...secrets, HOST, POOLED_HOST });
+
+  it('is what the steps after it are given', () => {
+    const { status, written, stdout } = make('ep-branch.aws.neon.tech', 'ep-branch-pooler.aws.neon.tech');
+    expect(status).toBe(0);
+    const lines = written.trim().split('\n');
+    expect(lines).toEqual([
+      'DATABASE_URL=postgresql://app:a%25b@ep-branch-pooler.aws.neon.tech/app?sslmode=require',
+      'DATABASE_URL_UNPOOLED=postgresql://app:a%25b@ep-branch.aws.neon.tech/app?sslmode=require',
+      'DATABASE_OWNER_URL=postgresql://owner:secret@ep-branch.aws.neon.tech/app',
+    ]);
+    // Of what a command to GitHub says, %25 is a percent sign.
+    const masked = stdout
+      .trim()
+      .split('\n')
+      .map((line) => line.replace('::add-mask::', '').replaceAll('%25', '%'));
+    expect(masked).toEqual(lines.map((line) => line.replace(/^\w+=/, '')));
+  });
+
+  it.each(['', 'no host'])('is not the one of production where its host is "%s"', (host) => {
+    const { status, written } = make(host, host);
+    expect([status, written]).toEqual([1, '']);
+  });
+
+  it('brings no password into the log, which shows the environment of each step', () => {
+    const source = readFileSync(`${WORKFLOWS}preview.yml`, 'utf8');
+    expect(source.match(/steps\.neon\.outputs\.\w+/g)).toEqual([
+      'steps.neon.outputs.db_host',
+      'steps.neon.outputs.db_host_pooled',
+    ]);
+  });
 });
