@@ -36,3 +36,9 @@ it('deploys previews to no database but that of their branch, and without the jo
   expect(workflow.match(/wrangler deploy .*/g)).toEqual([expect.stringContaining(' --env=preview --name "$NAME" ')]);
   expect(workflow).not.toContain('npm run deploy:workers');
 });
+
+it('asks who deploys by a button for what it needs, and not for the owner of the tables', async () => {
+  // https://developers.cloudflare.com/workers/platform/deploy-buttons/: for all in .env.example that is not commented out.
+  const asked = (await readFile(`${ROOT}.env.example`, 'utf8')).match(/^\w+(?==)/gm);
+  expect(asked).toEqual(read().secrets?.required);
+});
