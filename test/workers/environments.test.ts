@@ -1,9 +1,11 @@
+import { spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { unstable_readConfig } from 'wrangler';
+import { runStep } from '../scripts/run-step.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -41,4 +43,15 @@ it('asks who deploys by a button for what it needs, and not for the owner of the
   // https://developers.cloudflare.com/workers/platform/deploy-buttons/: for all in .env.example that is not commented out.
   const asked = (await readFile(`${ROOT}.env.example`, 'utf8')).match(/^\w+(?==)/gm);
   expect(asked).toEqual(read().secrets?.required);
+});
+
+it.skipIf(spawnSync('jq', ['--version']).status !== 0).each([
+  ['https://app.account.workers.dev', 'https://app.account.workers.dev'],
+  ['api.example.com (custom domain)', 'https://api.example.com'],
+  ['api.example.com/* (zone name: example.com)', 'https://api.example.com'],
+])('is checked at the address that wrangler calls %s', async (target, url) => {
+  const lines = [{ type: 'wrangler-session' }, { type: 'deploy', targets: [target, 'schedule: 0 3 * * *'] }];
+  await writeFile(path.join(directory, 'wrangler.json'), lines.map((line) => JSON.stringify(line)).join('\n'));
+  const { stdout } = runStep('deploy.yml', 'wrangler.json', { npm: 'echo "$@"' }, { RUNNER_TEMP: directory });
+  expect(stdout.trim()).toBe(`run smoke -- ${url}`);
 });
