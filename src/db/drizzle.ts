@@ -10,7 +10,8 @@ import { prepareQuery, type PreparedQuery, type QueryResult, toStatement } from 
 import { command, type Scope } from './transaction.ts';
 import type { TransactionOptions } from './transport.ts';
 
-interface QueryResultHKT extends PgQueryResultHKT {
+/** Exported for declarations: an application's own name it where its functions return a query. */
+export interface QueryResultHKT extends PgQueryResultHKT {
   type: QueryResult<this['row']>;
 }
 

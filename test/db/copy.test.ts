@@ -42,6 +42,7 @@ const TSCONFIGS = {
   strictly: STRICT,
   'without strict, as Next.js sets it': LOOSE,
   "with Node's types and no DOM": { ...STRICT, lib: ['ES2024'], types: ['node'] },
+  "with declarations, by Node's types": { ...STRICT, lib: ['ES2024'], types: ['node'], declaration: true },
 };
 
 const PROGRAM = `
@@ -62,6 +63,7 @@ const database = createDatabase({
   sockets: 'instance',
 });
 const all = (db: Queryable<typeof schema>): Promise<{ n: number }[]> => db.select().from(numbers);
+export const clear = (db: Queryable<typeof schema>) => db.delete(numbers);
 
 const transports = new Set<string>();
 const db = database.forRequest({ onQuery: (event) => transports.add(event.operation + ' over ' + event.transport) });

@@ -20,7 +20,8 @@ export function settleTimeouts({
 /** A signal that aborts, with a `DatabaseError`, when `parent` does or a limit passes. Call `end` when nothing needs it. */
 export function createDeadline(parent?: AbortSignal) {
   const controller = new AbortController();
-  const { signal } = controller;
+  // Typed by name: the type that Node's types infer has none, and declarations could not be emitted.
+  const { signal }: { signal: AbortSignal } = controller;
   let losing: PromiseWithResolvers<never> | undefined;
   let reason: unknown;
   /** Rejects a moment later, with the last reason: what fails because of the signal may know a better one. */
