@@ -73,6 +73,10 @@ const VALUES: Record<string, [expression: string, value: unknown]> = {
   'empty array': [`'{}'::text[]`, []],
   enum: [`'sad'::mood`, 'sad'],
   range: [`int4range(1, 5)`, '[1,5)'],
+  point: [`'(1,2)'::point`, '(1,2)'],
+  circle: [`'<(1,2),3>'::circle`, '<(1,2),3>'],
+  'date[]': [`'{2024-02-29}'::date[]`, ['2024-02-29']],
+  'interval[]': [`array['1 day'::interval]`, ['1 day']],
 };
 
 const mood = pgEnum('mood', ['happy', 'sad']);
