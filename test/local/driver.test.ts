@@ -5,7 +5,8 @@ import { build } from 'esbuild';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
-import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, type TestDatabase } from '../database.ts';
+import { CREATE_NOTES } from '../db/ways.ts';
 
 // The driver as it comes from npm, without a Node API in its reach in workerd: the same must come of it in both.
 
@@ -30,7 +31,8 @@ describe.each([
   beforeAll(async () => {
     const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };
     gateway = await startGateway({ upstream, port: 0, provider });
-    test = await createTestDatabase(gateway.port);
+    test = await createEmptyDatabase(gateway.port);
+    await test.query(CREATE_NOTES);
     const named = new URL(test.url);
     named.username += branch;
     url = named.href;
@@ -54,7 +56,7 @@ describe.each([
       time: '2026-11-22T12:00:00.000Z',
       nothing: null,
     };
-    const constraint = { code: '23514', severity: 'ERROR', table: 'accounts', constraint: 'accounts_currency_code' };
+    const constraint = { code: '23505', severity: 'ERROR', table: 'notes', constraint: 'notes_pkey' };
     expect(inNode).toMatchObject({
       tagged: [{ three: 3, list: ['a', null] }],
       query: [row],

@@ -18,8 +18,7 @@ const VALUES = `select $1::int as int, 9007199254740993 as bigint, 1.10 as numer
   '{"a": [1, null]}'::jsonb as json, '2026-11-22T12:00:00Z'::timestamptz as time, '\\x00ff'::bytea as bytes, null as nothing`;
 const PARAMS = [1, ['a"b', null, 'c,d', 'ü☃']];
 
-const WRONG = `insert into accounts (id, name, currency, created_at)
-  values ('00000000-0000-4000-8000-000000000000', 'x', 'euro', '2026-11-22T12:00:00Z')`;
+const WRONG = `insert into notes values (1, 'a'), (1, 'b')`;
 
 async function overHttp(url: string): Promise<Record<string, unknown>> {
   const sql = neon(url);

@@ -11,14 +11,16 @@ import { createDatabase } from '../../src/db/database.ts';
 import { neonHttp } from '../../src/db/http.ts';
 import { tcp } from '../../src/db/tcp.ts';
 import { neonWebSocket } from '../../src/db/websocket.ts';
-import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { CREATE_NOTES } from '../db/ways.ts';
 
 let test: TestDatabase;
 let port: number;
 let origin: string;
 
 beforeAll(async () => {
-  test = await createTestDatabase();
+  test = await createEmptyDatabase();
+  await test.query(CREATE_NOTES);
   port = inject('stack').gatewayPort;
   origin = `http://127.0.0.1:${port}`;
   // As other projects set the driver up for a local gateway.
@@ -64,13 +66,11 @@ describe('the driver’s own functions', () => {
   });
 
   it('neon() reports an error with its fields', async () => {
-    await expect(
-      neon(test.url)`insert into accounts (id, name, currency) values (gen_random_uuid(), 'x', 'euro')`,
-    ).rejects.toMatchObject({
+    await expect(neon(test.url)`insert into notes values (1, 'a'), (1, 'b')`).rejects.toMatchObject({
       name: 'NeonDbError',
-      code: '23514',
-      table: 'accounts',
-      constraint: 'accounts_currency_code',
+      code: '23505',
+      table: 'notes',
+      constraint: 'notes_pkey',
       severity: 'ERROR',
     });
   });
@@ -143,7 +143,7 @@ describe('POST /sql', () => {
 
   it('survives COPY, which would swallow what follows', async () => {
     for (let i = 0; i < 25; i++) {
-      const response = await post({ query: 'copy idempotency_keys from stdin', params: [] });
+      const response = await post({ query: 'copy notes from stdin', params: [] });
       expect([response.status, await response.json()]).toMatchObject([
         400,
         { message: 'COPY FROM STDIN is not supported' },
