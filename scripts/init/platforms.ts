@@ -144,7 +144,6 @@ export const PLATFORMS = {
       '.dockerignore',
       'test/node/server.test.ts',
       'test/node/start-server.ts',
-      'test/scripts/smoke.test.ts', // smokes that server
     ],
     scripts: ['start'],
     dependencies: ['@hono/node-server'],

@@ -174,7 +174,14 @@ describe('npm run init', () => {
     const guides = ['AGENTS.md', 'docs/deploy.md', 'docs/recipes.md'].map(tree.read).join('\n');
     const words = { workers: /Worker|wrangler/, vercel: /Vercel/, lambda: /Lambda|AWS/, node: /npm start/ };
     expect(PLATFORM_NAMES.filter((name) => words[name].test(guides))).toEqual([platform]);
-    if (bare) expect(tree.read('docs/recipes.md')).not.toMatch(/\bnotes?\b|first-table|idempotency/i);
+    if (bare) {
+      expect(tree.read('docs/recipes.md')).not.toMatch(/\bnotes?\b|first-table|idempotency/i);
+      const withLedger = openTree(ROOT);
+      initialise(withLedger, { name: 'my-app', platforms: [platform], bare: false, repository: undefined });
+      const ofLedger = /^test\/(idempotency|ledger)\/|\/(typed-client|page|rules|transfers)\.test\.ts$/;
+      const removed = withLedger.files().filter((file) => file.startsWith('test/') && !tree.has(file));
+      expect(removed.filter((file) => !ofLedger.test(file))).toEqual([]);
+    }
 
     const parts = files.filter((file) => /^test\/(?!.*\.test\.ts$).*\.ts$/.test(file));
     const isUsed = (part: string) =>

@@ -1,6 +1,5 @@
-import { randomUUID } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
-import pg from 'pg';
+import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
@@ -14,7 +13,6 @@ describe('an instance on Vercel', () => {
   let gateway: Gateway;
   let database: TestDatabase;
   let app: typeof VercelApp;
-  const accounts: string[] = [];
 
   beforeAll(async () => {
     const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };
@@ -23,10 +21,12 @@ describe('an instance on Vercel', () => {
     const environment = { ...EXAMPLE_ENVIRONMENT, DATABASE_URL: database.url, API_TOKEN: apiToken };
     for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value);
     ({ default: app } = await import('../../functions/vercel.ts'));
-    for (const name of ['from', 'to']) {
-      const response = await post('/accounts', { name, currency: 'EUR', kind: 'external' });
-      accounts.push(((await response.json()) as { id: string }).id);
-    }
+    app.get('/held', async (c) => {
+      await c.var.db.transaction((tx) =>
+        tx.execute(sql`select pg_advisory_xact_lock_shared(hashtextextended('held', 0))`),
+      );
+      return c.body(null, 204);
+    });
   });
   afterAll(async () => {
     vi.unstubAllEnvs();
@@ -34,19 +34,9 @@ describe('an instance on Vercel', () => {
     await database.close();
   });
 
-  const post = async (route: string, body: object) => {
-    const headers = {
-      Authorization: `Bearer ${apiToken}`,
-      'Content-Type': 'application/json',
-      'Idempotency-Key': randomUUID(),
-    };
-    const init = { method: 'POST', body: JSON.stringify(body), headers };
-    return app.fetch(new Request(new URL(route, 'https://api.example'), init));
-  };
-
-  const transfer = async () => {
-    const [fromAccountId, toAccountId] = accounts;
-    return (await post('/transfers', { fromAccountId, toAccountId, amount: 1, currency: 'EUR' })).status;
+  const ask = async () => {
+    const headers = { Authorization: `Bearer ${apiToken}` };
+    return (await app.fetch(new Request('https://api.example/held', { headers }))).status;
   };
 
   it('stays awake until the sockets that it keeps for the next request are closed', async () => {
@@ -60,7 +50,7 @@ describe('an instance on Vercel', () => {
     vi.stubEnv('VERCEL_REGION', 'iad1');
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     try {
-      expect(await transfer()).toBe(201);
+      expect(await ask()).toBe(204);
       expect(awake.size).toBe(1);
       await vi.advanceTimersByTimeAsync(59_000);
       expect(gateway.stats().openSockets).toBe(1);
@@ -77,21 +67,17 @@ describe('an instance on Vercel', () => {
   });
 
   it('shares ten sockets among all requests that it serves at once', async () => {
-    const superuser = new URL(inject('stack').superuser);
-    superuser.pathname = new URL(database.url).pathname;
-    const other = new pg.Client(superuser.href);
-    await other.connect();
-    await other.query('begin; lock table accounts');
     const before = gateway.stats().sockets;
-    const statuses = Promise.all(Array.from({ length: 40 }, transfer));
     const waiting = () =>
       database.query(
         `select from pg_stat_activity where datname = current_database() and usename = 'app' and wait_event_type = 'Lock'`,
       );
-    await vi.waitFor(async () => expect(await waiting()).toHaveLength(10), PATIENCE);
-    await other.query('commit');
-    await other.end();
-    expect(new Set(await statuses)).toEqual(new Set([201]));
+    const { statuses } = await database.whileLocked('held', async () => {
+      const statuses = Promise.all(Array.from({ length: 40 }, ask));
+      await vi.waitFor(async () => expect(await waiting()).toHaveLength(10), PATIENCE);
+      return { statuses };
+    });
+    expect(new Set(await statuses)).toEqual(new Set([204]));
     expect(gateway.stats().sockets - before).toBe(10);
   });
 });
