@@ -50,7 +50,7 @@ export function forkHost(runtime: Runtime, onLog: (log: HostLog) => void): Host 
     // A process group of its own: Ctrl-C in a terminal reaches only dev.ts, which ends the host in order. On Windows what it
     // starts would have no console, and open a window instead.
     detached: process.platform !== 'win32',
-    // Wrangler is large: compiled once, it loads in two thirds of the time.
+    // Its tools are large: compiled once, they load in two thirds of the time.
     env: { NODE_COMPILE_CACHE: fileURLToPath(new URL('../node_modules/.cache/node', import.meta.url)), ...process.env },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });

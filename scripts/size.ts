@@ -21,8 +21,8 @@ const transports = { http: neonHttp(), websocket: neonWebSocket(${options}) };
 const database = createDatabase({ url: '', schema: {}, transports, sockets: 'request' });
 app.get('/', async (c) => c.json(await database.forRequest({}).execute('')));`;
 
-/** Workers, in source. */
-const WORKERS = {
+/** Apps, in source. */
+const APPS = {
   hono: HONO,
   baseline: `${HONO}
 import { neon, Pool } from '@neondatabase/serverless';
@@ -33,11 +33,11 @@ app.get('/', async (c) => c.json([await http(neon('')).execute(''), await webSoc
   databaseWithFast: database(`import { fastClient } from './src/db/fast/client.ts';`, '{ Client: fastClient() }'),
 };
 
-export type Sizes = Record<keyof typeof WORKERS, number>;
+export type Sizes = Record<keyof typeof APPS, number>;
 
-/** @returns the bytes of each Worker's bundle, minified and compressed */
+/** @returns the bytes of each app's bundle, minified and compressed */
 export async function measureSizes(): Promise<Sizes> {
-  const sizes = Object.entries(WORKERS).map(async ([name, source]) => [name, await bundleSize(source)]);
+  const sizes = Object.entries(APPS).map(async ([name, source]) => [name, await bundleSize(source)]);
   return Object.fromEntries(await Promise.all(sizes)) as Sizes;
 }
 
@@ -48,7 +48,7 @@ async function bundleSize(contents: string): Promise<number> {
     write: false,
     minify: true,
     format: 'esm',
-    // As wrangler 4 builds a Worker.
+    // As for an edge runtime, where size counts most.
     target: 'es2024',
     platform: 'browser',
     conditions: ['workerd', 'worker', 'browser'],
@@ -56,7 +56,7 @@ async function bundleSize(contents: string): Promise<number> {
   return outputFiles.reduce((sum, file) => sum + gzipSync(file.contents).length, 0);
 }
 
-export const SIZE_HELP = `Prints what src/db adds to a Worker that has Hono, drizzle and the driver. Fails when that is over its budget.
+export const SIZE_HELP = `Prints what src/db adds to an app that has Hono, drizzle and the driver. Fails when that is over its budget.
 
 Usage: npm run size
 `;

@@ -25,6 +25,13 @@ const EVERYWHERE: Record<string, Check> = {
     deepEqual([status, body['status']], [200, 'ready']);
     ok(Array.isArray(body['transports']) && body['transports'].length > 0);
   },
+  async 'refuses who has no token, or a wrong one'(ask) {
+    for (const token of [undefined, 'wrong-token-0123456789']) {
+      const answer = await ask('/nowhere', { token });
+      expectProblem(answer, 401, 'unauthorized');
+      match(answer.headers.get('WWW-Authenticate') ?? '', /^Bearer /);
+    }
+  },
   async 'answers an unknown path with 404'(ask) {
     expectProblem(await ask('/nowhere'), 404, 'not-found');
   },
@@ -32,13 +39,6 @@ const EVERYWHERE: Record<string, Check> = {
 
 /** The part of test/contract.ts that only reads. */
 const LEDGER: Record<string, Check> = {
-  async 'refuses who has no token, or a wrong one'(ask) {
-    for (const token of [undefined, 'wrong-token-0123456789']) {
-      const answer = await ask('/accounts', { token });
-      expectProblem(answer, 401, 'unauthorized');
-      match(answer.headers.get('WWW-Authenticate') ?? '', /^Bearer /);
-    }
-  },
   async 'answers a wrong method with 405'(ask) {
     const answer = await ask('/transfers');
     expectProblem(answer, 405, 'method-not-allowed');

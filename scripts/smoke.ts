@@ -10,7 +10,8 @@ Usage: npm run smoke -- URL [--wait SECONDS]
 
   --wait SECONDS   how long the API may take to be live at first (default 60)
 
-Sends API_TOKEN of the environment or .env. Behind Vercel's deployment protection, set VERCEL_AUTOMATION_BYPASS_SECRET, too.
+Sends API_TOKEN of the environment or .env.
+Behind Vercel's deployment protection, set VERCEL_AUTOMATION_BYPASS_SECRET, too.
 Wakes a database that is suspended. Exits with 1 when a check fails.
 `;
 
@@ -23,9 +24,9 @@ await runCommand(HELP, ARGUMENTS, async ({ values, positionals }) => {
   if (positionals.length !== 1) throw new Error('Name one URL: npm run smoke -- https://… (see --help).');
   const waitMs = Number(values.wait) * 1000;
   if (!(waitMs >= 0)) throw new Error(`--wait must be a number of seconds, not "${values.wait}".`);
-  const { API_TOKEN: token, VERCEL_AUTOMATION_BYPASS_SECRET: bypass } = loadEnvironment();
-  if (!token) throw new Error('API_TOKEN is not set: the token of the API that is checked.');
-  const ask = createAsk(parseUrl(positionals[0] ?? ''), token, bypass);
+  const environment = loadEnvironment();
+  if (!environment['API_TOKEN']) throw new Error('API_TOKEN is not set: the token of the API that is checked.');
+  const ask = createAsk(parseUrl(positionals[0] ?? ''), environment);
 
   const notLive = await untilLive(ask, waitMs);
   if (notLive) throw new Error(`not live: ${notLive}`);
@@ -58,8 +59,9 @@ function parseUrl(text: string): URL {
   return url;
 }
 
-function createAsk({ origin }: URL, apiToken: string, bypass: string | undefined): Ask {
-  return async (path, { token } = { token: apiToken }) => {
+function createAsk({ origin }: URL, environment: Record<string, string | undefined>): Ask {
+  const bypass = environment['VERCEL_AUTOMATION_BYPASS_SECRET'];
+  return async (path, { token } = { token: environment['API_TOKEN'] }) => {
     const response = await fetch(new URL(path, origin), {
       redirect: 'manual', // whoever is there has no claim to the token
       headers: {

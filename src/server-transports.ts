@@ -1,7 +1,7 @@
 import type { TransportKind } from './config.ts';
 import type { Transports } from './db/transport.ts';
 
-/** What the bundles of Vercel, Lambda and Node carry: `DATABASE_TRANSPORT` says which is used. A Worker's carries no `pg`. */
+/** What a deployment carries that can use either: `DATABASE_TRANSPORT` says which. */
 export const CARRIED = ['neon', 'tcp'] as const;
 
 /** Loads what is used and nothing else: a driver is a good part of a cold start. */

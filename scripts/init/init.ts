@@ -35,6 +35,7 @@ interface Package {
   scripts: Record<string, string>;
   dependencies: Record<string, string>;
   devDependencies: Record<string, string>;
+  allowScripts: Record<string, boolean>;
 }
 
 /** Makes an application of the template. package-lock.json and the format of the files are the caller's to renew. */
@@ -53,6 +54,7 @@ export function initialise(tree: Tree, { name, platforms, bare, repository }: In
     if (isImported(tree, dependency)) continue;
     delete manifest.dependencies[dependency];
     delete manifest.devDependencies[dependency];
+    delete manifest.allowScripts[dependency];
   }
   tree.write('package.json', `${JSON.stringify(manifest, null, 2)}\n`);
 
@@ -66,12 +68,15 @@ export function initialise(tree: Tree, { name, platforms, bare, repository }: In
   ]) {
     tree.write(file, withoutMissing(tree, file, manifest.scripts));
   }
-  tree.edit('README.md', (text) => withoutSection(text, '## Make it yours').replace(/It is a template:[^]*?\n\n/, ''));
+  tree.edit('README.md', (text) =>
+    ['## Make it yours', '## Copy the pattern'].reduce(withoutSection, text).replace(/It is a template:[^]*?\n\n/, ''),
+  );
   // What these say in passing of the template's own measurements and tests.
   tree.edit('AGENTS.md', (text) => text.replace(', `bench/` or', ' or'));
   if (tree.has('docs/driver-selection.md')) {
     tree.edit('docs/driver-selection.md', (text) =>
       text
+        .replace(/To use it in another project[^]*?says how\.\s+/, '')
         .replace(/From `npm run bench` \([^)]*\)/, 'By the benchmark of the template')
         .replace(/ ?\n?\(bench\/[^)]*\)/, ''),
     );

@@ -41,8 +41,9 @@ export const PLATFORMS = {
       'test/workers',
     ],
     scripts: ['build', 'deploy:workers', 'deploy:workers:staging'],
-    dependencies: ['wrangler', 'miniflare'],
+    dependencies: ['wrangler', 'miniflare', 'workerd'],
     lines: {
+      '.gitignore': /^\.(wrangler\/|dev\.vars)/,
       'test/global-setup.ts': /worker/i,
       'scripts/fork-host.ts': /^ {2}workers: \[/,
       'scripts/bundle-budgets.ts': /worker/i,
@@ -69,6 +70,12 @@ export const PLATFORMS = {
           .replace(/requests wait \(on Workers\) or\s+are refused/, 'requests are refused'),
       );
       tree.edit('AGENTS.md', (text) => text.replace(' and real workerd', ''));
+      tree.edit('test/local/dev.test.ts', (text) =>
+        ["it('on workers says", "it.each(['XDG_CONFIG_HOME'"].reduce(withoutBlock, text),
+      );
+      tree.edit('scripts/measure-import.ts', (text) =>
+        withoutLines(/registerHooks \}|const ENVIRONMENT/)(withoutBlock(text, 'registerHooks(')),
+      );
       tree.edit('.env.example', (text) => text.replace(/ A Worker's bundle [^.]*\./, ''));
       tree.edit('docs/gateway.md', (text) => text.replace(/ `test\/local\/driver\.test\.ts` runs[^]*?compares\./, ''));
       tree.edit('docs/driver-selection.md', (text) => text.replace(/; a Worker takes another entry \([^)]*\)/, ''));
@@ -80,6 +87,9 @@ export const PLATFORMS = {
     scripts: [],
     dependencies: ['@vercel/functions'],
     lines: {
+      '.gitignore': /^\.vercel\//,
+      'tsconfig.json': /Vercel's build|typeRoots/,
+      'scripts/smoke.ts': /bypass/i,
       'README.md': /vercel\.com\/button/,
       'AGENTS.md': /Vercel would take it/,
       'scripts/fork-host.ts': /^ {2}vercel: \[/,
@@ -117,6 +127,8 @@ export const PLATFORMS = {
     scripts: ['build:lambda', 'deploy:lambda', 'bench:cold-start'],
     dependencies: ['aws4fetch', '@types/aws-lambda', 'fflate'],
     lines: {
+      '.gitignore': /^secret\.json/,
+      'scripts/measure-import.ts': /awslambda/,
       'test/global-setup.ts': /lambda/i,
       'scripts/bundle-budgets.ts': /lambda/i,
       'scripts/fork-host.ts': /^ {2}lambda: \[/,
@@ -155,6 +167,9 @@ export const PLATFORMS = {
     heading: '### Node',
     paragraph: '**Node**',
     edit: (tree) => {
+      tree.edit('test/local/dev.test.ts', (text) =>
+        withoutLines(/^import \{ (once|connect) \}/)(withoutBlock(text, "it('on node starts")),
+      );
       tree.edit('docs/deploy.md', (text) => text.replace(/ Neither deploys to a Node server:[^]*?migrates\./, ''));
       tree.edit('docs/recipes.md', (text) =>
         withoutSection(text, '### A job on Node').replace(/In Node, a file `instrument\.ts`[^]*?```\n\n(?=##)/, ''),

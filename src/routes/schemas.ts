@@ -71,7 +71,7 @@ export const newTransfer = object({
 
 export const idempotencyHeader = v.object(
   {
-    // Of other characters each platform makes a text of its own; on Lambda Hono percent-encodes them.
+    // Of other characters each platform makes a text of its own, some of them percent-encoded.
     'idempotency-key': v.pipe(
       v.string(),
       v.regex(/^[ -$&-~]{1,255}$/, 'must have 1 to 255 characters, all of them ASCII, and no %'),

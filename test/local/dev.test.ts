@@ -142,34 +142,31 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     await untilGone(port);
   });
 
-  it.runIf('node' in RUNTIMES)(
-    'on node starts the API again beside a silent connection, and says when it is gone',
-    async () => {
-      const port = await anyFreePort();
-      const dev = startDev('--port', String(port), '--runtime', 'node');
-      const url = await ready(dev);
-      const silent = connect(port, '127.0.0.1');
-      silent.on('error', () => {});
-      await once(silent, 'connect');
-      const file = path.join(ROOT, 'src/create-app.ts');
-      await utimes(file, new Date(), new Date());
-      await vi.waitFor(() => expect(dev.output()).toMatch(/^reloaded$/m), PATIENCE);
-      await untilReady(url);
+  it('on node starts the API again beside a silent connection, and says when it is gone', async () => {
+    const port = await anyFreePort();
+    const dev = startDev('--port', String(port), '--runtime', 'node');
+    const url = await ready(dev);
+    const silent = connect(port, '127.0.0.1');
+    silent.on('error', () => {});
+    await once(silent, 'connect');
+    const file = path.join(ROOT, 'src/create-app.ts');
+    await utimes(file, new Date(), new Date());
+    await vi.waitFor(() => expect(dev.output()).toMatch(/^reloaded$/m), PATIENCE);
+    await untilReady(url);
 
-      const started = execFileSync('ps', ['ax', '-o', 'pid=,ppid=,command='], { encoding: 'utf8' }).split('\n');
-      const childOf = (parent: unknown, script: string) => {
-        const child = started.find((line) => line.includes(script) && line.trim().split(/\s+/)[1] === String(parent));
-        return Number.parseInt(child ?? '', 10);
-      };
-      process.kill(childOf(childOf(dev.child.pid, 'node-host.ts'), 'functions/node.ts'), 'SIGKILL');
-      await vi.waitFor(() => expect(dev.output()).toContain('The API has ended.'), PATIENCE);
-      dev.child.kill('SIGTERM');
-      expect(await dev.exited).toBe(0);
-      await untilGone(port);
-    },
-  );
+    const started = execFileSync('ps', ['ax', '-o', 'pid=,ppid=,command='], { encoding: 'utf8' }).split('\n');
+    const childOf = (parent: unknown, script: string) => {
+      const child = started.find((line) => line.includes(script) && line.trim().split(/\s+/)[1] === String(parent));
+      return Number.parseInt(child ?? '', 10);
+    };
+    process.kill(childOf(childOf(dev.child.pid, 'node-host.ts'), 'functions/node.ts'), 'SIGKILL');
+    await vi.waitFor(() => expect(dev.output()).toContain('The API has ended.'), PATIENCE);
+    dev.child.kill('SIGTERM');
+    expect(await dev.exited).toBe(0);
+    await untilGone(port);
+  });
 
-  it.runIf('workers' in RUNTIMES)('on workers says why an app does not start', async () => {
+  it('on workers says why an app does not start', async () => {
     const directory = await mkdtemp(path.join(tmpdir(), 'dev-environment-'));
     await writeFile(path.join(directory, '.env'), 'DATABASE_TRANSPORT=tcp\nAPI_TOKEN=0123456789abcdef0123456789abcdef');
     const port = await anyFreePort();
@@ -182,8 +179,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     await rm(directory, { recursive: true });
   });
 
-  const folders = 'workers' in RUNTIMES ? ['XDG_CONFIG_HOME', 'TMPDIR'] : [];
-  it.each(folders)('on workers says that wrangler may not write in %s', async (name) => {
+  it.each(['XDG_CONFIG_HOME', 'TMPDIR'])('on workers says that wrangler may not write in %s', async (name) => {
     const file = path.join(data, 'credentials.json'); // below it nobody makes a directory, root neither
     vi.stubEnv(name, file);
     const dev = startDev('--port', String(await anyFreePort()));

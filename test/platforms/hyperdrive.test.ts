@@ -1,10 +1,34 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, inject, it } from 'vitest';
 import { describeContract, NOBODY, type Target } from '../contract.ts';
 import { createTestDatabase } from '../database.ts';
 import { apiToken } from '../token.ts';
-import { buildHyperdriveWorker, carriesPg } from '../workers/build-worker.ts';
+import { buildWorker, carriesPg } from '../workers/build-worker.ts';
 import { startWorker } from '../workers/start-worker.ts';
+import { replaceOnce } from './replace-once.ts';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+/**
+ * The Worker with all switches of wrangler.toml on, and the one of functions/worker.ts.
+ * @returns the bundle's path
+ */
+async function buildHyperdriveWorker(outdir: string): Promise<string> {
+  const read = (file: string) => readFile(path.join(ROOT, file), 'utf8');
+  const switched = replaceOnce(await read('functions/worker.ts'), "'./worker-neon.ts'", "'./worker-hyperdrive.ts'");
+  const entry = switched.replaceAll(
+    /from '(\.[^']+)'/g,
+    (_, file: string) => `from '${ROOT}${path.join('functions', file)}'`,
+  );
+  const configuration = (await read('wrangler.toml')).replaceAll(/^#(?=\S)/gm, '');
+  await mkdir(outdir, { recursive: true });
+  const [entryFile, configurationFile] = [path.join(outdir, 'worker.ts'), path.join(outdir, 'wrangler.toml')];
+  await writeFile(entryFile, entry);
+  await writeFile(configurationFile, replaceOnce(configuration, '"functions/worker.ts"', JSON.stringify(entryFile)));
+  return buildWorker(path.join(outdir, 'bundle'), ['--config', configurationFile]);
+}
 
 /** A URL that leads to PostgreSQL itself where it led to the gateway. */
 const overTcp = (url: string) => url.replace(`:${inject('stack').gatewayPort}/`, `:${inject('stack').postgresPort}/`);

@@ -12,7 +12,7 @@ import { neonHttp } from '../../src/db/http.ts';
 import type { Target } from '../contract.ts';
 import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { apiToken } from '../token.ts';
-import { replaceOnce } from './build-worker.ts';
+import { replaceOnce } from '../platforms/replace-once.ts';
 import { bundleWorker, startWorker } from './start-worker.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
