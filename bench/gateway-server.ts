@@ -1,10 +1,5 @@
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { anyFreePort } from '../local/ports.ts';
-import { deletePostgres } from '../local/postgres.ts';
-import { startStack } from '../local/stack.ts';
+import { startTemporaryStack } from '../local/temporary-stack.ts';
 import { startBound } from './gateway-bound.ts';
 
 export interface Addresses {
@@ -15,8 +10,7 @@ export interface Addresses {
 }
 
 /** The server side of bench/gateway.ts: PostgreSQL and the gateway, in a process of their own until the parent goes. */
-const directory = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter-bench-'));
-const stack = await startStack({ directory, postgresPort: await anyFreePort(), gatewayPort: 0 });
+const stack = await startTemporaryStack();
 const { port, socketDirectory = '127.0.0.1' } = stack.postgres;
 const { username, password, pathname } = new URL(stack.tcpUrl.app);
 const parameters = { user: username, database: pathname.slice(1) };
@@ -25,6 +19,4 @@ process.send?.({ url: stack.url.app, tcpUrl: stack.tcpUrl.app, boundUrl } satisf
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => {}); // the parent ends, and this with it
 await once(process, 'disconnect');
 await stack.close();
-await deletePostgres(directory);
-await rm(directory, { recursive: true, force: true });
 process.exit(); // what shows the bound has nothing to close

@@ -1,14 +1,10 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { type Distance, startDistance } from '../local/distance.ts';
 import { startGateway } from '../local/gateway.ts';
-import { anyFreePort } from '../local/ports.ts';
-import { deletePostgres } from '../local/postgres.ts';
-import { startStack } from '../local/stack.ts';
+import { startTemporaryStack } from '../local/temporary-stack.ts';
 import { applyMigrations } from '../scripts/apply-migrations.ts';
 import { createDatabase } from '../src/db/database.ts';
 import { tcp } from '../src/db/tcp.ts';
@@ -43,16 +39,12 @@ const SETUP_TRIPS = { gateway: 2, tcp: 3 };
 
 export async function openLab(): Promise<Lab> {
   await using cleanup = new AsyncDisposableStack();
-  const directory = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter-bench-'));
-  cleanup.defer(() => rm(directory, { recursive: true, force: true }));
-  const postgresPort = await anyFreePort();
   // Without waiting for the disk: what is measured is the way to the database.
-  const settings = { fsync: 'off', max_connections: '200' };
-  const stack = await startStack({ directory, postgresPort, gatewayPort: 0, settings });
-  cleanup.defer(() => deletePostgres(directory));
+  const stack = await startTemporaryStack({ settings: { fsync: 'off', max_connections: '200' } });
   cleanup.defer(() => stack.close());
   await applyMigrations(stack.url.owner, stack.url.app);
   await seed(stack.tcpUrl.app);
+  const { port: postgresPort } = stack.postgres;
   const upstream = { host: HOST, port: postgresPort };
   const planetscale = await startGateway({ upstream, port: 0, provider: 'planetscale' });
   cleanup.defer(() => planetscale.close());
@@ -66,7 +58,7 @@ export async function openLab(): Promise<Lab> {
     return url.href;
   };
 
-  const program = await bundleClientProcess(directory);
+  const program = await bundleClientProcess(stack.directory);
   const children = new Map<ClientName, ChildProcess>();
   cleanup.defer(() => {
     for (const child of children.values()) child.disconnect();

@@ -1,11 +1,7 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
-import { anyFreePort } from '../local/ports.ts';
-import { deletePostgres } from '../local/postgres.ts';
-import { type Stack, startStack } from '../local/stack.ts';
+import type { Stack } from '../local/stack.ts';
+import { startTemporaryStack } from '../local/temporary-stack.ts';
 import { bundleLambda } from '../scripts/build-lambda.ts';
 import { applyMigrations } from '../scripts/apply-migrations.ts';
 import { PRISTINE } from './pristine.ts';
@@ -31,23 +27,13 @@ declare module 'vitest' {
 
 /** One PostgreSQL and one gateway for all test files, on free ports, in a temporary directory. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const directory = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter-test-'));
-  const stack = await startStack({
-    directory,
-    postgresPort: await anyFreePort(),
-    gatewayPort: 0,
-    settings: { fsync: 'off' },
-  });
-  const teardown = async () => {
-    await stack.close();
-    await deletePostgres(directory);
-    await rm(directory, { recursive: true, force: true });
-  };
+  const stack = await startTemporaryStack({ settings: { fsync: 'off' } });
+  const lambda = `${stack.directory}/lambda`;
   try {
     await Promise.all([
       migrate(stack),
-      buildWorker(path.join(directory, 'worker')).then((file) => project.provide('workerBundle', file)),
-      bundleLambda(path.join(directory, 'lambda')).then(() => project.provide('lambdaBundle', `${directory}/lambda`)),
+      buildWorker(`${stack.directory}/worker`).then((file) => project.provide('workerBundle', file)),
+      bundleLambda(lambda).then(() => project.provide('lambdaBundle', lambda)),
     ]);
     project.provide('stack', {
       ...stack.url,
@@ -56,9 +42,9 @@ export default async function setup(project: TestProject): Promise<() => Promise
       gatewayPort: stack.gateway.port,
       poolerPort: stack.gateway.poolerPort,
     });
-    return teardown;
+    return () => stack.close();
   } catch (error) {
-    await teardown();
+    await stack.close();
     throw error;
   }
 }

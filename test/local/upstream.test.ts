@@ -1,8 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, copyFile, mkdtemp, rm, stat, chown } from 'node:fs/promises';
+import { chmod, chown, copyFile, stat } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { neon, neonConfig, Pool } from '@neondatabase/serverless';
@@ -11,10 +10,8 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { logIn } from '../../local/gateway-login.ts';
 import { cancel, CONNECT_DEADLINE, connectUpstream, parseUpstream, stop } from '../../local/gateway-upstream.ts';
-import { anyFreePort } from '../../local/ports.ts';
 import { errorResponse, int32, message } from '../../local/postgres-messages.ts';
-import { deletePostgres } from '../../local/postgres.ts';
-import { type Stack, startStack } from '../../local/stack.ts';
+import { startTemporaryStack, type TemporaryStack } from '../../local/temporary-stack.ts';
 
 const hasOpenssl = (() => {
   try {
@@ -25,21 +22,14 @@ const hasOpenssl = (() => {
 })();
 
 describe.skipIf(!hasOpenssl)('an upstream with TLS', () => {
-  let directory: string;
-  let stack: Stack;
+  let stack: TemporaryStack;
   let gateway: Gateway;
   let certificate: string;
 
   beforeAll(async () => {
-    directory = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter-tls-'));
-    stack = await startStack({
-      directory,
-      postgresPort: await anyFreePort(),
-      gatewayPort: 0,
-      settings: { fsync: 'off' },
-    });
-    certificate = path.join(directory, 'server.crt');
-    const key = path.join(directory, 'server.key');
+    stack = await startTemporaryStack({ settings: { fsync: 'off' } });
+    certificate = path.join(stack.directory, 'server.crt');
+    const key = path.join(stack.directory, 'server.key');
     const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost'];
     const names = ['-addext', 'subjectAltName=DNS:localhost'];
     execFileSync('openssl', [...request, ...names, '-keyout', key, '-out', certificate], { stdio: 'ignore' });
@@ -64,8 +54,6 @@ describe.skipIf(!hasOpenssl)('an upstream with TLS', () => {
   afterAll(async () => {
     await gateway.close();
     await stack.close();
-    await deletePostgres(directory);
-    await rm(directory, { recursive: true, force: true });
   });
 
   const ENCRYPTED = 'select ssl from pg_stat_ssl where pid = pg_backend_pid()';

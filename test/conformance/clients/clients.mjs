@@ -1,24 +1,17 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { neon, neonConfig, Pool } from '@neondatabase/serverless';
 import { PrismaNeon, PrismaNeonHttp } from '@prisma/adapter-neon';
 import { Kysely, PostgresDialect, sql } from 'kysely';
 import { NeonDialect } from 'kysely-neon';
-import { anyFreePort } from '../../../local/ports.ts';
-import { deletePostgres } from '../../../local/postgres.ts';
-import { startStack } from '../../../local/stack.ts';
+import { startTemporaryStack } from '../../../local/temporary-stack.ts';
 import { PrismaClient } from './generated/index.js';
 
-let directory;
 let stack;
 let url;
 
 before(async () => {
-  directory = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter-clients-'));
-  stack = await startStack({ directory, postgresPort: await anyFreePort(), gatewayPort: 0 });
+  stack = await startTemporaryStack();
   url = stack.url.owner;
   // What npm run gateway prints.
   neonConfig.fetchEndpoint = (host, port) => `http://${host}:${port}/sql`;
@@ -30,11 +23,7 @@ before(async () => {
     created_at timestamp not null default now())`;
 });
 
-after(async () => {
-  await stack.close();
-  await deletePostgres(directory);
-  await rm(directory, { recursive: true, force: true });
-});
+after(() => stack.close());
 
 /** What both of kysely's ways to the database must do. */
 async function useKysely(db) {
