@@ -1,12 +1,12 @@
-import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { WebSocketServer } from 'ws';
 import { logIn } from '../local/gateway-login.ts';
 import type { Upstream } from '../local/gateway-upstream.ts';
 import { encodeFlight, type Statement } from '../local/postgres-flight.ts';
 import { type Parameters, query } from '../local/postgres-messages.ts';
 import { splitMessages } from '../local/split-messages.ts';
+import { startListening } from '../local/start-listening.ts';
 
 /** What bench/gateway.ts asks. */
 export const STATEMENT: Statement = { query: 'select $1::int as one', params: ['1'], describe: true };
@@ -56,6 +56,5 @@ export async function startBound(
     webSocket.on('message', (bytes: Buffer) => piped.write(bytes));
     piped.on('data', (bytes: Buffer) => webSocket.send(bytes));
   });
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return `http://127.0.0.1:${await startListening(server)}`;
 }

@@ -1,5 +1,6 @@
-import { connect, createServer, type AddressInfo, Socket } from 'node:net';
+import { connect, createServer, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { startListening } from './start-listening.ts';
 
 /** How far away the other end is. Milliseconds. */
 export interface Path {
@@ -50,7 +51,7 @@ const WINDOW = 4 * 1024 * 1024;
  * @throws {Error} with code EADDRINUSE when the port is taken
  */
 export async function startDistance(options: DistanceOptions): Promise<Distance> {
-  const { port, host = '127.0.0.1', target, setupTrips = 2, random = Math.random } = options;
+  const { host, target, setupTrips = 2, random = Math.random } = options;
   let path: Path = options;
   const stats: DistanceStats = { connections: 0, roundTrips: 0 };
   const sockets = new Set<Socket>();
@@ -67,9 +68,7 @@ export async function startDistance(options: DistanceOptions): Promise<Distance>
     stats.roundTrips += setupTrips;
     carryFar(client, server, { path: () => path, setupTrips, random, onRoundTrip: () => stats.roundTrips++ });
   });
-  await new Promise<void>((resolve, reject) => {
-    listener.once('error', reject).listen(port, host, resolve);
-  });
+  const port = await startListening(listener, options.port, host);
 
   let closing: Promise<void> | undefined;
   const close = () =>
@@ -78,7 +77,7 @@ export async function startDistance(options: DistanceOptions): Promise<Distance>
       for (const socket of sockets) socket.destroy();
     });
   return {
-    port: (listener.address() as AddressInfo).port,
+    port,
     set(changed) {
       path = changed;
     },

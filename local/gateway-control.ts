@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { refuseForeign } from './gateway-origin.ts';
 import { readBody } from './gateway-request.ts';
 import type { Simulation } from './gateway-simulation.ts';
+import { startListening } from './start-listening.ts';
 
 const MAX_BYTES = 64 * 1024;
 
@@ -39,11 +39,8 @@ export async function startControl(port: number, { stats, simulation, simulate }
     response.writeHead(status, { 'content-type': 'application/json' }).end(`${JSON.stringify(body)}\n`);
   };
   const server = createServer((request, response) => void respond(request, response));
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(port, '127.0.0.1', resolve);
-  });
   return {
-    port: (server.address() as AddressInfo).port,
+    port: await startListening(server, port),
     async close(): Promise<void> {
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeAllConnections();

@@ -1,10 +1,11 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { type Duplex, duplexPair } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import { carryFar } from './distance.ts';
 import { hangUp } from './gateway-login.ts';
 import type { Simulator } from './gateway-simulation.ts';
+import { startListening } from './start-listening.ts';
 import { webSocketStream } from './web-socket-stream.ts';
 
 export interface ListenerOptions {
@@ -100,13 +101,6 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     webSockets.handleUpgrade(request, socket, head, (webSocket) => onWebSocket(webSocketStream(webSocket), request));
   });
 
-  const start = (port: number) =>
-    new Promise<number>((resolve, reject) => {
-      server.once('error', reject).listen(port, host, () => {
-        server.off('error', reject);
-        resolve((server.address() as AddressInfo).port);
-      });
-    });
   const cut = () => {
     for (const socket of sockets) socket.destroy();
   };
@@ -115,7 +109,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     cut();
     await stopped;
   };
-  const port = await start(options.port);
+  const port = await startListening(server, options.port, host);
   return {
     port,
     stats() {
@@ -126,7 +120,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     cut,
     async refuse(refused) {
       if (refused && server.listening) await stop();
-      else if (!refused && !server.listening) await start(port);
+      else if (!refused && !server.listening) await startListening(server, port, host);
     },
     close: stop,
   };

@@ -1,10 +1,9 @@
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { startListening } from '../local/start-listening.ts';
 import { bundleLambda } from './build-lambda.ts';
 import { EXAMPLE_ENVIRONMENT } from './example-environment.ts';
 import { measureImport } from './measure-import.ts';
@@ -32,13 +31,12 @@ await runCommand(HELP, { options: OPTIONS }, async ({ values }) => {
   );
   try {
     await bundleLambda(directory);
-    await once(server.listen(0, '127.0.0.1'), 'listening');
     const local = {
       SECRET_ID: 'local',
       AWS_REGION: 'us-east-1',
       AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE',
       AWS_SECRET_ACCESS_KEY: 'local',
-      AWS_ENDPOINT_URL_SECRETS_MANAGER: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      AWS_ENDPOINT_URL_SECRETS_MANAGER: `http://127.0.0.1:${await startListening(server)}`,
     };
     const bundle = pathToFileURL(path.join(directory, 'lambda.mjs'));
     const environment = await measureImport(bundle, runs);

@@ -1,4 +1,4 @@
-import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { inspect } from 'node:util';
 import { eq, sql } from 'drizzle-orm';
 import { neonConfig, types } from '@neondatabase/serverless';
@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from
 import { integer, jsonb, pgTable, text, timestamp } from 'drizzle-orm/pg-core';
 import { anyFreePort } from '../../local/ports.ts';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
+import { startListening } from '../../local/start-listening.ts';
 import { createDatabase, type Database, type Queryable, type QueryEvent } from '../../src/db/database.ts';
 import type { DatabaseError } from '../../src/db/error.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
@@ -540,8 +541,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
     it('of a server that accepts and never answers end in time', async () => {
       const sockets = new Set<Socket>();
       const stalled = createServer((accepted) => sockets.add(accepted.on('error', () => {})));
-      await new Promise<void>((resolve) => stalled.listen(0, '127.0.0.1', resolve));
-      const { port } = stalled.address() as AddressInfo;
+      const port = await startListening(stalled);
       const broken = createDatabase({
         url: `postgresql://app:hunter2@127.0.0.1:${port}/app`,
         schema,

@@ -1,6 +1,5 @@
-import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { neonConfig } from '@neondatabase/serverless';
 import { sql } from 'drizzle-orm';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -8,6 +7,7 @@ import { WebSocketServer } from 'ws';
 import { startGateway } from '../../local/gateway.ts';
 import { anyFreePort } from '../../local/ports.ts';
 import { CANCEL_REQUEST, errorResponse, int32, message } from '../../local/postgres-messages.ts';
+import { startListening } from '../../local/start-listening.ts';
 import { createDatabase, type Database } from '../../src/db/database.ts';
 import { tcp } from '../../src/db/tcp.ts';
 import { failure, WAYS } from './ways.ts';
@@ -19,10 +19,9 @@ afterEach(async () => {
   for (const server of servers.splice(0)) server.close();
 });
 
-async function listen(server: Server): Promise<number> {
+function listen(server: Server): Promise<number> {
   servers.push(server);
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  return (server.address() as AddressInfo).port;
+  return startListening(server);
 }
 
 const GREETING = Buffer.concat([message('R', int32(0)), message('Z', 'I')]);

@@ -1,9 +1,8 @@
 import { createHash, createHmac } from 'node:crypto';
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { startListening } from '../../local/start-listening.ts';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
 import { functionUrl } from './events.ts';
@@ -25,6 +24,7 @@ const BROKEN = '<broken off>';
 
 /** Answers GetSecretValue to whom the credentials above belong. */
 let secretsManager: Server;
+let endpoint: string;
 let secret: string;
 let asked: number;
 
@@ -51,8 +51,7 @@ beforeAll(async () => {
     };
     void reply();
   });
-  secretsManager.listen(0, '127.0.0.1');
-  await once(secretsManager, 'listening');
+  endpoint = `http://127.0.0.1:${await startListening(secretsManager)}`;
 });
 
 afterAll(async () => {
@@ -85,7 +84,6 @@ function sign({ headers, method, url }: IncomingMessage, body: string): string {
 
 const start = (id = 'app', environment: Record<string, string> = {}) => {
   asked = 0;
-  const endpoint = `http://127.0.0.1:${(secretsManager.address() as AddressInfo).port}`;
   const secretId = { SECRET_ID: id, AWS_ENDPOINT_URL_SECRETS_MANAGER: endpoint };
   return startFunction({ handler: 'lambda.handler', environment: { ...CREDENTIALS, ...secretId, ...environment } });
 };

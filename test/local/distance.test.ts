@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type Distance, type DistanceOptions, startDistance } from '../../local/distance.ts';
+import { startListening } from '../../local/start-listening.ts';
 import { PATIENCE } from '../database.ts';
 
 let server: Server | undefined;
@@ -19,8 +20,7 @@ afterEach(async () => {
 /** A far server that does `serve` with each connection. */
 async function startServer(serve: (socket: Socket) => void, options: Omit<DistanceOptions, 'port' | 'target'>) {
   server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => serve(socket.on('error', () => {})));
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const { port } = server.address() as AddressInfo;
+  const port = await startListening(server);
   distance = await startDistance({ port: 0, target: { host: '127.0.0.1', port }, ...options });
   return distance;
 }

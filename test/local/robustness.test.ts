@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent, type IncomingMessage, request } from 'node:http';
-import { type AddressInfo, connect, createServer, Socket } from 'node:net';
+import { connect, createServer, Socket } from 'node:net';
 import { duplexPair, Readable } from 'node:stream';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -12,6 +12,7 @@ import { createRelay } from '../../local/gateway-relay.ts';
 import { readBody } from '../../local/gateway-request.ts';
 import { createSimulator } from '../../local/gateway-simulation.ts';
 import { CANCEL_REQUEST, int32, startupMessage } from '../../local/postgres-messages.ts';
+import { startListening } from '../../local/start-listening.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
 import { logInMessages, message, overTcp, overWebSocket, query, typeOf } from './wire.ts';
@@ -161,9 +162,8 @@ it.each<[string, (near: Gateway, text: string) => Promise<() => void>]>([
         gone ||= chunk.equals(message('X', ''));
         if (!gone) server.write(chunk);
       });
-    }).listen(0, '127.0.0.1');
-    await once(pooler, 'listening');
-    const { port } = pooler.address() as AddressInfo;
+    });
+    const port = await startListening(pooler);
     const near = await startGateway({ upstream: { host: '127.0.0.1', port }, port: 0 });
     const text = `select pg_sleep(60) as "${over}"`;
     const untilRunning = (count: number) =>

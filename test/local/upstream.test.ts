@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, chown, copyFile, stat } from 'node:fs/promises';
-import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { neon, neonConfig, Pool } from '@neondatabase/serverless';
@@ -11,6 +11,7 @@ import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { logIn } from '../../local/gateway-login.ts';
 import { cancel, CONNECT_DEADLINE, connectUpstream, parseUpstream, stop } from '../../local/gateway-upstream.ts';
 import { errorResponse, int32, message } from '../../local/postgres-messages.ts';
+import { startListening } from '../../local/start-listening.ts';
 import { startTemporaryStack, type TemporaryStack } from '../../local/temporary-stack.ts';
 
 const hasOpenssl = (() => {
@@ -87,9 +88,8 @@ describe.skipIf(!hasOpenssl)('an upstream with TLS', () => {
 
 it('an upstream that does not say whether it has TLS is given up', async () => {
   const deadline = new AbortController();
-  const silent = createServer((socket) => socket.on('data', () => deadline.abort())).listen(0, '127.0.0.1');
-  await once(silent, 'listening');
-  const { port } = silent.address() as AddressInfo;
+  const silent = createServer((socket) => socket.on('data', () => deadline.abort()));
+  const port = await startListening(silent);
   const timeout = vi.spyOn(AbortSignal, 'timeout').mockReturnValue(deadline.signal);
   await expect(connectUpstream({ host: '127.0.0.1', port, tls: {} })).rejects.toThrow('the connection ended');
   timeout.mockRestore();
@@ -104,9 +104,8 @@ it('an upstream that ends the log-in behind the password, as a full pooler does,
   ];
   const full = createServer((socket) => {
     socket.on('error', () => {}).on('data', () => socket.write(answers.shift() ?? ''));
-  }).listen(0, '127.0.0.1');
-  await once(full, 'listening');
-  const { port } = full.address() as AddressInfo;
+  });
+  const port = await startListening(full);
   const gateway = await startGateway({ upstream: { host: '127.0.0.1', port }, port: 0 });
   const client = new pg.Client({ connectionString: `postgresql://app:hunter2@127.0.0.1:${gateway.port}/app` });
   await expect(client.connect()).rejects.toMatchObject({ code: '08P01', message: 'query_wait_timeout' });
@@ -118,9 +117,8 @@ it.each([
   ['asks for a log-in that nobody knows', message('R', int32(4711))],
   ['says a message too short', message('K', '')],
 ])('an upstream that %s does not end the gateway', async (_, said) => {
-  const strange = createServer((socket) => void socket.on('error', () => {}).end(said)).listen(0, '127.0.0.1');
-  await once(strange, 'listening');
-  const { port } = strange.address() as AddressInfo;
+  const strange = createServer((socket) => void socket.on('error', () => {}).end(said));
+  const port = await startListening(strange);
   const gateway = await startGateway({ upstream: { host: '127.0.0.1', port }, port: 0 });
   const connectionString = `postgresql://app:hunter2@127.0.0.1:${gateway.port}/app`;
   for (let i = 0; i < 2; i++) {
@@ -138,9 +136,8 @@ it.each([
 it('an upstream that refuses a log-in and does not hang up is hung up on', async () => {
   const refusing = createServer((socket) => {
     socket.on('error', () => {}).once('data', () => socket.write(errorResponse('53300', 'full')));
-  }).listen(0, '127.0.0.1');
-  await once(refusing, 'listening');
-  const { port } = refusing.address() as AddressInfo;
+  });
+  const port = await startListening(refusing);
   const connected = once(refusing, 'connection') as Promise<[Socket]>;
   await expect(logIn({ host: '127.0.0.1', port }, { user: 'app' }, 'hunter2')).rejects.toThrow('full');
   const [socket] = await connected;
@@ -158,9 +155,8 @@ it('an upstream that lets the gateway in and says nothing more keeps no place fo
         socket.write(Buffer.concat([message('R', int32(0)), message('Z', 'I')]));
         socket.once('data', () => asked.resolve(socket));
       });
-  }).listen(0, '127.0.0.1');
-  await once(silent, 'listening');
-  const { port } = silent.address() as AddressInfo;
+  });
+  const port = await startListening(silent);
   const refused = expect(logIn({ host: '127.0.0.1', port }, { user: 'app' }, 'hunter2')).rejects.toThrow('timeout');
   const socket = await asked.promise;
   vi.advanceTimersByTime(CONNECT_DEADLINE);
@@ -180,9 +176,8 @@ it('a request to cancel is not lost where a relay ends both ways as soon as one 
       socket.end();
     };
     socket.once('data', () => void setTimeout(20).then(forward));
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  await cancel({ host: '127.0.0.1', port: (server.address() as AddressInfo).port }, int32(1, 2));
+  });
+  await cancel({ host: '127.0.0.1', port: await startListening(server) }, int32(1, 2));
   expect(heard).toHaveBeenCalledOnce();
   server.close();
 });
@@ -191,9 +186,8 @@ it('a connection whose server does not hear that it is to stop is given up', asy
   const sockets: Socket[] = [];
   const silent = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.push(socket.on('error', () => {}).resume());
-  }).listen(0, '127.0.0.1');
-  await once(silent, 'listening');
-  const upstream = { host: '127.0.0.1', port: (silent.address() as AddressInfo).port };
+  });
+  const upstream = { host: '127.0.0.1', port: await startListening(silent) };
   const socket = await connectUpstream(upstream);
   const started = performance.now();
   await stop(upstream, { socket, key: int32(1, 2) });

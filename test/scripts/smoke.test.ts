@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { startListening } from '../../local/start-listening.ts';
 import { seedDemoData } from '../../scripts/demo.ts';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { createDatabase } from '../../src/db/database.ts';
@@ -55,8 +55,7 @@ async function startServer(change: Change = (_, response) => response) {
     void forward();
   };
   const server = createServer(listener);
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close: () => server.close() };
+  return { url: `http://127.0.0.1:${await startListening(server)}`, close: () => server.close() };
 }
 
 async function expectFailure(change: Change, failure: RegExp): Promise<void> {

@@ -1,11 +1,10 @@
-import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { anyFreePort } from '../../local/ports.ts';
+import { startListening } from '../../local/start-listening.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
 import type { Target } from '../contract.ts';
 import { bundleWorker, startWorker } from './start-worker.ts';
@@ -103,9 +102,7 @@ describe('one request', () => {
 
   it('that ends while it asks for the URL leaves no other waiting', async () => {
     const store = createServer((_, response) => response.end(database.url));
-    await once(store.listen(0, '127.0.0.1'), 'listening');
-    const { port } = store.address() as AddressInfo;
-    const worker = await startOwn('asked-url', `http://127.0.0.1:${port}`);
+    const worker = await startOwn('asked-url', `http://127.0.0.1:${await startListening(store)}`);
     try {
       expect(await (await worker.fetch('/unawaited')).text()).toBe('done');
       expect(await (await worker.fetch('/')).json()).toEqual([{ one: 1 }]);
