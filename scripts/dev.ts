@@ -1,14 +1,12 @@
 import path from 'node:path';
 import { styleText } from 'node:util';
 import { printLog } from './print-log.ts';
-import type { Provider } from '../local/gateway-routes.ts';
-import type { Simulation } from '../local/gateway-simulation.ts';
 import type { Stack } from '../local/stack.ts';
 import { ownVariables } from './environment.ts';
 import { forkHost, type Runtime, RUNTIMES } from './fork-host.ts';
+import { GATEWAY_OPTIONS, readGatewayOptions, readPort, SIMULATION_HELP } from './gateway-options.ts';
 import { type Lifetime, POSTGRES_ENDED, untilTheEnd } from './lifetime.ts';
 import { readArguments } from './read-arguments.ts';
-import { readNumber, readSimulation, SIMULATION_HELP, SIMULATION_OPTIONS } from './simulation-options.ts';
 
 const DEFAULTS = {
   runtime: Object.keys(RUNTIMES)[0] ?? '',
@@ -45,11 +43,7 @@ const OPTIONS = {
   'gateway-port': { type: 'string' },
   'postgres-port': { type: 'string' },
   'control-port': { type: 'string' },
-  ...SIMULATION_OPTIONS,
-  data: { type: 'string' },
-  provider: { type: 'string' },
-  replica: { type: 'boolean' },
-  lag: { type: 'string' },
+  ...GATEWAY_OPTIONS,
   reset: { type: 'boolean' },
   remote: { type: 'boolean' },
 } as const;
@@ -88,44 +82,18 @@ async function main({ started, endWith }: Lifetime): Promise<void> {
   console.log(`ready ${api}`);
 }
 
-interface Options {
-  runtime: Runtime;
-  port: number | undefined;
-  gatewayPort: number | undefined;
-  postgresPort: number | undefined;
-  data: string;
-  provider: Provider;
-  controlPort: number | undefined;
-  simulation: Partial<Simulation>;
-  replica: { lagMs: number } | undefined;
-  reset: boolean;
-  remote: boolean;
-  help: boolean;
-}
-
-function readOptions(): Options {
+/** @throws {Error} that says which option is wrong */
+function readOptions() {
   const { values } = readArguments(HELP, { options: OPTIONS });
-  const port = (name: 'port' | 'gateway-port' | 'postgres-port' | 'control-port') => {
-    const value = values[name];
-    if (value === undefined) return undefined;
-    if (/^\d+$/.test(value) && Number(value) >= 1 && Number(value) <= 65_535) return Number(value);
-    throw new Error(`--${name} must be a port from 1 to 65535, not "${value}".`);
-  };
-  const { runtime = DEFAULTS.runtime, data = DEFAULTS.data, provider = 'neon' } = values;
-  const { reset = false, remote = false, help = false } = values;
+  const port = (name: 'port' | 'gateway-port' | 'postgres-port' | 'control-port') => readPort(name, values[name]);
+  const { runtime = DEFAULTS.runtime, reset = false, remote = false, help = false } = values;
   if (!isRuntime(runtime)) {
     throw new Error(`--runtime must be one of ${Object.keys(RUNTIMES).join(', ')}, not "${runtime}".`);
   }
-  if (data === '') throw new Error('--data must name a directory.');
-  if (provider !== 'neon' && provider !== 'planetscale') {
-    throw new Error(`--provider must be neon or planetscale, not "${provider}".`);
-  }
   if (reset && remote) throw new Error('--reset deletes the local database: it cannot go with --remote.');
-  const simulation = readSimulation(values);
-  if (values.lag !== undefined && !values.replica) throw new Error('--lag needs --replica.');
-  const replica = values.replica ? { lagMs: readNumber('lag', values.lag ?? '0', 'ms') } : undefined;
+  const gateway = readGatewayOptions(values, DEFAULTS);
   const local = ['gateway-port', 'postgres-port', 'control-port', 'provider', 'replica'] as const;
-  if (remote && (local.some((name) => values[name] !== undefined) || Object.keys(simulation).length > 0)) {
+  if (remote && (local.some((name) => values[name] !== undefined) || Object.keys(gateway.simulation).length > 0)) {
     throw new Error(
       '--remote uses no gateway and no local PostgreSQL: it cannot go with their ports, --provider, --replica, or what a gateway simulates.',
     );
@@ -136,10 +104,7 @@ function readOptions(): Options {
     gatewayPort: port('gateway-port'),
     postgresPort: port('postgres-port'),
     controlPort: port('control-port'),
-    simulation,
-    replica,
-    data,
-    provider,
+    ...gateway,
     reset,
     remote,
     help,

@@ -6,10 +6,10 @@ import type { HttpLimits } from '../local/gateway-sql.ts';
 import { connectUpstream, parseUpstream } from '../local/gateway-upstream.ts';
 import { choosePort } from '../local/ports.ts';
 import { startStack } from '../local/stack.ts';
+import { GATEWAY_OPTIONS, readGatewayOptions, readPort, SIMULATION_HELP } from './gateway-options.ts';
 import { type Lifetime, POSTGRES_ENDED, untilTheEnd } from './lifetime.ts';
 import { type ConnectionStrings, printGateway } from './print-gateway.ts';
 import { readArguments } from './read-arguments.ts';
-import { readNumber, readSimulation, SIMULATION_HELP, SIMULATION_OPTIONS } from './simulation-options.ts';
 
 const DEFAULTS = { port: 4444, 'postgres-port': 15432, data: '.local/gateway' } as const;
 
@@ -43,15 +43,11 @@ const OPTIONS = {
   'replica-port': { type: 'string' },
   'control-port': { type: 'string' },
   'postgres-port': { type: 'string' },
-  provider: { type: 'string' },
   upstream: { type: 'string' },
-  data: { type: 'string' },
-  replica: { type: 'boolean' },
-  lag: { type: 'string' },
   host: { type: 'string' },
   'max-request': { type: 'string' },
   'max-response': { type: 'string' },
-  ...SIMULATION_OPTIONS,
+  ...GATEWAY_OPTIONS,
 } as const;
 
 untilTheEnd(main);
@@ -62,23 +58,17 @@ async function main({ started, endWith }: Lifetime): Promise<void> {
     console.log(HELP);
     return;
   }
-  const { upstream, provider = 'neon', replica = false, data = DEFAULTS.data, host } = values;
-  if (provider !== 'neon' && provider !== 'planetscale') {
-    throw new Error(`--provider must be neon or planetscale, not "${provider}".`);
-  }
-  if (data === '') throw new Error('--data must name a directory.');
+  const { upstream, host } = values;
+  const { provider, data, replica, simulation } = readGatewayOptions(values, DEFAULTS);
   if (upstream !== undefined && replica) {
     throw new Error('--replica stands beside the embedded server: it cannot go with --upstream.');
   }
-  for (const name of ['lag', 'replica-port'] as const) {
-    if (values[name] !== undefined && !replica) throw new Error(`--${name} needs --replica.`);
-  }
-  const lagMs = readNumber('lag', values.lag ?? '0', 'ms');
+  if (values['replica-port'] !== undefined && !replica) throw new Error('--replica-port needs --replica.');
   const gateway: Omit<GatewayOptions, 'upstream' | 'port'> = {
     provider,
     ...(host !== undefined && { host }),
     limits: readLimits(values),
-    simulation: readSimulation(values),
+    simulation,
   };
 
   const port = await choosePort('port', readPort('port', values.port), DEFAULTS.port, warn);
@@ -108,7 +98,7 @@ async function main({ started, endWith }: Lifetime): Promise<void> {
     gatewayPort: port,
     gateway,
     ...(replica && {
-      replica: { port: await choosePort('postgres-port', undefined, postgresPort + 1, () => {}), lagMs },
+      replica: { port: await choosePort('postgres-port', undefined, postgresPort + 1, () => {}), ...replica },
     }),
   });
   started(() => stack.close());
@@ -118,12 +108,6 @@ async function main({ started, endWith }: Lifetime): Promise<void> {
     pooled: stack.pooledUrl.owner,
     replica: stack.replicaUrl?.owner,
   });
-}
-
-function readPort(name: string, value: string | undefined): number | undefined {
-  if (value === undefined) return undefined;
-  if (/^\d+$/.test(value) && Number(value) >= 1 && Number(value) <= 65_535) return Number(value);
-  throw new Error(`--${name} must be a port from 1 to 65535, not "${value}".`);
 }
 
 function readLimits(values: { 'max-request'?: string; 'max-response'?: string }): Partial<HttpLimits> {

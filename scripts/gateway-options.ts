@@ -1,7 +1,8 @@
+import type { parseArgs } from 'node:util';
 import { createSimulator, type Simulation } from '../local/gateway-simulation.ts';
 
 /** For `parseArgs`. */
-export const SIMULATION_OPTIONS = {
+const SIMULATION_OPTIONS = {
   rtt: { type: 'string' },
   jitter: { type: 'string' },
   'cold-start': { type: 'string' },
@@ -26,15 +27,39 @@ export const SIMULATION_HELP = `  --rtt MS            distance: a round trip to 
   --seed N            the same mishaps in the same order (default 1)
 `;
 
-type Values = { [Name in keyof typeof SIMULATION_OPTIONS]?: string | boolean | undefined };
+/** Of `npm run dev` and `npm run gateway`: the gateway, and the database behind it. */
+export const GATEWAY_OPTIONS = {
+  provider: { type: 'string' },
+  data: { type: 'string' },
+  replica: { type: 'boolean' },
+  lag: { type: 'string' },
+  ...SIMULATION_OPTIONS,
+} as const;
 
-/**
- * What the options say of the simulation.
- * @throws {Error} that names the option
- */
-export function readSimulation(values: Values): Partial<Simulation> {
+type Values = ReturnType<typeof parseArgs<{ options: typeof GATEWAY_OPTIONS }>>['values'];
+
+/** @throws {Error} that names the option */
+export function readGatewayOptions(values: Values, defaults: { data: string }) {
+  const { provider = 'neon', data = defaults.data, lag = '0' } = values;
+  if (provider !== 'neon' && provider !== 'planetscale') {
+    throw new Error(`--provider must be neon or planetscale, not "${provider}".`);
+  }
+  if (data === '') throw new Error('--data must name a directory.');
+  if (values.lag !== undefined && !values.replica) throw new Error('--lag needs --replica.');
+  const replica = values.replica ? { lagMs: readNumber('lag', lag, 'ms') } : undefined;
+  return { provider, data, replica, simulation: readSimulation(values) } as const;
+}
+
+/** @throws {Error} that names the option */
+export function readPort(name: string, value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  if (/^\d+$/.test(value) && Number(value) >= 1 && Number(value) <= 65_535) return Number(value);
+  throw new Error(`--${name} must be a port from 1 to 65535, not "${value}".`);
+}
+
+function readSimulation(values: Values): Partial<Simulation> {
   const changes: Record<string, unknown> = {};
-  for (const name of Object.keys(SIMULATION_OPTIONS) as (keyof Values)[]) {
+  for (const name of Object.keys(SIMULATION_OPTIONS) as (keyof typeof SIMULATION_OPTIONS)[]) {
     const value = values[name];
     if (value === undefined) continue;
     const setting = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
@@ -58,7 +83,7 @@ export function readSimulation(values: Values): Partial<Simulation> {
  * @param unit that a bare number has, and the answer
  * @throws {Error} that names the option
  */
-export function readNumber(name: string, text: string, unit: 'ms' | 's'): number {
+function readNumber(name: string, text: string, unit: 'ms' | 's'): number {
   const { amount, given = unit } = /^(?<amount>\d+(?:\.\d+)?)(?<given>ms|s)?$/.exec(text)?.groups ?? {};
   if (amount === undefined) throw new Error(`--${name} must be a number from 0 on, not "${text}".`);
   const inMs = Number(amount) * (given === 's' ? 1000 : 1);
