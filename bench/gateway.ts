@@ -10,6 +10,7 @@ import { encodeFlight } from '../local/postgres-flight.ts';
 import { readArguments } from '../scripts/read-arguments.ts';
 import { STATEMENT } from './gateway-bound.ts';
 import type { Addresses } from './gateway-server.ts';
+import { median } from './measure.ts';
 
 /** What the gateway is held to: requests a second with 16 at once, and milliseconds at the median with one. */
 const GOALS = { undici: { perSecond: 8_000, p50: 0.3 }, neon: { perSecond: 3_000, p50: 0.6 }, relay: { p50: 0.05 } };
@@ -178,10 +179,6 @@ async function times(work: Ask, count: number): Promise<number[]> {
     measured.push(performance.now() - start);
   }
   return measured;
-}
-
-function median(values: number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 interface Figures {

@@ -10,8 +10,6 @@ import { createSimulator, type Simulation } from './gateway-simulation.ts';
 import { createSqlHandler, HTTP_LIMITS, type HttpLimits, POOL } from './gateway-sql.ts';
 import { parseUpstream, type Upstream } from './gateway-upstream.ts';
 
-export type { Upstream };
-
 export interface GatewayOptions {
   /** The server behind it, or its `postgresql://` URL, of which host, port and TLS count. */
   upstream: Upstream | string;

@@ -9,11 +9,6 @@ export const HOST = '127.0.0.1';
 /** Held by whoever started the server, as long as it lives: "edge" in ASCII. */
 const OWNER_LOCK = 0x65646765;
 
-/** Thrown when the server in this directory belongs to a process that is alive. */
-export class AlreadyRunningError extends Error {
-  override readonly name = 'AlreadyRunningError';
-}
-
 /**
  * Marks the server as this process's own. When one of its sessions crashes, the server ends the others, and goes on: the lock is
  * taken again.
@@ -62,7 +57,7 @@ const TIMES_FREE = 4;
 
 /**
  * The process that started the server holds a lock on a connection as long as it lives.
- * @throws {AlreadyRunningError} when it lives
+ * @throws {Error} when it lives
  */
 export async function assertNotOwned(dataDirectory: string, password: string): Promise<void> {
   const deadline = Date.now() + ANSWER_DEADLINE;
@@ -71,7 +66,7 @@ export async function assertNotOwned(dataDirectory: string, password: string): P
     if (!postmaster) return;
     const lock = postmaster.ready ? await readLock(postmaster.port, password) : 'unknown';
     if (lock === 'held' || (lock === 'unknown' && Date.now() > deadline)) {
-      throw new AlreadyRunningError(
+      throw new Error(
         `Already running on this data: PostgreSQL is process ${postmaster.pid}. Stop what started it, or use another directory.`,
       );
     }

@@ -52,7 +52,7 @@ const ROOT_RUNS_AS = 'nobody';
 /**
  * Starts PostgreSQL on loopback, on a data directory of its own: made on the first start, recovered after a crash. The
  * server stops with this process, however it ends.
- * @throws {AlreadyRunningError} when another process runs on the same directory
+ * @throws {Error} when another process runs on the same directory
  * @throws {Error} when something else is where its data would be
  */
 export async function startPostgres({ directory: given, port, settings = {} }: PostgresOptions): Promise<Postgres> {
@@ -123,7 +123,7 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
   return { port, dataDirectory, socketDirectory, superuserUrl, connect, ended, close };
 }
 
-/** @throws {AlreadyRunningError} when a process runs on this directory */
+/** @throws {Error} when a process runs on this directory */
 export async function assertNotRunning(directory: string): Promise<void> {
   if (!existsSync(directory)) return;
   await assertOurs(directory);
@@ -136,7 +136,7 @@ export const REPLICA = 'replica';
 
 /**
  * Deletes everything that `startPostgres` keeps for a directory, and for that of its replica.
- * @throws {AlreadyRunningError} when a process runs on it
+ * @throws {Error} when a process runs on it
  * @throws {Error} when something else is where its data would be
  */
 export async function deletePostgres(directory: string): Promise<void> {

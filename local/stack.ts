@@ -3,7 +3,8 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import pg from 'pg';
 import { createOnce } from './create-once.ts';
-import { type Gateway, type GatewayOptions, startGateway, type Upstream } from './gateway.ts';
+import { type Gateway, type GatewayOptions, startGateway } from './gateway.ts';
+import type { Upstream } from './gateway-upstream.ts';
 import { type Postgres, REPLICA, startPostgres } from './postgres.ts';
 import { assertOurs } from './postgres-data.ts';
 import { type Standby, startStandby } from './postgres-standby.ts';
@@ -54,7 +55,7 @@ const BRANCH = 'main';
 
 /**
  * Starts PostgreSQL with an `app` database, its two roles (neither a superuser), and the gateway in front of it.
- * @throws {AlreadyRunningError} when another process runs on the same directory
+ * @throws {Error} when another process runs on the same directory
  */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const { directory, postgresPort, gatewayPort, settings } = options;
