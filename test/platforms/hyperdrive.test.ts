@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, inject, it } from 'vitest';
 import { describeContract, NOBODY, type Target } from '../contract.ts';
 import { createTestDatabase } from '../database.ts';
 import { apiToken } from '../token.ts';
-import { buildWorker, carriesPg } from '../workers/build-worker.ts';
+import { buildWorker } from '../workers/build-worker.ts';
 import { startWorker } from '../workers/start-worker.ts';
 import { replaceOnce } from './replace-once.ts';
 
@@ -66,6 +66,8 @@ describe('a Worker that is switched to Hyperdrive', () => {
   });
 
   it('carries pg, unlike the default one', async () => {
-    expect(await carriesPg(bundle)).toBe(true);
+    // In workerd `pg` reaches the network through this module; nothing else here does.
+    const carriesPg = async (file: string) => (await readFile(file, 'utf8')).includes('cloudflare:sockets');
+    expect([await carriesPg(bundle), await carriesPg(inject('workerBundle'))]).toEqual([true, false]);
   });
 });

@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -16,9 +15,4 @@ export async function buildWorker(outdir: string, args: readonly string[] = []):
   const options = ['deploy', ...args, '--dry-run', '--env=', '--outdir', outdir];
   await promisify(execFile)(process.execPath, [wrangler, ...options], { cwd: ROOT });
   return path.join(outdir, 'worker.js');
-}
-
-/** In workerd `pg` reaches the network through this module; nothing else here does. */
-export async function carriesPg(bundle: string): Promise<boolean> {
-  return (await readFile(bundle, 'utf8')).includes('cloudflare:sockets');
 }

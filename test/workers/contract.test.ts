@@ -3,7 +3,6 @@ import { type IncomingMessage, request } from 'node:http';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { describe, expect, inject, it } from 'vitest';
 import { describeContract } from '../contract.ts';
-import { carriesPg } from './build-worker.ts';
 import { startWorker, workerOptions } from './start-worker.ts';
 import { apiToken } from '../token.ts';
 
@@ -19,12 +18,6 @@ it.each(['GET', 'HEAD'])('Workers take no notice of the body of a %s', async (me
   response.resume();
   expect(response.statusCode).toBe(200);
   await api.close();
-});
-
-describe('the bundle that is deployed', () => {
-  it('carries no pg', async () => {
-    expect(await carriesPg(inject('workerBundle'))).toBe(false);
-  });
 });
 
 describe('a Worker with an incomplete environment', () => {
