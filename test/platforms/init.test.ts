@@ -167,13 +167,24 @@ describe('npm run init', () => {
     expect(named.filter(([, file]) => !tree.has(file))).toEqual([]);
     const readme = tree.read('README.md');
     expect(readme).toMatch(new RegExp(`API for ${PLATFORMS[platform].title}\\s+on`));
-    expect(readme).not.toMatch(/It is a template|make-it-yours|--runtime NAME|\(on Workers\)/);
+    expect(readme).not.toMatch(/It is a template|make-it-yours|Copy the |--runtime NAME|\(on Workers\)/);
     const onWorkers = platform === 'workers';
     expect((readme + tree.read('AGENTS.md')).includes('workerd')).toBe(onWorkers);
     expect(readme.includes('bundles')).toBe(onWorkers || platform === 'lambda');
     const guides = ['AGENTS.md', 'docs/deploy.md', 'docs/recipes.md'].map(tree.read).join('\n');
     const words = { workers: /Worker|wrangler/, vercel: /Vercel/, lambda: /Lambda|AWS/, node: /npm start/ };
     expect(PLATFORM_NAMES.filter((name) => words[name].test(guides))).toEqual([platform]);
+    const shared = ['.gitignore', 'tsconfig.json', 'package.json', 'scripts/measure-import.ts', 'scripts/smoke.ts']
+      .concat('src/server-transports.ts', 'src/routes/schemas.ts', 'test/local/dev.test.ts')
+      .filter(tree.has);
+    const ofOthers = {
+      workers: /worker|wrangler/i,
+      vercel: /vercel/i,
+      lambda: /lambda/i,
+      node: /'on node|functions\/node/,
+    };
+    const others = PLATFORM_NAMES.filter((name) => name !== platform);
+    expect(shared.filter((file) => others.some((name) => ofOthers[name].test(tree.read(file))))).toEqual([]);
     if (bare) {
       expect(tree.read('docs/recipes.md')).not.toMatch(/\bnotes?\b|first-table|idempotency/i);
       const withLedger = openTree(ROOT);
