@@ -8,16 +8,15 @@ const schema = { dialect: 'postgresql', schema: './src/*/schema.ts', out: './mig
 /** Where the studio's pages come from, which ask the server that it starts on this machine. */
 const STUDIO = 'https://local.drizzle.studio';
 
-// Only the studio connects; generating migrations needs no database.
-export default process.argv.includes('studio')
-  ? defineConfig({ ...schema, dbCredentials: { url: onlyForStudio(databaseUrls().tool) } })
-  : defineConfig(schema);
+const isStudio = process.argv.includes('studio');
 
-/** That server runs SQL as the owner for any page in the browser. What another one asks is sent where nothing answers. */
-function onlyForStudio(url: string): string {
+// That server runs SQL as the owner for any page in the browser. What another one asks is sent where nothing answers.
+if (isStudio) {
   subscribe('http.server.request.start', (message) => {
     const { request } = message as { request: IncomingMessage };
     if (request.headers.origin !== STUDIO) request.url = '/refused';
   });
-  return url;
 }
+
+// Only the studio connects; generating migrations needs no database.
+export default defineConfig({ ...schema, ...(isStudio && { dbCredentials: { url: databaseUrls().tool } }) });

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
-import { inject } from 'vitest';
+import { expect, inject, vi } from 'vitest';
 import { PRISTINE } from './pristine.ts';
 
 /** Milliseconds to wait for what happens at once on an idle machine: others may be busy. */
@@ -15,6 +15,8 @@ export interface TestDatabase {
   query<Row extends pg.QueryResultRow>(sql: string, params?: unknown[]): Promise<Row[]>;
   /** Runs `work` while another connection holds an advisory lock. */
   whileLocked<T>(lock: string, work: () => Promise<T>): Promise<T>;
+  /** Resolves when so many connections wait for such a lock. */
+  untilWaiting(count?: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -66,6 +68,10 @@ async function copyDatabase(template: string, gatewayPort = inject('stack').gate
         await client.query('select pg_advisory_unlock_all()');
         client.release();
       }
+    },
+    async untilWaiting(count = 1) {
+      const waiting = `select from pg_stat_activity where wait_event = 'advisory' and datname = current_database()`;
+      await vi.waitFor(async () => expect((await pool.query(waiting)).rows).toHaveLength(count), PATIENCE);
     },
     async close() {
       await pool.end();

@@ -317,8 +317,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
         const [pending] = await test.whileLocked('its answer', async () => {
           const wait = sql`select pg_advisory_xact_lock(hashtextextended('its answer', 0))`;
           const batch = session.batch([insert, session.execute(wait)]).catch((error: unknown) => error);
-          const waiting = `select from pg_stat_activity where wait_event = 'advisory' and datname = current_database()`;
-          await vi.waitFor(async () => expect(await test.query(waiting)).toHaveLength(1), PATIENCE);
+          await test.untilWaiting();
           proxy.loseAnswers(true);
           return [batch]; // not waited for here
         });

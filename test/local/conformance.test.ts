@@ -563,8 +563,7 @@ describe('a session', () => {
     const { requests } = own.stats();
     const sent = await test.whileLocked('order', async () => {
       const holder = send(`select pg_advisory_xact_lock(hashtextextended('order', 0))`);
-      const waiting = `select from pg_stat_activity where wait_event = 'advisory' and datname = current_database()`;
-      await vi.waitFor(async () => expect(await test.query(waiting)).toHaveLength(1), PATIENCE);
+      await test.untilWaiting();
       const others = ['a', 'b', 'c', 'd'].map((who) => send(`insert into served (who) values ('${who}')`));
       await vi.waitFor(() => expect(own.stats().requests).toBe(requests + 5), PATIENCE);
       return [holder, ...others];

@@ -134,9 +134,7 @@ describe('migrations', () => {
       await applyMigrations(...${JSON.stringify([database.ownerUrl, database.url, { directory }])});`;
     await database.whileLocked('half way', async () => {
       const child = spawn(process.execPath, ['--input-type=module', '--eval', code]);
-      const waiting = () =>
-        database.query(`select from pg_stat_activity where wait_event = 'advisory' and datname = current_database()`);
-      await vi.waitFor(async () => expect(await waiting()).toHaveLength(1), PATIENCE);
+      await database.untilWaiting();
       child.kill('SIGKILL');
       await once(child, 'exit');
       await writeMigrations('create table whole (id int)');

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import type VercelApp from '../../functions/vercel.ts';
-import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { createTestDatabase, type TestDatabase } from '../database.ts';
 import { apiToken } from '../token.ts';
 
 const REQUEST_CONTEXT = Symbol.for('@vercel/request-context');
@@ -68,13 +68,9 @@ describe('an instance on Vercel', () => {
 
   it('shares ten sockets among all requests that it serves at once', async () => {
     const before = gateway.stats().sockets;
-    const waiting = () =>
-      database.query(
-        `select from pg_stat_activity where datname = current_database() and usename = 'app' and wait_event_type = 'Lock'`,
-      );
     const { statuses } = await database.whileLocked('held', async () => {
       const statuses = Promise.all(Array.from({ length: 40 }, ask));
-      await vi.waitFor(async () => expect(await waiting()).toHaveLength(10), PATIENCE);
+      await database.untilWaiting(10);
       return { statuses };
     });
     expect(new Set(await statuses)).toEqual(new Set([204]));
