@@ -2,7 +2,8 @@ import type { MiddlewareHandler } from 'hono';
 import type { AppEnv } from '../create-app.ts';
 
 /**
- * Logs one JSON line for each request, with what it cost at the database.
+ * Logs one JSON line for each request, with what it cost at the database and, as `failures`, what failed there: also where
+ * another try, or the primary in a replica's place, has answered all the same, and nothing else tells.
  *
  * @example
  * app.use(requestLog())
@@ -13,6 +14,7 @@ export const requestLog = (): MiddlewareHandler<AppEnv> => {
     const start = performance.now();
     await next();
     const queries = c.get('queries') ?? [];
+    const failures = queries.flatMap(({ error }) => error ?? []);
     console.log(
       JSON.stringify({
         level: 'info',
@@ -23,6 +25,7 @@ export const requestLog = (): MiddlewareHandler<AppEnv> => {
         ms: Math.round(performance.now() - start),
         transports: [...new Set(queries.map(({ transport }) => transport))],
         roundTrips: queries.reduce((sum, { roundTrips }) => sum + roundTrips, 0),
+        ...(failures.length > 0 && { failures }),
       }),
     );
   };
