@@ -3,13 +3,11 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { sql } from 'drizzle-orm';
-import { readMigrationFiles } from 'drizzle-orm/migrator';
 import { migrate } from 'drizzle-orm/neon-serverless/migrator';
 import { PgDialect } from 'drizzle-orm/pg-core';
 import type { TransportKind } from '../src/config.ts';
 import { directTarget, parseConnectionString } from '../src/db/connection-string.ts';
 import { createDatabase, type PinnedSession } from '../src/db/database.ts';
-import { DatabaseError } from '../src/db/error.ts';
 import { serverTransports } from '../src/server-transports.ts';
 
 /** Milliseconds that one statement may take: an index on a large table. */
@@ -113,30 +111,46 @@ async function lock(session: PinnedSession, onWait?: () => void): Promise<void> 
 
 /** @returns how many there were */
 async function applyNew(session: PinnedSession, directory: string): Promise<number> {
-  const options = { migrationsFolder: directory };
   const applied = await appliedTimes(session);
   const last = Math.max(0, ...applied);
-  const known = readMigrationFiles(options);
-  const missing = known.filter(({ folderMillis }) => !applied.includes(folderMillis));
+  const known = await readJournal(directory);
+  const missing = known.filter(({ when }) => !applied.includes(when));
   // drizzle looks at the time of the last one alone, and would pass over what a merge has put before it.
-  if (missing.some(({ folderMillis }) => folderMillis < last)) {
+  if (missing.some(({ when }) => when < last)) {
     throw new Error(
-      applied.every((time) => known.some(({ folderMillis }) => folderMillis === time))
+      applied.every((time) => known.some(({ when }) => when === time))
         ? 'A migration is older than the last that was applied, and would never be: delete it, its snapshot and its entry in the journal, and "npm run db:generate" it again.'
         : 'The database has migrations that are not in migrations/. A local one: "npm run dev -- --reset" makes it anew.',
     );
   }
-  // drizzle's migrator takes any of its databases; its type names one of them.
-  if (missing.length > 0) await migrate(session as never, options).catch(explain);
+  if (missing.length > 0) {
+    // drizzle's migrator takes any of its databases; its type names one of them.
+    const migrated = migrate(session as never, { migrationsFolder: directory });
+    await migrated.catch((error: Error) => explain(error, missing));
+  }
   return missing.length;
 }
 
-/** PostgreSQL's own words for it speak of a prepared statement, which nobody wrote. */
-function explain(error: unknown): never {
-  if (!(error instanceof DatabaseError && error.message.includes('multiple commands'))) throw error;
-  throw new Error('Between two statements of a migration there must be a line "--> statement-breakpoint".', {
-    cause: error,
-  });
+/** Says which files it is about: drizzle does not say which of them it is. */
+function explain(error: Error, missing: Migration[]): never {
+  const files = [...new Set([missing[0], missing.at(-1)])].map((migration) => `${migration?.tag}.sql`).join(' to ');
+  // PostgreSQL's own words for it speak of a prepared statement, which nobody wrote.
+  const reason = error.message.includes('multiple commands')
+    ? 'between two statements there must be a line "--> statement-breakpoint".'
+    : error.message;
+  throw new Error(`${files}: ${reason}`, { cause: error });
+}
+
+interface Migration {
+  /** The name of its file. */
+  tag: string;
+  /** The time by which drizzle knows it. */
+  when: number;
+}
+
+async function readJournal(directory: string): Promise<Migration[]> {
+  const text = await readFile(path.join(directory, 'meta/_journal.json'), 'utf8');
+  return (JSON.parse(text) as { entries: Migration[] }).entries;
 }
 
 /** The times of the migrations that the database has, by which drizzle knows them. */

@@ -145,16 +145,18 @@ describe('migrations', () => {
 
   it('leave nothing behind when one of them fails, and the next run succeeds', async () => {
     await writeMigrations('create table a (id int)', 'create table b (id int); --> statement-breakpoint\nselect 1 / 0');
-    await expect(apply()).rejects.toThrow('division by zero');
+    await expect(apply()).rejects.toThrow('0000.sql to 0001.sql: division by zero');
     expect(await tables()).toEqual([]);
     await writeMigrations('create table a (id int)', 'create table b (id int)');
     expect(await apply()).toEqual({ applied: 2, role: 'app' });
     expect(await tables()).toEqual(['a', 'b']);
+    await writeMigrations('create table a (id int)', 'create table b (id int)', 'create table a (id int)');
+    await expect(apply()).rejects.toThrow('0002.sql: relation "a" already exists');
   });
 
   it('say what is missing between two statements', async () => {
     await writeMigrations('create table a (id int);\ncreate table b (id int);');
-    await expect(apply()).rejects.toThrow('--> statement-breakpoint');
+    await expect(apply()).rejects.toThrow(/^0000\.sql: .* "--> statement-breakpoint"/);
     expect(await tables()).toEqual([]);
   });
 
