@@ -60,8 +60,9 @@ async function main({ started, endWith }: Lifetime): Promise<void> {
   }
   const { upstream, host } = values;
   const { provider, data, replica, simulation } = readGatewayOptions(values, DEFAULTS);
-  if (upstream !== undefined && replica) {
-    throw new Error('--replica stands beside the embedded server: it cannot go with --upstream.');
+  for (const name of ['data', 'postgres-port', 'replica'] as const) {
+    if (upstream === undefined || values[name] === undefined) continue;
+    throw new Error(`--${name} is about the embedded server: it cannot go with --upstream.`);
   }
   if (values['replica-port'] !== undefined && !replica) throw new Error('--replica-port needs --replica.');
   const gateway: Omit<GatewayOptions, 'upstream' | 'port'> = {

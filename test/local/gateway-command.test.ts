@@ -25,9 +25,13 @@ afterAll(async () => {
 });
 
 async function start(...options: string[]) {
+  return startAlone('--data', data, '--postgres-port', String(await anyFreePort()), ...options);
+}
+
+/** Without what is about the embedded server. */
+async function startAlone(...options: string[]) {
   // Ports of its own: other files start things on the default ones, and on those next to them.
-  const ports = ['--port', String(await anyFreePort()), '--postgres-port', String(await anyFreePort())];
-  const command = [process.execPath, 'scripts/gateway.ts', '--data', data, ...ports, ...options];
+  const command = [process.execPath, 'scripts/gateway.ts', '--port', String(await anyFreePort()), ...options];
   const child = spawn('sh', ['-c', 'umask 077; exec "$@"', 'sh', ...command], {
     cwd: ROOT,
     env: { ...process.env, NO_COLOR: '1', PGSSLMODE: 'require', PGOPTIONS: '-c default_transaction_read_only=on' },
@@ -130,7 +134,7 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
   });
 
   it('stands in front of another server, and does not say its password', async () => {
-    const gateway = await start('--upstream', inject('stack').superuser, '--provider', 'planetscale');
+    const gateway = await startAlone('--upstream', inject('stack').superuser, '--provider', 'planetscale');
     await ready(gateway);
     const given = new URL(inject('stack').app);
     const url = urlOf('Direct', gateway.output()).replace('postgres.main:<password>', `app.main:${given.password}`);
@@ -142,7 +146,12 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
 
   it('listens where it is told to, and says when it cannot reach the server behind it', async () => {
     const nobody = await anyFreePort();
-    const gateway = await start('--upstream', `postgresql://app:secret@127.0.0.1:${nobody}/app`, '--host', 'localhost');
+    const gateway = await startAlone(
+      '--upstream',
+      `postgresql://app:secret@127.0.0.1:${nobody}/app`,
+      '--host',
+      'localhost',
+    );
     await ready(gateway, 'localhost');
     expect(gateway.output()).toContain('cannot be reached yet: ECONNREFUSED');
     const url = urlOf('Direct', gateway.output()).replace('<password>', 'secret');
@@ -153,7 +162,7 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
   });
 
   it.skipIf(process.platform !== 'linux')('takes no more than three times the limit for an answer', async () => {
-    const gateway = await start('--upstream', inject('stack').superuser);
+    const gateway = await startAlone('--upstream', inject('stack').superuser);
     await ready(gateway);
     const url = new URL(inject('stack').app);
     url.port = new URL(urlOf('Direct', gateway.output())).port;
@@ -188,10 +197,12 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
     [['--data', ''], /--data must name a directory/],
     [['--upstream', 'https://x'], /upstream must be a postgresql/],
     [['--upstream', 'postgresql://x/y', '--replica'], /--replica .* cannot go with --upstream/],
+    [['--upstream', 'postgresql://x/y', '--data', 'd'], /--data .* cannot go with --upstream/],
+    [['--upstream', 'postgresql://x/y', '--postgres-port', '5'], /--postgres-port .* cannot go with --upstream/],
     [['--lag', '10ms'], /--lag needs --replica/],
     [['--nonsense'], /Unknown option '--nonsense'[\s\S]*--help/],
   ])('refuses %j in one line', async (options, text) => {
-    const gateway = await start(...options);
+    const gateway = await startAlone(...options);
     expect(await gateway.exited).toBe(1);
     expect(gateway.output()).toMatch(text);
     expect(gateway.output()).not.toMatch(/^ {4}at /m);
