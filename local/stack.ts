@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import pg from 'pg';
 import { createOnce } from './create-once.ts';
@@ -121,7 +121,8 @@ function urls(
  * @throws {Error} when a file of that name holds something else
  */
 export async function readCredentials(directory: string): Promise<Credentials> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const isNew = (await mkdir(directory, { recursive: true, mode: 0o700 })) !== undefined;
+  if (isNew) await writeFile(path.join(directory, '.gitignore'), '*\n'); // it may be in somebody's repository
   const fresh: Credentials = { appPassword: secret(), ownerPassword: secret(), apiToken: secret() };
   const file = path.join(directory, 'credentials.json');
   const kept = parse(await createOnce(file, JSON.stringify(fresh, null, 2)));

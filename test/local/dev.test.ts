@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
 import { deletePostgres } from '../../local/postgres.ts';
 import { hasEnded } from '../../local/postgres-process.ts';
+import { readCredentials } from '../../local/stack.ts';
 import { PATIENCE } from '../database.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -296,6 +297,18 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
       await rm(theirs, { recursive: true });
     },
   );
+
+  it('keeps the passwords that it makes out of the repository that they are in', async () => {
+    const theirs = await mkdtemp(path.join(tmpdir(), 'theirs-'));
+    const git = (...args: string[]) => execFileSync('git', args, { cwd: theirs, encoding: 'utf8' });
+    git('init', '--quiet');
+    await readCredentials(path.join(theirs, 'new/data'));
+    expect(git('status', '--porcelain')).toBe('');
+    await mkdir(path.join(theirs, 'old'));
+    await readCredentials(path.join(theirs, 'old'));
+    expect(git('status', '--porcelain')).toBe('?? old/\n');
+    await rm(theirs, { recursive: true });
+  });
 
   it('removes what a first start that was killed had begun', async () => {
     const { pid: dead } = spawnSync(process.execPath, ['--version']);
