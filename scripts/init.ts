@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { initialise } from './init/init.ts';
 import { PLATFORM_NAMES, type PlatformName } from './init/platforms.ts';
 import { openTree } from './init/tree.ts';
@@ -72,15 +72,16 @@ function parsePlatforms(list: string | undefined): PlatformName[] {
   return PLATFORM_NAMES.filter((name) => names.includes(name));
 }
 
-/** @throws {Error} outside a repository, with what to do */
+/** @throws {Error} outside a repository, with what to do, and where git does not run or refuses, with what it says */
 function git(...args: string[]): string {
-  try {
-    return execFileSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
-  } catch {
-    throw new Error(
-      'This is no git repository: run "git init && git add --all && git commit" first, so that this can be undone.',
-    );
-  }
+  const { status, stdout, stderr, error } = spawnSync('git', args, { encoding: 'utf8' });
+  if (status === 0) return stdout.trim();
+  const reason = error?.message ?? stderr.trim();
+  throw new Error(
+    reason.includes('not a git repository')
+      ? 'This is no git repository: run "git init && git add --all && git commit" first, so that this can be undone.'
+      : `Only with git can this be undone: ${reason}`,
+  );
 }
 
 /** The remote on GitHub, as a browser opens it; undefined where there is none. */

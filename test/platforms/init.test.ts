@@ -251,6 +251,9 @@ describe('npm run init', () => {
     const nowhere = init(newDirectory(), '--name', 'my-app');
     expect(nowhere.status).toBe(1);
     expect(nowhere.output).toContain('This is no git repository');
+    const script = [path.join(ROOT, 'scripts/init.ts'), '--name', 'my-app', '--dry-run'];
+    const noGit = spawnSync(process.execPath, script, { cwd: ROOT, env: { PATH: newDirectory() }, encoding: 'utf8' });
+    expect([noGit.status, noGit.stderr]).toEqual([1, 'Only with git can this be undone: spawnSync git ENOENT\n']);
   });
 
   it('refuses to take out the example domain when there is another', () => {
