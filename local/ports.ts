@@ -40,7 +40,7 @@ const chosen = new Map<number, string>();
 
 /**
  * The port that was asked for, or the default, the next free one behind it, or else any.
- * @throws {Error} when the port that was asked for is in use, or has been chosen for something else
+ * @throws {Error} when nothing can listen on the port that was asked for, or it has been chosen for something else
  */
 export async function choosePort(
   name: string,
@@ -51,7 +51,7 @@ export async function choosePort(
   const other = requested && chosen.get(requested);
   if (other) throw new Error(`Port ${requested} is the ${other} already: choose another with --${name}.`);
   if (requested && !(await claim(requested))) {
-    throw new Error(`Port ${requested} is in use: choose another with --${name}.`);
+    throw new Error(`Port ${requested} is in use, or not for this account: choose another with --${name}.`);
   }
   const port = requested ?? (await freePortFrom(byDefault));
   if (!requested && port !== byDefault) warn(`The default ${name} ${byDefault} is in use: using ${port}.`);
