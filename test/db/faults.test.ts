@@ -26,6 +26,12 @@ function listen(server: Server): Promise<number> {
 
 const GREETING = Buffer.concat([message('R', int32(0)), message('Z', 'I')]);
 
+/** The answer to a transaction's first statement. */
+const BEGUN = Buffer.concat([
+  ...['BEGIN', 'SET', 'SELECT 0'].map((tag) => message('C', `${tag}\0`)),
+  message('Z', 'T'),
+]);
+
 /**
  * A server that answers what a client sends at a time with the next of `answers`: the start-up, then flight by flight.
  * @param onCancel gives the answer to a request to cancel
@@ -162,18 +168,21 @@ describe.each(Object.keys(WAYS) as (keyof typeof WAYS)[])('over %s', (way) => {
   it('a server that answers a request to cancel with a broken message does not end the process', async () => {
     const greeting = Buffer.concat([message('K', int32(1, 2)), GREETING]);
     const onCancel = vi.fn(() => message('K', ''));
-    const url = `postgresql://app:hunter2@127.0.0.1:${await answering(way, [greeting], onCancel)}/app`;
+    const url = `postgresql://app:hunter2@127.0.0.1:${await answering(way, [greeting, BEGUN], onCancel)}/app`;
     const database = createDatabase({ url, schema: {}, sockets: 'instance', transports: WAYS[way].transports });
-    const db = database.forRequest({ signal: AbortSignal.timeout(200) });
-    expect((await failure(db.transaction((tx) => tx.execute(sql`select 1`)))).kind).toBe('timeout');
+    const controller = new AbortController();
+    const work = database.forRequest({ signal: controller.signal }).transaction(async (tx) => {
+      await tx.execute(sql`select 1`);
+      setTimeout(() => controller.abort()); // when the next one has left
+      await tx.execute(sql`select 1`);
+    });
+    expect((await failure(work)).kind).toBe('timeout');
     await database.close();
     expect(onCancel).toHaveBeenCalled();
   });
 
   it('a COMMIT that a server counts as answered before it says so is of unknown outcome', async () => {
-    const tags = ['BEGIN', 'SET', 'SELECT 0'].map((tag) => message('C', `${tag}\0`));
-    const answers = [GREETING, Buffer.concat([...tags, message('Z', 'T')]), message('Z', 'I')];
-    const url = `postgresql://app:hunter2@127.0.0.1:${await answering(way, answers)}/app`;
+    const url = `postgresql://app:hunter2@127.0.0.1:${await answering(way, [GREETING, BEGUN, message('Z', 'I')])}/app`;
     const database = createDatabase({ url, schema: {}, sockets: 'instance', transports: WAYS[way].transports });
     const transfer = () => failure(database.transaction((tx) => tx.execute(sql`select 1`)));
     expect((await transfer()).kind).toBe('outcome-unknown');
