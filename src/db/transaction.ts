@@ -48,6 +48,8 @@ export function connectionScope(line: Line, statementMs: number) {
   const session: Level = { riding: [], sent: false, pending: 0 };
   /** What is open, from the outside in. Only the innermost may be used. */
   const open = [session];
+  /** Numbers the savepoints: a name used again could lead to an earlier one, whose RELEASE failed, and undo that, too. */
+  let savepoints = 0;
   /** Settles when the line is free: a flight has to wait for the one before. */
   let tail: Promise<unknown> = Promise.resolve();
 
@@ -112,8 +114,8 @@ export function connectionScope(line: Line, statementMs: number) {
     return inTurn(async () => {
       assertBegun(false);
       try {
-        const flight = [...prologue, ...statements, command('commit')];
-        return (await line.send(flight, options)).slice(prologue.length, -1);
+        const results = await line.send([...prologue, ...statements, command('commit')], options);
+        return results.slice(prologue.length, -1);
       } catch (error) {
         await tidyUp('rollback', 'TE');
         throw error;
@@ -125,7 +127,7 @@ export function connectionScope(line: Line, statementMs: number) {
     const isNested = outer !== session;
     assertInnermost(outer, isNested ? options : undefined);
     if (isNested) assertHealthy(outer);
-    const name = `s${open.length}`;
+    const name = `s${++savepoints}`;
     const release = command(`release ${name}`);
     const riding = isNested ? [command(`savepoint ${name}`)] : begin(options, statementMs);
     const level: Level = { riding, sent: false, pending: 0 };
@@ -151,7 +153,7 @@ export function connectionScope(line: Line, statementMs: number) {
       }
       throw error;
     } finally {
-      if (open.includes(level)) open.length = open.indexOf(level);
+      if (open.includes(level)) open.splice(open.indexOf(level));
     }
   };
 

@@ -9,6 +9,7 @@ import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { startListening } from '../../local/start-listening.ts';
 import { createDatabase, type Database, type Queryable, type QueryEvent } from '../../src/db/database.ts';
 import type { DatabaseError } from '../../src/db/error.ts';
+import type { SocketTransport, Statement } from '../../src/db/transport.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { failure, WAYS } from './ways.ts';
 
@@ -253,6 +254,28 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
         await tx.transaction((inner) => inner.execute(sql`select 1 / 0`)).catch(() => {});
       });
       expect(await names(db)).toEqual(['kept']);
+    });
+
+    it('lose nothing of a nested one whose RELEASE fails in the flight of the next, and is caught with it', async () => {
+      const real = (transports as Record<typeof socket, SocketTransport>)[socket];
+      let released = 0;
+      /** The first fails, as where a request to stop a statement comes late, and meets it. */
+      const meet = (one: Statement) =>
+        one.text.startsWith('release') && released++ === 0 ? { ...one, text: 'select 1 / 0' } : one;
+      const open: SocketTransport['open'] = (...to) => {
+        const connection = real.open(...to);
+        const send = connection.send.bind(connection);
+        connection.send = (flight) => send(flight.map(meet));
+        return connection;
+      };
+      const cut = createDatabase({ url: test.url, schema, transports: { [socket]: { open } }, sockets: 'instance' });
+      const work = cut.transaction(async (tx) => {
+        await tx.transaction((inner) => inner.insert(things).values({ id: 1 }));
+        await tx.transaction((inner) => inner.insert(things).values({ id: 2 })).catch(() => {});
+      });
+      await failure(work);
+      await cut.close();
+      expect(await db.$count(things)).toBe(0);
     });
 
     it('refuse nested transactions side by side, which would undo each other', async () => {
