@@ -59,19 +59,22 @@ export const CONTROL_PLANE_ERROR = 'Control plane request failed';
 export function describeError(error: unknown): { status: number; body: ErrorBody } {
   if (error instanceof StatementError) return { status: 400, body: error.body };
   if (error instanceof RequestError) return { status: error.status, body: emptyBody(error.message) };
-  // What is refused at log-in carries no code there: only the message tells.
   if (error instanceof Refusal) return { status: 400, body: emptyBody(error.message) };
-  if (error instanceof pg.DatabaseError) return { status: 400, body: logInBody(error) };
+  if (error instanceof pg.DatabaseError) return describeRefusal(error);
   if (error instanceof PoolTimeout) return { status: 503, body: emptyBody(error.message) };
   if (error instanceof ConnectionLost) return { status: 400, body: emptyBody(error.message) };
   return { status: 500, body: emptyBody(CONTROL_PLANE_ERROR) };
 }
 
-function logInBody(error: pg.DatabaseError): ErrorBody {
+/**
+ * What the server says at log-in. That proxy checks the password itself, and then carries no code: only the message tells. Why the
+ * server refuses afterwards it passes on whole, but as an error of the server (`proxy/src/serverless/sql_over_http.rs`).
+ */
+function describeRefusal(error: pg.DatabaseError): { status: number; body: ErrorBody } {
   const body = emptyBody(error.message);
-  if (error.code?.startsWith('28')) return body;
+  if (error.code === '28P01') return { status: 400, body };
   for (const name of Object.values(FIELDS)) body[name] = error[name] ?? null;
-  return body;
+  return { status: 500, body };
 }
 
 function emptyBody(message: string): ErrorBody {

@@ -82,8 +82,9 @@ export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
       return results.map((result, i) => prepared[i]?.mapResult(result, true));
     };
     Object.assign(session, sessionOf(scope));
-    const database = new (Class as new (...parts: unknown[]) => object)(dialect, session, relations);
-    return Object.assign(database, { batch }) as Queryable<TSchema>;
+    return Object.assign(new (Class as new (...parts: unknown[]) => object)(dialect, session, relations), {
+      batch,
+    }) as Queryable<TSchema>;
   };
 
   const openSession = (scope: Scope): PinnedSession<TSchema> => {

@@ -80,14 +80,15 @@ const NO_COMPUTE = /control plane|compute node|too many|slots|database system|qu
 const KINDS: [RegExp, DatabaseErrorKind][] = [
   [/^08/, 'connection'],
   [/^23/, 'constraint'],
-  // insufficient_resources; admin_shutdown, crash_shutdown, cannot_connect_now …; 507: the response is too large
-  [/^(53|57P| terminati)|HTTP status (429|5(?!07))/, 'unavailable'],
+  // insufficient_resources; admin_shutdown, crash_shutdown, cannot_connect_now …; not 507: the response is too large; nor 500
+  // with one of these codes: Neon's proxy tells why PostgreSQL or PgBouncer lets nobody in, and the words are theirs.
+  [/^(53|57P| terminati)|HTTP status (429|5(?!07|00.*"code":"(08P01|[234]\w{4})"))/, 'unavailable'],
   [/^(28|42501)|authentication failed|permission denied|permitted|not allowed|no such user/i, 'auth'], // insufficient_privilege
-  [/^(40001|40P01)/, 'serialization'], // serialization_failure, deadlock_detected
+  [/^40(001|P01)/, 'serialization'], // serialization_failure, deadlock_detected
   [NO_COMPUTE, 'unavailable'],
   // lock_not_available, query_canceled (statement_timeout among its causes), idle_in_transaction_session_timeout, transaction_timeout
   [/^(55P03|57014|25P0[34])/, 'timeout'],
-  [/HTTP status|no such database/, 'query'],
+  [/HTTP status(?!.*08P01)|no such database/, 'query'],
 ];
 
 /** Data exceptions (class 22) quote the value at fault, as do errors in tsquery and in tsvector. */
@@ -102,7 +103,7 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
   const error = (thrown ?? {}) as DriverError;
   const { severity, constraint, table, column } = error;
   // A PANIC, which brings the server down, may come behind the commit: it does not say that nothing took effect.
-  const code = (severity && severity !== 'PANIC' && error.code) || undefined;
+  const code = severity && severity !== 'PANIC' ? error.code : undefined;
   const reason = error.sourceError?.cause?.code;
   const said = reason ? `${error.message} (${reason})` : (error.message ?? '');
   const message = QUOTING.test(`${code} ${said}`) ? said.replace(VALUES, '…') : said;

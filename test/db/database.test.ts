@@ -544,8 +544,12 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
     });
 
     it('of the credentials and of the connection are the same kind over each transport, and show no password', async () => {
+      const stranger = `stranger_${Date.now()}`; // who may log in, and to no database
+      await test.query(`create role ${stranger} login password 'hunter2'`);
       for (const [url, kind] of [
         [test.url.replace(/:[0-9a-f]+@/, ':hunter2@'), 'auth'],
+        [test.url.replace(/\/\/.*@/, `//${stranger}:hunter2@`), 'auth'],
+        [test.url.replace(/[^/]+$/, 'nowhere'), 'query'],
         [`postgresql://app:hunter2@127.0.0.1:${await anyFreePort()}/app`, 'connection'],
       ] as const) {
         const broken = createDatabase({ url, schema, transports, sockets: 'instance' });
@@ -559,6 +563,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
         for (const error of errors) expect(`${error.stack}${JSON.stringify(error)}`).not.toContain('hunter2');
         await broken.close();
       }
+      await test.query(`drop role ${stranger}`);
     });
 
     it('of a server that accepts and never answers end in time', async () => {

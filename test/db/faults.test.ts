@@ -74,9 +74,19 @@ async function failures(port: number, way: keyof typeof WAYS) {
   return errors.map(({ kind }) => kind);
 }
 
+/** How Neon's proxy passes on why the server lets nobody in. */
+const refusal = (text: string, code: string) =>
+  JSON.stringify({ message: text, code, detail: null, hint: null, severity: 'FATAL', routine: 'InitPostgres' });
+
 describe('at an HTTP endpoint', () => {
   it.each([
     [500, JSON.stringify({ message: 'Control plane request failed', code: '', severity: '' }), 'unavailable'],
+    [500, refusal('role "app" is not permitted to log in', '28000'), 'auth'],
+    [500, refusal('database "app" does not exist', '3D000'), 'query'],
+    [500, refusal('no such user', '08P01'), 'auth'],
+    [500, refusal('server login failed: wrong password type', '08P01'), 'connection'],
+    [500, refusal('sorry, too many clients already', '53300'), 'unavailable'],
+    [500, refusal('terminating connection due to administrator command', '57P01'), 'unavailable'],
     [502, 'Bad Gateway', 'unavailable'],
     [503, '<html>try later</html>', 'unavailable'],
     [200, 'not JSON', 'connection'],

@@ -376,15 +376,20 @@ describe('errors', () => {
     ]);
   });
 
-  it('of an unknown database carry its code', async () => {
-    const answer = await ask(
-      { query: 'select 1' },
-      without((url) => (url.pathname = '/nowhere')),
-    );
-    expect(answer).toMatchObject({
-      status: 400,
-      body: { code: '3D000', message: 'database "nowhere" does not exist' },
+  it('of a server that refuses what the proxy has let in are 500 with every field', async () => {
+    const unknown = without((url) => (url.pathname = '/nowhere'));
+    expect(await ask({ query: 'select 1' }, unknown)).toMatchObject({
+      status: 500,
+      body: { code: '3D000', severity: 'FATAL', message: 'database "nowhere" does not exist', routine: 'InitPostgres' },
     });
+    const role = `idle_${Date.now()}`;
+    await test.query(`create role ${role} password 'hunter2'`);
+    const nologin = without((url) => Object.assign(url, { username: role, password: 'hunter2' }));
+    expect(await ask({ query: 'select 1' }, nologin)).toMatchObject({
+      status: 500,
+      body: { code: '28000', severity: 'FATAL', message: `role "${role}" is not permitted to log in` },
+    });
+    await test.query(`drop role ${role}`);
   });
 
   it.each([

@@ -71,6 +71,8 @@ it.each([
   ['504): {"error":"upstream timed out","should_retry":true}', 'unavailable'],
   ['504): <p>Access is not allowed</p>', 'unavailable'],
   ['502): {"error":"bad gateway","client_connection":"close"}', 'unavailable'],
+  ['500): {"code":"404","message":"function not found"}', 'unavailable'],
+  ['500): {"message":"bad gateway","code":"internal"}', 'unavailable'],
 ])('what stands between says of its own accord does not make it safe to do again: "%s"', (status, kind) => {
   const error = toDatabaseError(new Error(`Server error (HTTP status ${status}`), 'http', true);
   expect(error).toMatchObject({ kind, retryable: false });

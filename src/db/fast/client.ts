@@ -86,9 +86,8 @@ export function fastClient(): typeof Client {
 
 /** Each method whose name begins as the driver's private ones do is there to replace one. */
 export function assertOverrides({ prototype }: { prototype: object }): void {
-  const missing = Object.getOwnPropertyNames(prototype).filter(
-    (name) => name.startsWith('_') && !(name in Client.prototype),
-  );
-  if (missing.length === 0) return;
-  throw misuse(`fast/ needs @neondatabase/serverless ${DRIVER_VERSION}: this one has no ${missing.join(', ')}`);
+  for (const name of Object.getOwnPropertyNames(prototype)) {
+    if (!name.startsWith('_') || name in Client.prototype) continue;
+    throw misuse(`fast/ needs @neondatabase/serverless ${DRIVER_VERSION}: this one has no ${name}`);
+  }
 }

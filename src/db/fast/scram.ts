@@ -3,9 +3,6 @@ import { DatabaseError } from '../error.ts';
 /** What workerd's PBKDF2 computes at most, and a bound to the work a server can ask for. PostgreSQL's default is 4096. */
 const MAX_ITERATIONS = 100_000;
 
-/** The head of `client-first-message` without channel binding; `client-final-message` repeats it in base64, `biws`. */
-const GS2_HEADER = 'n,,';
-
 /** RFC 5802, section 7: printable ASCII without the comma, base64, a number from 1; then extensions. */
 const SERVER_FIRST = /^r=([!-+\--~]+),s=([^,]+),i=([1-9]\d*)(?:,|$)/;
 
@@ -34,7 +31,8 @@ export async function answerChallenge(
   { password, clientFirst, serverFirst }: Challenge,
   saltPassword: SaltPassword = pbkdf2,
 ): Promise<Answer> {
-  const clientFirstBare = clientFirst.slice(GS2_HEADER.length);
+  // Without its head, `n,,`: no channel binding. `client-final-message` repeats that in base64, `biws`.
+  const clientFirstBare = clientFirst.slice(3);
   const [, clientNonce = ''] = clientFirstBare.split(',r=');
   const { nonce, salt, iterations } = parseServerFirst(serverFirst, clientNonce);
 

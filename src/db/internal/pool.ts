@@ -14,8 +14,7 @@ export function createPools(max: number, connectMs: number, over = false) {
   const pools = new Map<ConnectionTarget, Pool>();
   return {
     at(transport: SocketTransport, target: ConnectionTarget): Pool {
-      const open = () => transport.open(target, connectMs);
-      const pool = pools.get(target) ?? createPool(open, max, over);
+      const pool = pools.get(target) ?? createPool(() => transport.open(target, connectMs), max, over);
       if (!over) pools.set(target, pool);
       return pool;
     },
