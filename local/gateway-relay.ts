@@ -31,13 +31,15 @@ export interface RelayOptions {
   /** The server, where nothing says that another is meant. */
   upstream: Upstream;
   simulator: Simulator;
+  /** What of a start-up message reaches the server. */
+  passOn: (parameters: Parameters) => Parameters;
 }
 
 /** Which server, and as whom. @throws {Refusal} */
 type FindRoute = (user: string) => Route;
 
 /** Carries PostgreSQL's protocol between clients, over WebSockets or TCP, and the server. */
-export function createRelay({ upstream: primary, simulator }: RelayOptions) {
+export function createRelay({ upstream: primary, simulator, passOn }: RelayOptions) {
   /** Where a request to cancel goes: all it carries is the key of the session. */
   const sessions = new Map<string, Upstream>();
 
@@ -52,7 +54,7 @@ export function createRelay({ upstream: primary, simulator }: RelayOptions) {
       const startup = await untilStartup(client, (key) => cancel(sessions.get(key.toString('hex')) ?? primary, key));
       if (!startup) return;
       const version = startup.readInt32BE(4);
-      const asked = parseStartup(startup);
+      const asked = passOn(parseStartup(startup));
       const { upstream, role, pooled } = findRoute(asked['user'] ?? '');
       const unsupported = pooled ? unsupportedParameter(asked) : undefined;
       if (unsupported) throw new Refusal('08P01', unsupported);

@@ -3,12 +3,14 @@ import type { Duplex } from 'node:stream';
 import { startControl } from './gateway-control.ts';
 import { type Listener, listen } from './gateway-listener.ts';
 import { isLoopback, refuseForeign } from './gateway-origin.ts';
+import { behindProxy } from './gateway-parameters.ts';
 import type { PoolOptions } from './gateway-pool.ts';
 import { createRelay } from './gateway-relay.ts';
 import { createRouter, type Entrance, entranceOf, type Provider } from './gateway-routes.ts';
 import { createSimulator, type Simulation } from './gateway-simulation.ts';
 import { createSqlHandler, HTTP_LIMITS, type HttpLimits, POOL } from './gateway-sql.ts';
 import { parseUpstream, type Upstream } from './gateway-upstream.ts';
+import type { Parameters } from './postgres-messages.ts';
 
 export interface GatewayOptions {
   /** The server behind it, or its `postgresql://` URL, of which host, port and TLS count. */
@@ -88,7 +90,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     limits: { ...HTTP_LIMITS, ...options.limits },
     pool: { ...POOL, ...options.pool },
   });
-  const relay = createRelay({ upstream, simulator });
+  const passOn = provider === 'neon' ? behindProxy : (parameters: Parameters) => parameters;
+  const relay = createRelay({ upstream, simulator, passOn });
   /** The route that an address names, whose port may be the provider's own or this gateway's. */
   const entranceFor = (arrived: Entrance, namedPort: number) =>
     provider === 'planetscale' ? entranceOf(namedPort, listeners, arrived) : arrived;

@@ -651,6 +651,27 @@ describe('a WebSocket', () => {
     wire.close();
   });
 
+  it('passes on of the start-up what the proxy does: no settings, but those in options that are none of its own', async () => {
+    const asked = {
+      user: new URL(test.url).username,
+      database: new URL(test.url).pathname.slice(1),
+      DateStyle: 'German',
+    };
+    const settings = `select current_setting('DateStyle'), current_setting('application_name'), current_setting('a.b', true)`;
+    for (const [options, dateStyle] of [
+      ['endpoint=ep-cool-1 -c a.b=c\\ d', 'ISO, MDY'],
+      ['neon_proxy_params_compat:true -c a.b=c\\ d', 'German, DMY'],
+    ] as const) {
+      const wire = await overWebSocket(url('/v2'));
+      const startup = startupMessage({ ...asked, application_name: 'mine', options });
+      wire.send(startup, logInMessages(test.url).password, query(settings));
+      await wire.until('Z');
+      const row = (await wire.until('Z')).find((m) => typeOf(m) === 'D');
+      expect(String(row)).toMatch(new RegExp(`${dateStyle}.*mine.*c d`, 's'));
+      wire.close();
+    }
+  });
+
   it.each([
     ['minor version', (3 << 16) | 9999, {}],
     ['extension', 3 << 16, { '_pq_.x': 'y' }],

@@ -318,7 +318,7 @@ it('a client that goes away while it is logged in leaves nothing behind', async 
 it('nothing is kept of a client that breaks off while it is logged in', async () => {
   setFlagsFromString('--expose-gc');
   const collectGarbage = runInNewContext('gc') as () => void;
-  const relay = createRelay({ upstream, simulator: createSimulator({}) });
+  const relay = createRelay({ upstream, simulator: createSimulator({}), passOn: (parameters) => parameters });
   /** @returns what the relay was told about this client alone */
   const breakOff = async () => {
     const own = { ...upstream };
