@@ -42,7 +42,7 @@ export function parseConnectionString(connectionString: string): ConnectionTarge
   const provider = providerOf(host);
   const isLocal = provider === 'local';
   const isPlanetScale = provider === 'planetscale';
-  refuse(!isLocal && url.search.includes('sslmode=disable'), `${host} is no loopback address: no sslmode=disable`);
+  refuse(!isLocal && url.search.includes('sslmode=disable'), `${host} needs TLS: no sslmode=disable`);
   // A loopback address may stand in for PlanetScale, on any port.
   const named = isLocal || isPlanetScale ? PLANETSCALE_USER.exec(user) : null;
   const [, role = user, branch, suffix] = named ?? [];

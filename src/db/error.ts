@@ -70,7 +70,8 @@ interface DriverError extends Partial<Omit<NeonDbError, 'sourceError'>> {
 const NO_CONNECTION = /REFUSED|NOTFOUND|EAI_|CONNECT_TIMEOUT/;
 
 /** How PostgreSQL, Neon's proxy and PgBouncer say that there is no database, or no free connection: nothing has run. */
-const NO_COMPUTE = /control plane|compute node|too many|slots|database system|quota|\((max|server)_|query_wait/i;
+const NO_COMPUTE =
+  /control plane|compute node|ing (to|for) server|too many|slots|database system|quota|\((max|server)_|query_wait/i;
 
 /**
  * By SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html. By words, where there is none, or one for
@@ -80,15 +81,14 @@ const NO_COMPUTE = /control plane|compute node|too many|slots|database system|qu
 const KINDS: [RegExp, DatabaseErrorKind][] = [
   [/^08/, 'connection'],
   [/^23/, 'constraint'],
-  // insufficient_resources; admin_shutdown, crash_shutdown, cannot_connect_now …; not 507: the response is too large; nor 500
-  // with one of these codes: Neon's proxy tells why PostgreSQL or PgBouncer lets nobody in, and the words are theirs.
-  [/^(53|57P| terminati)|HTTP status (429|5(?!07|00.*"code":"(08P01|[234]\w{4})"))/, 'unavailable'],
+  // insufficient_resources; admin_shutdown, crash_shutdown, cannot_connect_now …; 507: the response is too large
+  [/^(53|57P| terminati)|HTTP status (429|5(?!07))/, 'unavailable'],
   [/^(28|42501)|authentication failed|permission denied|permitted|not allowed|no such user/i, 'auth'], // insufficient_privilege
   [/^40(001|P01)/, 'serialization'], // serialization_failure, deadlock_detected
   [NO_COMPUTE, 'unavailable'],
   // lock_not_available, query_canceled (statement_timeout among its causes), idle_in_transaction_session_timeout, transaction_timeout
   [/^(55P03|57014|25P0[34])/, 'timeout'],
-  [/HTTP status(?!.*08P01)|no such database/, 'query'],
+  [/HTTP status|no such database/, 'query'],
 ];
 
 /** Data exceptions (class 22) quote the value at fault, as do errors in tsquery and in tsvector. */

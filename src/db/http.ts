@@ -25,8 +25,11 @@ export function neonHttp(): HttpTransport {
           ? sql.transaction(queries, { fetchOptions: { signal } })
           : Promise.all(queries.map((query) => query.then(null))); // sends it: the driver's queries are lazy
       neonConfig.fetchEndpoint = fetchEndpoint;
-      const results = await request.catch((error: unknown) => {
-        throw signal.aborted ? signal.reason : error;
+      const results = await request.catch((error: Error) => {
+        signal.throwIfAborted();
+        // Neon's proxy says with status 500 why the server lets nobody in; the driver reads the body of a 400 alone.
+        const refusal = /^Server error .* 500\): ({.*"severity":"FATAL".*)/.exec(error.message)?.[1];
+        throw refusal ? JSON.parse(refusal) : error;
       });
       if (results.length !== statements.length) throw new Error('the server lost count');
       return results;

@@ -87,6 +87,8 @@ describe('at an HTTP endpoint', () => {
     [500, refusal('server login failed: wrong password type', '08P01'), 'connection'],
     [500, refusal('sorry, too many clients already', '53300'), 'unavailable'],
     [500, refusal('terminating connection due to administrator command', '57P01'), 'unavailable'],
+    [500, JSON.stringify({ message: 'no such user', code: '40001', severity: 'ERROR' }), 'unavailable'],
+    [500, '{"severity":"FATAL",', 'connection'],
     [502, 'Bad Gateway', 'unavailable'],
     [503, '<html>try later</html>', 'unavailable'],
     [200, 'not JSON', 'connection'],

@@ -22,6 +22,13 @@ it.each<[message: string, code: string | undefined, kind: DatabaseErrorKind, ret
   ['role "app" is not permitted to log in', 'XX000', 'auth', false],
   ['Control plane request failed', 'XX000', 'unavailable', true],
   ["Couldn't connect to compute node", 'XX000', 'unavailable', true],
+  [
+    'Server error (HTTP status 500): {"message":"error connecting to server: timed out"}',
+    undefined,
+    'unavailable',
+    true,
+  ],
+  ['Server error (HTTP status 500): {"message":"timeout waiting for server"}', undefined, 'unavailable', true],
   ['Failed to acquire permit to connect to the database. Too many attempts are ongoing.', 'XX000', 'unavailable', true],
   ['sorry, too many clients already', 'XX000', 'unavailable', true],
   ['remaining connection slots are reserved for roles with the SUPERUSER attribute', '53300', 'unavailable', true],
@@ -71,8 +78,6 @@ it.each([
   ['504): {"error":"upstream timed out","should_retry":true}', 'unavailable'],
   ['504): <p>Access is not allowed</p>', 'unavailable'],
   ['502): {"error":"bad gateway","client_connection":"close"}', 'unavailable'],
-  ['500): {"code":"404","message":"function not found"}', 'unavailable'],
-  ['500): {"message":"bad gateway","code":"internal"}', 'unavailable'],
 ])('what stands between says of its own accord does not make it safe to do again: "%s"', (status, kind) => {
   const error = toDatabaseError(new Error(`Server error (HTTP status ${status}`), 'http', true);
   expect(error).toMatchObject({ kind, retryable: false });

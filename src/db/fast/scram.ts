@@ -4,7 +4,7 @@ import { DatabaseError } from '../error.ts';
 const MAX_ITERATIONS = 100_000;
 
 /** RFC 5802, section 7: printable ASCII without the comma, base64, a number from 1; then extensions. */
-const SERVER_FIRST = /^r=([!-+\--~]+),s=([^,]+),i=([1-9]\d*)(?:,|$)/;
+const SERVER_FIRST = /^r=([!-+\--~]+),s=([^,]+),i=([1-9]\d*)(,|$)/;
 
 /** `Hi()` of RFC 5802: the expensive part. The salt is in base64. */
 type SaltPassword = (password: string, salt: string, iterations: number) => Promise<ArrayBuffer>;
@@ -39,8 +39,8 @@ export async function answerChallenge(
   const withoutProof = `c=biws,r=${nonce}`;
   const authMessage = `${clientFirstBare},${serverFirst},${withoutProof}`;
   // Of SASLprep (RFC 4013) what changes a password: PostgreSQL takes one that it forbids, too. The driver does nothing here;
-  // `pg` does, and a password should work over every transport.
-  const prepared = password.replace(/\p{Default_Ignorable_Code_Point}/gu, '').normalize('NFKC');
+  // `pg` does, and a password should work over every transport. DI: Default_Ignorable_Code_Point.
+  const prepared = password.replace(/\p{DI}/gu, '').normalize('NFKC');
   const saltedPassword = await saltPassword(prepared, salt, iterations);
   const clientKey = await hmac(saltedPassword, 'Client Key');
   const storedKey = await crypto.subtle.digest('SHA-256', clientKey);

@@ -8,7 +8,6 @@ import { misuse } from '../error.ts';
 type Decoder = (text: string) => unknown;
 
 const asText: Decoder = (text) => text;
-const asJson: Decoder = (text) => JSON.parse(text) as unknown;
 
 /** Types that are more than text, and their arrays: src/include/catalog/pg_type.dat in PostgreSQL's source. */
 const TYPES: [oid: number, arrayOid: number, decode: Decoder][] = [
@@ -17,10 +16,10 @@ const TYPES: [oid: number, arrayOid: number, decode: Decoder][] = [
   [21, 1005, Number], // int2
   [23, 1007, Number], // int4
   [26, 1028, Number], // oid
-  [114, 199, asJson], // json
+  [114, 199, JSON.parse], // json
   [700, 1021, Number], // float4
   [701, 1022, Number], // float8
-  [3802, 3807, asJson], // jsonb
+  [3802, 3807, JSON.parse], // jsonb
 ];
 
 /** cidr, char, text, bpchar, varchar, int8, macaddr, inet, timestamp, date, time, timestamptz, interval, numeric, timetz, uuid. */
@@ -66,11 +65,11 @@ function decodeArray(text: string, decode = asText): unknown[] {
 /**
  * A parameter in PostgreSQL's text format: arrays become array literals, bytes bytea, dates ISO 8601 in UTC, other objects
  * JSON. Runs before anything is sent, so a value that cannot be encoded leaves the connection as it was.
- * @throws {TypeError} for what has no text form: functions, symbols, circular objects
+ * @throws {Error} for what has no text form: functions, symbols, circular objects
  */
 export function encodeParameter(value: unknown): string | null {
   if (value === null || value === undefined) return null;
-  if (typeof value === 'function' || typeof value === 'symbol') throw new TypeError(`it is a ${typeof value}`);
+  if (typeof value === 'function' || typeof value === 'symbol') throw new Error(`it is a ${typeof value}`);
   if (typeof value !== 'object') return (value as string | number | bigint | boolean).toString();
   if (value instanceof Date) return value.toISOString();
   if (ArrayBuffer.isView(value)) return encodeBytea(value);
