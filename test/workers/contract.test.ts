@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
+import { createRequire } from 'node:module';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { describe, expect, inject, it } from 'vitest';
 import { describeContract } from '../contract.ts';
@@ -18,6 +19,11 @@ it.each(['GET', 'HEAD'])('Workers take no notice of the body of a %s', async (me
   response.resume();
   expect(response.statusCode).toBe(200);
   await api.close();
+});
+
+it('runs here in the workerd that wrangler brings: package.json names the miniflare that wrangler needs', () => {
+  const { resolve } = createRequire(import.meta.url);
+  expect(createRequire(resolve('wrangler')).resolve('miniflare')).toBe(resolve('miniflare'));
 });
 
 describe('a Worker with an incomplete environment', () => {
