@@ -12,7 +12,7 @@ import { neonHttp } from '../../src/db/http.ts';
 import { tcp } from '../../src/db/tcp.ts';
 import { neonWebSocket } from '../../src/db/websocket.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
-import { CREATE_NOTES } from '../db/ways.ts';
+import { logInMessages, overWebSocket, query } from './wire.ts';
 
 let test: TestDatabase;
 let port: number;
@@ -20,7 +20,6 @@ let origin: string;
 
 beforeAll(async () => {
   test = await createEmptyDatabase();
-  await test.query(CREATE_NOTES);
   port = inject('stack').gatewayPort;
   origin = `http://127.0.0.1:${port}`;
   // As other projects set the driver up for a local gateway.
@@ -31,10 +30,10 @@ beforeAll(async () => {
 
 afterAll(() => test.close());
 
-const post = (body: unknown, headers: Record<string, string> = {}, path = '/sql') =>
-  fetch(origin + path, {
+const post = (sql: string, headers: Record<string, string> = {}) =>
+  fetch(`${origin}/sql`, {
     method: 'POST',
-    body: typeof body === 'string' ? body : JSON.stringify(body),
+    body: JSON.stringify({ query: sql }),
     headers: { 'Neon-Connection-String': test.url, ...headers },
   });
 
@@ -52,130 +51,27 @@ const raw = (head: string) =>
       .on('close', () => resolve(answer));
   });
 
-describe('the driver’s own functions', () => {
-  it('neon() queries, and runs a transaction with its options', async () => {
-    const query = neon(test.url);
-    expect(await query`select ${1}::int as one, ${['a', null]}::text[] as list`).toEqual([
-      { one: 1, list: ['a', null] },
-    ]);
-    const [first, second] = await query.transaction(
-      [query`select current_setting('transaction_isolation') as level`, query`show transaction_read_only`],
-      { isolationLevel: 'Serializable', readOnly: true },
-    );
-    expect([first, second]).toEqual([[{ level: 'serializable' }], [{ transaction_read_only: 'on' }]]);
-  });
-
-  it('neon() reports an error with its fields', async () => {
-    await expect(neon(test.url)`insert into notes values (1, 'a'), (1, 'b')`).rejects.toMatchObject({
-      name: 'NeonDbError',
-      code: '23505',
-      table: 'notes',
-      constraint: 'notes_pkey',
-      severity: 'ERROR',
-    });
-  });
-
-  it('Pool runs an interactive transaction', async () => {
-    const pool = new Pool({ connectionString: test.url });
-    const client = await pool.connect();
-    await client.query('begin');
-    expect((await client.query('select $1::int as one', [1])).rows).toEqual([{ one: 1 }]);
-    await client.query('rollback');
-    client.release();
-    await pool.end();
-  });
-
-  it('drizzle’s own sessions work', async () => {
-    const http = drizzleHttp(neon(test.url));
-    expect((await http.execute(sql`select 1 as one`)).rows).toEqual([{ one: 1 }]);
-    const pool = new Pool({ connectionString: test.url });
-    const webSocket = drizzleWebSocket(pool);
-    expect(await webSocket.transaction(async (tx) => (await tx.execute(sql`select 1 as one`)).rows)).toEqual([
-      { one: 1 },
-    ]);
-    await pool.end();
-  });
-
-  it('carry large results and many statements', async () => {
-    const pool = new Pool({ connectionString: test.url, max: 1 });
-    const { rows } = await pool.query<{ text: string }>(
-      `select repeat('x', 1000) as text from generate_series(1, 5000)`,
-    );
-    expect(rows).toHaveLength(5000);
-    expect(rows.at(-1)?.text).toHaveLength(1000);
-    await pool.end();
-  });
-});
-
-describe('POST /sql', () => {
-  it('types values as JSON unless raw text is asked for', async () => {
-    const query = {
-      query: `select 1 as i, true as b, 'NaN'::float8 as f, 2::int8 as l, '{"a":1}'::jsonb as j`,
-      params: [],
-    };
-    const typed = (await (await post(query)).json()) as { rows: unknown };
-    expect(typed.rows).toEqual([{ i: 1, b: true, f: 'NaN', l: '2', j: { a: 1 } }]);
-    const asText = (await (
-      await post(query, { 'Neon-Raw-Text-Output': 'true', 'Neon-Array-Mode': 'true' })
-    ).json()) as {
-      rows: unknown;
-    };
-    expect(asText.rows).toEqual([['1', 't', 'NaN', '2', '{"a": 1}']]);
-  });
-
-  it.each([
-    ['a body that is not JSON', 'select 1', {}, 400],
-    ['a body that is no query', { sql: 'select 1' }, {}, 400],
-    ['two statements in one', { query: 'select 1; select 2', params: [] }, {}, 400],
-    ['an unknown isolation level', { queries: [] }, { 'Neon-Batch-Isolation-Level': 'Nonsense' }, 400],
-    ['no connection string', { query: 'select 1', params: [] }, { 'Neon-Connection-String': '' }, 400],
-    ['a body that is too large', 'x'.repeat(11 * 1024 * 1024), {}, 413],
-  ])('refuses %s', async (_, body, headers, status) => {
-    const response = await post(body, headers);
-    expect(response.status).toBe(status);
-    expect(await response.json()).toHaveProperty('message');
-  });
-
-  it('refuses another path', async () => {
-    const response = await post({ query: 'select 1', params: [] }, {}, '/other');
-    expect([response.status, await response.json()]).toEqual([400, 'query is not supported']);
-  });
-
-  it('survives COPY, which would swallow what follows', async () => {
-    for (let i = 0; i < 25; i++) {
-      const response = await post({ query: 'copy notes from stdin', params: [] });
-      expect([response.status, await response.json()]).toMatchObject([
-        400,
-        { message: 'COPY FROM STDIN is not supported' },
-      ]);
-    }
-    expect((await post({ query: 'select 1', params: [] })).status).toBe(200);
-  });
-
-  it('answers a preflight', async () => {
-    const response = await fetch(`${origin}/sql`, { method: 'OPTIONS' });
-    expect([response.status, response.headers.get('Access-Control-Allow-Origin')]).toEqual([200, '*']);
-  });
+it('drizzle’s own sessions work', async () => {
+  const http = drizzleHttp(neon(test.url));
+  expect((await http.execute(sql`select 1 as one`)).rows).toEqual([{ one: 1 }]);
+  const pool = new Pool({ connectionString: test.url });
+  const webSocket = drizzleWebSocket(pool);
+  expect(await webSocket.transaction(async (tx) => (await tx.execute(sql`select 1 as one`)).rows)).toEqual([
+    { one: 1 },
+  ]);
+  await pool.end();
 });
 
 describe('connections', () => {
   it('end when their client vanishes in the middle of a result', async () => {
-    const webSocket = new WebSocket(`${origin.replace('http', 'ws')}/v2`);
-    await new Promise((resolve) => webSocket.once('open', resolve));
-    const { username, password, pathname } = new URL(test.url);
-    const start = Buffer.from(`\0\0\0\0\0\x03\0\0user\0${username}\0database\0${pathname.slice(1)}\0\0`, 'latin1');
-    start.writeInt32BE(start.length, 0);
-    const message = (type: string, body: string) => {
-      const bytes = Buffer.from(`${type}\0\0\0\0${body}\0`, 'latin1');
-      bytes.writeInt32BE(bytes.length - 1, 1);
-      return bytes;
-    };
-    const query = message('Q', `select repeat('x', 1000) as vanishing from generate_series(1, 10000000)`);
-    webSocket.send(Buffer.concat([start, message('p', password), query]));
+    const wire = await overWebSocket(`${origin.replace('http', 'ws')}/v2`);
+    const { startup, password } = logInMessages(test.url);
+    const large = query(`select repeat('x', 1000) as vanishing from generate_series(1, 10000000)`);
+    wire.send(startup, password, large);
     const backends = () =>
       test.query(`select from pg_stat_activity where query like '%as vanishing%' and pid <> pg_backend_pid()`);
     await vi.waitFor(async () => expect(await backends()).toHaveLength(1), PATIENCE);
-    webSocket.terminate();
+    wire.close();
     await vi.waitFor(async () => expect(await backends()).toHaveLength(0), PATIENCE);
   });
 
@@ -219,10 +115,9 @@ describe('safety', () => {
 
   it('connects to its own server whatever host a request names', async () => {
     const elsewhere = test.url.replace(/@[^/]+/, '@db.example.com:5432');
-    const response = await post(
-      { query: `select current_setting('port')::int as port`, params: [] },
-      { 'Neon-Connection-String': elsewhere },
-    );
+    const response = await post(`select current_setting('port')::int as port`, {
+      'Neon-Connection-String': elsewhere,
+    });
     expect(await response.json()).toMatchObject({ rows: [{ port: inject('stack').postgresPort }] });
   });
 
@@ -248,7 +143,12 @@ describe('safety', () => {
   });
 
   it('lets a page of this machine in', async () => {
-    expect((await post({ query: 'select 1', params: [] }, { Origin: 'http://localhost:5173' })).status).toBe(200);
+    expect((await post('select 1', { Origin: 'http://localhost:5173' })).status).toBe(200);
+  });
+
+  it('takes 10 MiB in a request, and no more', async () => {
+    expect((await post(`-- ${'x'.repeat(10 * 1024 * 1024)}`)).status).toBe(413);
+    expect((await post(`-- ${'x'.repeat(9 * 1024 * 1024)}`)).status).toBe(200);
   });
 
   it('refuses text frames and garbage, and goes on', async () => {
@@ -265,6 +165,6 @@ describe('safety', () => {
       webSocket.send(frame);
       await closed;
     }
-    expect((await post({ query: 'select 1', params: [] })).status).toBe(200);
+    expect((await post('select 1')).status).toBe(200);
   });
 });
