@@ -68,11 +68,11 @@ function cloneTemplate(): string {
   return clone;
 }
 
-/** The files that a document names, the reader's own aside. */
+/** The files that a document names, the reader's own aside, and what is on other people's sites. */
 const filesNamed = ([file, text]: readonly [string, string]) =>
   file === 'docs/first-table.md'
     ? []
-    : [...text.matchAll(/\b(?:functions|docs|src|test|scripts)\/[\w/.-]+\.\w+\b/g)].map(
+    : [...text.matchAll(/(?<!\w\/)\b(?:functions|docs|src|test|scripts)\/[\w/.-]+\.\w+\b/g)].map(
         ([named]) => [file, named] as const,
       );
 
