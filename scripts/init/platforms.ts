@@ -1,10 +1,12 @@
 import { parseDocument, YAMLMap, YAMLSeq } from 'yaml';
 import type { Tree } from './tree.ts';
-import { withoutBlock, withoutLines, withoutSection } from './text.ts';
+import { withoutBlock, withoutLines, withoutSubject } from './text.ts';
 
 interface Platform {
-  /** As the README names it. */
+  /** As the README names it first. */
   title: string;
+  /** What documents call it, in front of what is about it alone. */
+  called: string;
   /** Files and folders that are about this platform alone. */
   paths: string[];
   scripts: string[];
@@ -12,10 +14,6 @@ interface Platform {
   dependencies: string[];
   /** Lines of shared files, each of which stands for itself. */
   lines: Record<string, RegExp>;
-  /** In docs/deploy.md. */
-  heading: string;
-  /** How the paragraph in the README begins. */
-  paragraph: string;
   /** What it takes besides. */
   edit?: (tree: Tree) => void;
 }
@@ -23,6 +21,7 @@ interface Platform {
 export const PLATFORMS = {
   workers: {
     title: 'Cloudflare Workers',
+    called: 'Workers',
     paths: [
       'functions/worker.ts',
       'functions/worker-neon.ts',
@@ -48,21 +47,11 @@ export const PLATFORMS = {
       'scripts/fork-host.ts': /^ {2}workers: \[/,
       'scripts/bundle-budgets.ts': /worker/i,
       'README.md': /button\)\].*cloudflare/,
-      'docs/deploy.md': /^\| Workers |\S {3,}# Workers$|^- A Worker waits/,
-      'docs/recipes.md': /^\| Workers /,
     },
-    heading: '### Cloudflare Workers',
-    paragraph: '**Cloudflare Workers**',
     edit: (tree) => {
       const imports = /^import (\{ fileURLToPath \}|\{ bundleWorker|type \{ Target \})/;
       tree.edit('test/fast/client.test.ts', (text) =>
         withoutLines(imports)(withoutBlock(text, "describe('in workerd'")),
-      );
-      tree.edit('docs/recipes.md', (text) =>
-        withoutSection(text, '### A job on Workers')
-          .replace(/, and its name into each list of secrets in\s+`wrangler\.toml`/, '')
-          .replace(/(`src\/config\.ts`) and\s+`wrangler\.toml`/, '$1')
-          .replace(/On Workers, take[^]*?Elsewhere, limit/, 'Limit'),
       );
       tree.edit('README.md', (text) =>
         text
@@ -78,11 +67,11 @@ export const PLATFORMS = {
       );
       tree.edit('.env.example', (text) => text.replace(/ A Worker's bundle [^.]*\./, ''));
       tree.edit('docs/gateway.md', (text) => text.replace(/ `test\/local\/driver\.test\.ts` runs[^]*?compares\./, ''));
-      tree.edit('docs/driver-selection.md', (text) => text.replace(/; a Worker takes another entry \([^)]*\)/, ''));
     },
   },
   vercel: {
     title: 'Vercel Functions',
+    called: 'Vercel',
     paths: ['functions/vercel.ts', 'vercel.json', '.vercelignore', 'scripts/serve-vercel.ts', 'test/vercel'],
     scripts: [],
     dependencies: ['@vercel/functions'],
@@ -93,22 +82,11 @@ export const PLATFORMS = {
       'README.md': /vercel\.com\/button/,
       'AGENTS.md': /Vercel would take it/,
       'scripts/fork-host.ts': /^ {2}vercel: \[/,
-      'docs/deploy.md': /^\| Vercel |\S {3,}# Vercel$|^- Vercel bills/,
-      'docs/recipes.md': /^\| Vercel /,
-    },
-    heading: '### Vercel',
-    paragraph: '**Vercel**',
-    edit: (tree) => {
-      tree.edit('docs/deploy.md', (text) => text.replace(/ On Vercel\s+earlier deployments[^]*?--safe`\)\./, ''));
-      tree.edit('docs/recipes.md', (text) =>
-        withoutSection(text, '### A job on Vercel')
-          .replace(/ On Vercel,\s+pass `waitUntil[^]*?here\)\./, '')
-          .replace(/; on Vercel, call it in the `onQuery` that is\s+there\./, '.'),
-      );
     },
   },
   lambda: {
     title: 'AWS Lambda',
+    called: 'Lambda',
     paths: [
       'functions/lambda.ts',
       'functions/lambda-stream.ts',
@@ -132,24 +110,11 @@ export const PLATFORMS = {
       'test/global-setup.ts': /lambda/i,
       'scripts/bundle-budgets.ts': /lambda/i,
       'scripts/fork-host.ts': /^ {2}lambda: \[/,
-      'docs/deploy.md': /^\| Lambda |\S {3,}# Lambda$|^- Lambda bills/,
-      'docs/recipes.md': /^\| Lambda /,
-    },
-    heading: '### AWS Lambda',
-    paragraph: '**AWS Lambda**',
-    edit: (tree) => {
-      tree.edit('docs/recipes.md', (text) => withoutSection(text, '### A job on Lambda'));
-      tree.edit('docs/deploy.md', (text) =>
-        text
-          .replace(/ On Lambda put the new one\s+into the secret[^]*?(?=\n\n)/, '')
-          .replace(/The role behind `AWS_ROLE_ARN`[^]*?(?=`PREVIEW_DATABASE` is)/, '')
-          .replace(/\*\*Private networking\.\*\*[^]*?(?=## What it costs)/, '')
-          .replace(/- On Lambda each concurrent[^]*?start[^\n]*\n/, ''),
-      );
     },
   },
   node: {
     title: 'Node',
+    called: 'Node',
     paths: [
       'functions/node.ts',
       'Dockerfile',
@@ -161,18 +126,10 @@ export const PLATFORMS = {
     dependencies: ['@hono/node-server'],
     lines: {
       'scripts/fork-host.ts': /^ {2}node: \[/,
-      'docs/deploy.md': /\S {3,}# Node$/,
-      'docs/recipes.md': /^\| Node /,
     },
-    heading: '### Node',
-    paragraph: '**Node**',
     edit: (tree) => {
       tree.edit('test/local/dev.test.ts', (text) =>
         withoutLines(/^import \{ (once|connect) \}/)(withoutBlock(text, "it('on node starts")),
-      );
-      tree.edit('docs/deploy.md', (text) => text.replace(/ Neither deploys to a Node server:[^]*?migrates\./, ''));
-      tree.edit('docs/recipes.md', (text) =>
-        withoutSection(text, '### A job on Node').replace(/In Node, a file `instrument\.ts`[^]*?```\n\n(?=##)/, ''),
       );
     },
   },
@@ -190,12 +147,12 @@ export function keepPlatforms(
   const gone = PLATFORM_NAMES.filter((name) => !kept.includes(name));
   if (gone.length === 0) return { scripts: [], dependencies: [] };
   for (const name of gone) {
-    const { paths, lines, heading, paragraph, edit }: Platform = PLATFORMS[name];
+    const { called, paths, lines, edit }: Platform = PLATFORMS[name];
     tree.remove(...paths);
     edit?.(tree);
     for (const [file, pattern] of Object.entries(lines)) tree.edit(file, withoutLines(pattern));
-    tree.edit('docs/deploy.md', (text) => withoutSection(text, heading));
-    tree.edit('README.md', (text) => withoutParagraph(text, paragraph));
+    for (const file of ['README.md', 'docs/deploy.md', 'docs/recipes.md']) tree.edit(file, withoutSubject(called));
+    tree.write('docs/driver-selection.md', withoutSubject(called)(tree.read('docs/driver-selection.md')));
     for (const file of tree.files().filter((file) => /^\.github\/workflows\/(deploy|preview)\.yml$/.test(file))) {
       const text = withoutPlatform(tree.read(file), name);
       // For a role in AWS alone: what does not need it is not to have it.
@@ -208,9 +165,7 @@ export function keepPlatforms(
     const text = tree.read(file);
     tree.write(file, text.replace(/(["`])workers (vercel )?lambda\1/, `$1${deployed}$1`));
   }
-  const servers = kept
-    .filter((name) => name !== 'workers')
-    .map((name) => PLATFORMS[name].title.replace(/^AWS | Functions$/, ''));
+  const servers = kept.filter((name) => name !== 'workers').map((name) => PLATFORMS[name].called);
   tree.edit('README.md', (text) => {
     const named = text
       .replace(inWords(PLATFORM_NAMES.map(titleOf)), inWords(kept.map(titleOf)))
@@ -220,13 +175,6 @@ export function keepPlatforms(
       );
     return kept.length > 1 ? named : named.replace(/ `npm run dev -- --runtime NAME` serves[^.]*\./, '');
   });
-  const selection = tree.read('docs/driver-selection.md');
-  tree.write(
-    'docs/driver-selection.md',
-    servers.length > 0
-      ? selection.replace('On Vercel, Lambda and Node set', `On ${inWords(servers)} set`)
-      : selection.replace(/On Vercel, Lambda and Node set [^;]*; a Worker/, 'A Worker'),
-  );
   if (!kept.includes('workers') && !kept.includes('lambda')) {
     tree.edit('test/global-setup.ts', (text) => text.replace(/Promise\.all\(\[\s*(.*),\s*\]\)/, '$1'));
     tree.edit('README.md', (text) =>
@@ -255,13 +203,6 @@ export function keepPlatforms(
 const titleOf = (name: PlatformName) => PLATFORMS[name].title;
 
 const inWords = (names: string[]) => names.join(', ').replace(/, ([^,]*)$/, ' and $1');
-
-function withoutParagraph(text: string, start: string): string {
-  return text
-    .split('\n\n')
-    .filter((paragraph) => !paragraph.startsWith(start))
-    .join('\n\n');
-}
 
 /** A workflow without the job that has the platform's name, and the steps whose condition names it. */
 function withoutPlatform(source: string, platform: string): string {

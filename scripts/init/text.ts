@@ -35,3 +35,15 @@ export function withoutSection(text: string, heading: string): string {
   const next = new RegExp(`\n#{1,${level}} `).exec(text.slice(at + 1 + heading.length));
   return text.slice(0, at) + (next ? text.slice(at + 1 + heading.length + next.index) : '\n');
 }
+
+/**
+ * Without what a document says of a subject alone: sections whose heading ends with its name, paragraphs and items that begin with
+ * `On` and the name or with the name in bold, rows that begin with it, and commands that have it for a comment.
+ */
+export const withoutSubject = (name: string) => (text: string) => {
+  const headings = text.match(new RegExp(`^#+ .*\\b${name}$`, 'gm')) ?? [];
+  return headings
+    .reduce(withoutSection, text)
+    .replaceAll(new RegExp(`^(- )?(On ${name}\\b|\\*\\*(\\w+ )?${name}\\*\\*).*\\n((?!- ).+\\n)*`, 'gm'), '')
+    .replaceAll(new RegExp(`^(\\| ${name} .*|.* # ${name})\\n`, 'gm'), '');
+};
