@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { styleText } from 'node:util';
 import { loadEnvironment } from './environment.ts';
+import { EXAMPLE_CHECKS } from './example-checks.ts';
 import { runCommand } from './run-command.ts';
 import { type Ask, CHECKS } from './smoke-checks.ts';
 
-const HELP = `Checks a deployed API from outside: scripts/smoke-checks.ts, which only read.
+const HELP = `Checks a deployed API from outside: scripts/smoke-checks.ts and scripts/example-checks.ts, which only read.
 
 Usage: npm run smoke -- URL [--wait SECONDS]
 
@@ -32,8 +33,9 @@ await runCommand(HELP, ARGUMENTS, async ({ values, positionals }) => {
   if (notLive) throw new Error(`not live: ${notLive}`);
   if ((await ask('/nowhere')).status === 401)
     throw new Error('The API, or what is in front of it, refuses this API_TOKEN.');
+  const checks = Object.entries({ ...CHECKS, ...EXAMPLE_CHECKS });
   let failed = 0;
-  for (const [name, check] of Object.entries(CHECKS)) {
+  for (const [name, check] of checks) {
     const start = performance.now();
     const failure = await check(ask).then(() => undefined, describe);
     if (failure === undefined) {
@@ -43,7 +45,7 @@ await runCommand(HELP, ARGUMENTS, async ({ values, positionals }) => {
       console.log(`${styleText('red', 'FAIL')}  ${name}\n${failure.replaceAll(/^/gm, '      ')}`);
     }
   }
-  const summary = `${Object.keys(CHECKS).length - failed} passed, ${failed} failed`;
+  const summary = `${checks.length - failed} passed, ${failed} failed`;
   if (failed > 0) throw new Error(summary);
   return summary;
 });

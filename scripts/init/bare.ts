@@ -11,38 +11,6 @@ const BARE = fileURLToPath(new URL('bare/', import.meta.url));
 const LEDGER_PROBLEMS =
   /^ {2}'(request-in-progress|reconciliation-in-progress|idempotency-key-reused|same-account|unknown-account|currency-mismatch|insufficient-funds|balance-out-of-range)':/;
 
-const MESSAGES_CONTRACT = `    describe('messages', () => {
-      it('are kept, the latest first', async () => {
-        expect((await post('/messages', { text: 'hello' })).status).toBe(201);
-        expect(await json(await call('/messages'))).toMatchObject({ items: [{ text: 'hello' }] });
-      });
-
-      it.each([
-        ['malformed JSON', '{"text":'],
-        ['no text', {}],
-        ['a text with a NUL', { text: 'a\\0b' }],
-      ])('refuse %s', async (_, body) => {
-        await expectProblem(await post('/messages', body), 400, 'invalid-request');
-      });
-
-      it('refuse a body that is too large', async () => {
-        await expectProblem(await post('/messages', { text: 'x'.repeat(70_000) }), 413, 'payload-too-large');
-      });
-    });
-
-`;
-
-const MESSAGES_CHECKS = `/** The part of test/contract.ts that only reads. */
-const MESSAGES: Record<string, Check> = {
-  async 'lists messages'(ask) {
-    const { status, body } = await ask('/messages');
-    equal(status, 200);
-    ok(Array.isArray(body['items']));
-  },
-};
-
-`;
-
 /** Where tables and routes are; the example's, and what every application has. */
 const OWN = /^(migrations\/\d|src\/(routes|ledger)\/|src\/[^/]+\/schema\.ts$)/;
 const LEDGER =
@@ -81,64 +49,28 @@ export function makeBare(tree: Tree): void {
       .replace(".route('/accounts', accountRoutes)", ".route('/messages', messageRoutes);")
       .replace(/\n *\.route\('\/reconciliations', reconciliationRoutes\);/, ''),
   );
-  tree.edit('scripts/smoke-checks.ts', (text) =>
-    withoutBlock(text, 'const LEDGER')
-      .replace('/** What a deployment', `${MESSAGES_CHECKS}/** What a deployment`)
-      .replace('...LEDGER', '...MESSAGES')
-      .replace("import { randomUUID } from 'node:crypto';\n", ''),
-  );
   bareTests(tree);
   bareDocuments(tree);
 }
 
 function bareTests(tree: Tree): void {
-  tree.edit('test/contract.ts', (text) => {
-    let kept = [
-      "describe('accounts'",
-      "describe('transfers'",
-      "describe('statements'",
-      "describe('reconciliations'",
-    ].reduce(withoutBlock, text);
-    kept = ['const openAccount', 'const transfer =', 'const balanceOf', 'interface Account', 'interface Page<'].reduce(
-      withoutBlock,
-      kept,
-    );
-    return ofMessages(withoutLines(/call\('\/transfers'\)|'GET', `\/|'POST', '\/reconciliations'/)(kept))
-      .replace(/\n *const body = \{ fromAccountId[\s\S]*?await expectProblem\(response[^\n]*\n/, '\n')
-      .replace('const account =', 'const message =')
-      .replace("post('/messages', account,", "post('/messages', message,")
-      .replaceAll(/accounts(?=_away| rename|\|relation)|(?<=to )accounts/g, 'messages')
-      .replace("import { randomUUID } from 'node:crypto';\n", '')
-      .replace(/ {4}describe\('failures'/, `${MESSAGES_CONTRACT}$&`);
-  });
-  // They test something else, by routes that happen to be the ledger's.
   const edits: Record<string, (text: string) => string> = {
     'test/lambda/freeze.test.ts': withoutLines(/'\/reconciliations'/),
-    'test/lambda/secret.test.ts': (text) => text,
     'test/local/dev.test.ts': (text) => withoutBlock(text, "it('lets reads that may lag"),
     'test/node/server.test.ts': withoutTransfers,
     'test/scripts/smoke.test.ts': (text) => withoutBlock(text, "it('fails against an API that gives a statement"),
-    'test/workers/contract.test.ts': (text) => text,
   };
-  for (const [file, change] of Object.entries(edits)) {
-    if (tree.has(file)) tree.edit(file, (text) => ofMessages(change(text)));
-  }
+  for (const [file, change] of Object.entries(edits)) if (tree.has(file)) tree.edit(file, change);
   tree.remove('test/idempotency', 'test/ledger', 'test/node/typed-client.test.ts', 'test/workers/transfers.test.ts');
   tree.remove('test/unit/page.test.ts', 'test/unit/rules.test.ts');
 }
-
-const ofMessages = (text: string) =>
-  text
-    .replaceAll(/(?<=\/|table )accounts/g, 'messages')
-    .replace("{ name: 'Ada', currency: 'EUR' }", "{ text: 'hello' }");
 
 /** What is left of the Node server's tests where no route has a transaction. */
 const withoutTransfers = (text: string) =>
   ["it('finishes the requests", "it('ends although the other end", 'const prepareTransfer']
     .reduce(withoutBlock, text)
     .replace("import { randomUUID } from 'node:crypto';\n", '')
-    .replace('type Server, ', '')
-    .replaceAll('lockAccounts', 'lockMessages');
+    .replace('type Server, ', '');
 
 function bareDocuments(tree: Tree): void {
   tree.edit('README.md', (text) =>

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { EXAMPLE } from '../example-contract.ts';
 import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
 import { functionUrl } from './events.ts';
 import { type LambdaFunction, startFunction } from './start-function.ts';
@@ -9,8 +10,8 @@ import { apiToken } from '../token.ts';
 /** Reads and writes over each way to the database: /health/ready has a transaction, too. */
 const REQUESTS: [method: string, route: string, body?: object][] = [
   ['GET', '/health/ready'],
-  ['GET', '/accounts'],
-  ['POST', '/accounts', { name: 'Ada', currency: 'EUR' }],
+  ['GET', EXAMPLE.path],
+  ['POST', EXAMPLE.path, EXAMPLE.body],
   ['POST', '/reconciliations'],
 ];
 

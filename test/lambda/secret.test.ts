@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startListening } from '../../local/start-listening.ts';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { EXAMPLE } from '../example-contract.ts';
 import { functionUrl } from './events.ts';
 import { startFunction } from './start-function.ts';
 import { apiToken } from '../token.ts';
@@ -98,7 +99,7 @@ it('starts with the variables of a secret, and reads it again when a log-in is r
   const lambda = await start();
   const list = async () => {
     const headers = { Authorization: `Bearer ${apiToken}` };
-    const event = await functionUrl.toEvent(new Request('https://api.example/accounts', { headers }));
+    const event = await functionUrl.toEvent(new Request(`https://api.example${EXAMPLE.path}`, { headers }));
     return (await functionUrl.toResponse(await lambda.invoke(event))).status;
   };
   expect(await list()).toBe(500);

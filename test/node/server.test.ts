@@ -9,6 +9,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
 import { describeContract } from '../contract.ts';
 import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { EXAMPLE } from '../example-contract.ts';
 import { startFaultProxy } from '../fault-proxy.ts';
 import { NODE, type Server, startServer } from './start-server.ts';
 import { apiToken } from '../token.ts';
@@ -30,12 +31,12 @@ describe('the Node server', () => {
   };
 
   /** @returns what ends that */
-  const lockAccounts = async () => {
+  const lockTable = async () => {
     const superuser = new URL(inject('stack').superuser);
     superuser.pathname = new URL(database.url).pathname;
     const other = new pg.Client(superuser.href);
     await other.connect();
-    await other.query('begin; lock table accounts');
+    await other.query(`begin; lock table ${EXAMPLE.table}`);
     return () => other.end();
   };
   const connections = (condition: string) =>
@@ -66,7 +67,7 @@ describe('the Node server', () => {
     const server = await start(database.url);
     const transfer = await prepareTransfer(server);
 
-    const unlock = await lockAccounts();
+    const unlock = await lockTable();
     const transferred = transfer();
     await untilOneWaits();
 
@@ -86,8 +87,8 @@ describe('the Node server', () => {
 
   it.skipIf(process.platform === 'win32')('finishes them also where Ctrl-C arrives twice, as through npm', async () => {
     const server = await start(database.url);
-    const unlock = await lockAccounts();
-    const answered = server.fetch('/accounts', { headers: { Authorization: `Bearer ${apiToken}` } });
+    const unlock = await lockTable();
+    const answered = server.fetch(EXAMPLE.path, { headers: { Authorization: `Bearer ${apiToken}` } });
     await untilOneWaits();
     const exited = once(server.process, 'exit');
     // What comes before the process has noticed the one in front of it is none.
@@ -143,11 +144,11 @@ describe('the Node server', () => {
 
   it('ends although a client goes on asking on the connection of a request in flight', async () => {
     const server = await start(database.url);
-    const unlock = await lockAccounts();
+    const unlock = await lockTable();
     const client = connect(Number(new URL(server.url).port), '127.0.0.1').on('error', () => {});
     let answers = '';
     client.on('data', (data) => (answers += String(data)));
-    client.write(`GET /accounts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${apiToken}\r\n\r\n`);
+    client.write(`GET ${EXAMPLE.path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${apiToken}\r\n\r\n`);
     await untilOneWaits();
     const exited = once(server.process, 'exit');
     server.process.kill('SIGTERM');
@@ -224,10 +225,10 @@ describe('the Node server', () => {
     const lines = createInterface(server.process.stdout as Readable);
     const client = connect(Number(new URL(server.url).port), '127.0.0.1');
     const headers = `Host: x\r\nAuthorization: Bearer ${apiToken}\r\nTransfer-Encoding: chunked`;
-    client.write(`POST /accounts HTTP/1.1\r\n${headers}\r\n\r\n1\r\n{\r\n`);
+    client.write(`POST ${EXAMPLE.path} HTTP/1.1\r\n${headers}\r\n\r\n1\r\n{\r\n`);
     setTimeout(() => client.destroy(), 200);
     const [line] = (await once(lines, 'line')) as [string];
-    expect(JSON.parse(line)).toMatchObject({ path: '/accounts', status: 400 });
+    expect(JSON.parse(line)).toMatchObject({ path: EXAMPLE.path, status: 400 });
     await server.close();
   });
 

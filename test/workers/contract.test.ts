@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { describe, expect, inject, it } from 'vitest';
 import { describeContract } from '../contract.ts';
+import { EXAMPLE } from '../example-contract.ts';
 import { startWorker, workerOptions } from './start-worker.ts';
 import { apiToken } from '../token.ts';
 
@@ -13,7 +14,7 @@ it.each(['GET', 'HEAD'])('Workers take no notice of the body of a %s', async (me
   const api = await startWorker({ databaseUrl: inject('stack').app, apiToken });
   const headers = { Authorization: `Bearer ${apiToken}`, 'Transfer-Encoding': 'chunked' };
   const [response] = (await once(
-    request(new URL('/accounts', api.url), { method, headers }).end('{}'),
+    request(new URL(EXAMPLE.path, api.url), { method, headers }).end('{}'),
     'response',
   )) as [IncomingMessage];
   response.resume();
