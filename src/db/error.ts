@@ -56,8 +56,9 @@ export function isLost(error: DatabaseError): boolean {
 export function commitFailure(error: DatabaseError, accessMode: TransactionOptions['accessMode']): DatabaseError {
   const { code, kind, transport } = error;
   if (error.retryable || accessMode === 'read only' || /query|auth/.test(kind)) return error;
-  // A SQLSTATE says why nothing took effect, but for classes 08 and 57P: the connection broke, or the server goes down.
-  if (code && !/^(08|57P)/.test(code)) return error;
+  // A SQLSTATE says why nothing took effect, but for these classes: the connection broke, the server goes down, or Hyperdrive
+  // failed, which may be behind the commit.
+  if (code && !/^(08|57P|58)/.test(code)) return error;
   return new DatabaseError('COMMIT was not answered.', { kind: 'outcome-unknown', transport, cause: error });
 }
 
@@ -81,8 +82,9 @@ const NO_COMPUTE =
 const KINDS: [RegExp, DatabaseErrorKind][] = [
   [/^08/, 'connection'],
   [/^23/, 'constraint'],
-  // insufficient_resources; admin_shutdown, crash_shutdown, cannot_connect_now …; 507: the response is too large
-  [/^(53|57P| terminati)|HTTP status (429|5(?!07))/, 'unavailable'],
+  // insufficient_resources; admin_shutdown, crash_shutdown, cannot_connect_now …; system_error, io_error, and Hyperdrive itself:
+  // https://developers.cloudflare.com/hyperdrive/observability/troubleshooting/; 507: the response is too large
+  [/^(53|57P|580| terminati)|HTTP status (429|5(?!07))/, 'unavailable'],
   [/^(28|42501)|authentication failed|permission denied|permitted|not allowed|no such user/i, 'auth'], // insufficient_privilege
   [/^40(001|P01)/, 'serialization'], // serialization_failure, deadlock_detected
   [NO_COMPUTE, 'unavailable'],

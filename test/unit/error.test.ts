@@ -36,6 +36,9 @@ it.each<[message: string, code: string | undefined, kind: DatabaseErrorKind, ret
   ['the database system is shutting down', 'XX000', 'unavailable', true],
   ['the database system is not yet accepting connections', 'XX000', 'unavailable', true],
   ['Your account or project has exceeded the compute time quota.', undefined, 'unavailable', true],
+  ['Failed to acquire a connection from the pool.', '58000', 'unavailable', false], // Hyperdrive
+  ['Internal error.', '58000', 'unavailable', false], // the same, whatever had run
+  ['could not access file "$libdir/vector": No such file or directory', '58P01', 'query', false],
   ['database "nowhere" does not exist', 'XX000', 'query', false],
   ['too many notes', 'P0001', 'query', false], // what a function of one's own says
 ])('"%s" %s, however it comes, is %s', (message, code, kind, retryable) => {
@@ -131,6 +134,7 @@ it.each<[kind: DatabaseErrorKind, code: string | undefined, expected: DatabaseEr
   ['connection', '08006', 'outcome-unknown'],
   ['unavailable', undefined, 'outcome-unknown'], // HTTP status 502
   ['unavailable', '57P01', 'outcome-unknown'], // the server goes down
+  ['unavailable', '58000', 'outcome-unknown'], // Hyperdrive failed
   ['unavailable', '53100', 'unavailable'],
   ['timeout', undefined, 'outcome-unknown'],
   ['timeout', '57014', 'timeout'], // the server has stopped it
