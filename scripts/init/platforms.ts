@@ -47,6 +47,7 @@ export const PLATFORMS = {
       'scripts/fork-host.ts': /^ {2}workers: \[/,
       'scripts/bundle-budgets.ts': /worker/i,
       'README.md': /button\)\].*cloudflare/,
+      'docs/errors.md': /Hyperdrive/,
     },
     edit: (tree) => {
       const imports = /^import (\{ fileURLToPath \}|\{ bundleWorker|type \{ Target \})/;

@@ -1,10 +1,14 @@
-import { spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { json } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { unstable_readConfig } from 'wrangler';
+import { startListening } from '../../local/start-listening.ts';
 import { runStep } from '../scripts/run-step.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -37,6 +41,42 @@ it('deploys previews to no database but that of their branch, and without the jo
   const workflow = await readFile(`${ROOT}.github/workflows/preview.yml`, 'utf8');
   expect(workflow.match(/wrangler deploy .*/g)).toEqual([expect.stringContaining(' --env=preview --name "$NAME" ')]);
   expect(workflow).not.toContain('npm run deploy:workers');
+});
+
+it('names the command for a Hyperdrive that reads what was just written, over connections of its own', async () => {
+  const created: unknown[] = [];
+  const create = async (request: IncomingMessage, response: ServerResponse) => {
+    const result = await json(request);
+    created.push([request.url, result]);
+    response.end(JSON.stringify({ success: true, errors: [], messages: [], result }));
+  };
+  const cloudflare = createServer((request, response) => void create(request, response));
+  const port = await startListening(cloudflare);
+  const [, command = ''] =
+    /`npx (wrangler hyperdrive create [^`]*)`/.exec(await readFile(`${ROOT}wrangler.toml`, 'utf8')) ?? [];
+  const url = 'postgresql://app:secret@ep-name.region.aws.neon.tech/main';
+  await promisify(execFile)('bash', ['-c', command], {
+    cwd: directory,
+    env: {
+      ...process.env,
+      DATABASE_URL_UNPOOLED: url,
+      CLOUDFLARE_ACCOUNT_ID: 'account',
+      CLOUDFLARE_API_TOKEN: 'token',
+      CLOUDFLARE_API_BASE_URL: `http://127.0.0.1:${port}`,
+      CI: 'true', // asks nothing
+      WRANGLER_WRITE_LOGS: 'false',
+      WRANGLER_SEND_METRICS: 'false',
+    },
+  });
+  cloudflare.close();
+  const origin = expect.objectContaining({
+    host: 'ep-name.region.aws.neon.tech',
+    port: 5432,
+    database: 'main',
+    user: 'app',
+  });
+  const config = expect.objectContaining({ name: 'NAME', origin, caching: { disabled: true } });
+  expect(created).toEqual([['/accounts/account/hyperdrive/configs', config]]);
 });
 
 it('asks who deploys by a button for what it needs, and not for the owner of the tables', async () => {
