@@ -27,6 +27,14 @@ interface Workflow {
 
 const { scripts } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8')) as { scripts: Record<string, string> };
 
+/** The first versions for Node 24: https://github.blog/changelog/2025-09-19-deprecation-of-node-20-on-github-actions-runners/ */
+const FOR_NODE_24: Record<string, number> = {
+  'actions/checkout': 5,
+  'actions/setup-node': 5,
+  'aws-actions/configure-aws-credentials': 6,
+  'aws-actions/setup-sam': 3,
+};
+
 describe.each(readdirSync(WORKFLOWS))('%s', (file) => {
   const source = readFileSync(WORKFLOWS + file, 'utf8');
   const { jobs, permissions, concurrency } = parse(source) as Workflow;
@@ -67,6 +75,8 @@ describe.each(readdirSync(WORKFLOWS))('%s', (file) => {
   it('pins every action, and has commands that a shell can read', () => {
     const actions = steps.flatMap(({ uses }) => (uses === undefined ? [] : [uses]));
     expect(actions.filter((action) => !/^[\w-]+\/[\w-]+@v\d+$/.test(action))).toEqual([]);
+    const versions = actions.map((action) => action.split('@v') as [name: string, version: string]);
+    expect(versions.filter(([name, version]) => Number(version) < (FOR_NODE_24[name] ?? 0))).toEqual([]);
     for (const run of commands) {
       const { status, stderr } = spawnSync('bash', ['-n'], { input: run, encoding: 'utf8' });
       expect([status, stderr], run).toEqual([0, '']);
