@@ -76,7 +76,7 @@ describe('roleWarning', () => {
 
   it('tells how to make a better role than postgres, at each provider', () => {
     expect(warning(`postgres.branch:pw@${psdb}/postgres`)).toContain('pscale role create');
-    expect(warning(`postgres:pw@${neon}/main`)).toContain('CREATE ROLE app');
+    expect(warning(`postgres:pw@${neon}/main`)).toContain('CREATE USER app');
   });
 
   it('has nothing to say about another role', () => {

@@ -65,6 +65,6 @@ export function createTargets(
 
 /** What is wrong with an application that uses this role, and what to do about it; undefined when nothing is. */
 export function roleWarning({ role, provider }: Partial<ConnectionTarget> = {}): string | undefined {
-  const remedy = provider === 'planetscale' ? 'pscale role create' : 'CREATE ROLE app';
+  const remedy = provider === 'planetscale' ? 'pscale role create' : 'CREATE USER app';
   return role === 'postgres' ? `The role "postgres" is not for applications: ${remedy}.` : undefined;
 }
