@@ -28,7 +28,7 @@ export function neonHttp(): HttpTransport {
       const results = await request.catch((error: Error) => {
         signal.throwIfAborted();
         // Neon's proxy says with status 500 why the server lets nobody in; the driver reads the body of a 400 alone.
-        const refusal = /^Server error .* 500\): ({.*"severity":"FATAL".*)/.exec(error.message)?.[1];
+        const refusal = /^Server error .HTTP status 500.: ({.*"severity":"FATAL".*)/.exec(error.message)?.[1];
         throw refusal ? JSON.parse(refusal) : error;
       });
       if (results.length !== statements.length) throw new Error('the server lost count');

@@ -109,6 +109,15 @@ describe('at an HTTP endpoint', () => {
     expect([oneShot, batch, transaction]).toEqual([kind, kind, 'connection']);
   });
 
+  it('a long answer that begins like a refusal over and over keeps the process busy no longer than another', async () => {
+    const body = ' 500): {'.repeat(100_000);
+    const server = createHttpServer((request, response) =>
+      request.resume().on('end', () => response.writeHead(500).end(body)),
+    );
+    const [oneShot, batch] = await failures(await listen(server), 'the Neon driver');
+    expect([oneShot, batch]).toEqual(['unavailable', 'unavailable']);
+  });
+
   it.each([200, 400, 500])('an answer with status %s that breaks off is a broken connection', async (status) => {
     const server = createHttpServer((request, response) => {
       request.resume();
