@@ -8,6 +8,7 @@ import { PgDialect } from 'drizzle-orm/pg-core';
 import type { TransportKind } from '../src/config.ts';
 import { directTarget, parseConnectionString } from '../src/db/connection-string.ts';
 import { createDatabase, type PinnedSession } from '../src/db/database.ts';
+import { DatabaseError } from '../src/db/error.ts';
 import { serverTransports } from '../src/server-transports.ts';
 
 /** Milliseconds that one statement may take: an index on a large table. */
@@ -133,6 +134,7 @@ async function applyNew(session: PinnedSession, directory: string): Promise<numb
 
 /** Says which files it is about: drizzle does not say which of them it is. */
 function explain(error: Error, missing: Migration[]): never {
+  if (!(error instanceof DatabaseError)) throw error; // a file is missing, and it says which
   const files = [...new Set([missing[0], missing.at(-1)])].map((migration) => `${migration?.tag}.sql`).join(' to ');
   // PostgreSQL's own words for it speak of a prepared statement, which nobody wrote.
   const reason = error.message.includes('multiple commands')
@@ -149,8 +151,13 @@ interface Migration {
 }
 
 async function readJournal(directory: string): Promise<Migration[]> {
-  const text = await readFile(path.join(directory, 'meta/_journal.json'), 'utf8');
-  return (JSON.parse(text) as { entries: Migration[] }).entries;
+  const file = path.join(directory, 'meta/_journal.json');
+  const text = await readFile(file, 'utf8');
+  try {
+    return (JSON.parse(text) as { entries: Migration[] }).entries;
+  } catch (error) {
+    throw new Error(`${file} is not as drizzle-kit left it: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 /** The times of the migrations that the database has, by which drizzle knows them. */

@@ -160,6 +160,16 @@ describe('migrations', () => {
     expect(await tables()).toEqual([]);
   });
 
+  it('name the file that is missing, and the journal where a merge has left its marks', async () => {
+    await writeMigrations('create table a (id int)');
+    await apply();
+    await writeMigrations('create table a (id int)', 'create table b (id int)');
+    await rm(path.join(directory, '0000.sql'));
+    await expect(apply()).rejects.toThrow(/^No file .*0000\.sql found/);
+    await writeFile(path.join(directory, 'meta/_journal.json'), '<<<<<<< HEAD\n{}');
+    await expect(apply()).rejects.toThrow(/_journal\.json .* Unexpected token '<'/);
+  });
+
   it('apply what is new and grant the tables of it', async () => {
     await writeMigrations('create table a (id int)');
     await apply();
