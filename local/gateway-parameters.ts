@@ -3,14 +3,14 @@ import type { Parameters } from './postgres-messages.ts';
 /** What Neon's proxy hears of a start-up message, but for extensions of the protocol: what else is in it is dropped without a word. */
 const HEARD = new Set(['user', 'database', 'application_name', 'replication', 'options']);
 
-/** One of `options`; a backslash stands before a space that ends none. */
-const OPTION = /(?:\\.|\S)+/gs;
+/** One of `options`: up to a space of ASCII that no backslash stands before. */
+const OPTION = /(?:\\.|[^ \t\n\f\r])+/gs;
 
 /** What is for the proxy: the endpoint's name, and its own options. */
-const FOR_THE_PROXY = /^(?:(?:endpoint|project)=|neon_\w+:)/;
+const FOR_THE_PROXY = /^(?:(?:endpoint|project)=|neon_\w+:.)/;
 
 /** Has it pass on everything. */
-const EVERYTHING = /^neon_proxy_params_compat:/;
+const EVERYTHING = /^neon_proxy_params_compat:./;
 
 /**
  * A start-up message's parameters as they reach the server, or the pooler, behind Neon's proxy.

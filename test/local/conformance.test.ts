@@ -659,15 +659,15 @@ describe('a WebSocket', () => {
     };
     const settings = `select current_setting('DateStyle'), current_setting('application_name'), current_setting('a.b', true)`;
     for (const [options, dateStyle] of [
-      ['endpoint=ep-cool-1 -c a.b=c\\ d', 'ISO, MDY'],
-      ['neon_proxy_params_compat:true -c a.b=c\\ d', 'German, DMY'],
+      ['endpoint=ep-cool-1 -c a.b=c\\ d\u00a0e', 'ISO, MDY'],
+      ['neon_proxy_params_compat:true -c a.b=c\\ d\u00a0e', 'German, DMY'],
     ] as const) {
       const wire = await overWebSocket(url('/v2'));
       const startup = startupMessage({ ...asked, application_name: 'mine', options });
       wire.send(startup, logInMessages(test.url).password, query(settings));
       await wire.until('Z');
       const row = (await wire.until('Z')).find((m) => typeOf(m) === 'D');
-      expect(String(row)).toMatch(new RegExp(`${dateStyle}.*mine.*c d`, 's'));
+      expect(String(row)).toMatch(new RegExp(`${dateStyle}.*mine.*c d\u00a0e`, 's'));
       wire.close();
     }
   });
