@@ -16,10 +16,25 @@ it('a host that becomes unreachable under an open connection says nothing of wha
   expect(toDatabaseError(overHttp, 'http', true)).toMatchObject({ kind: 'connection', retryable: false });
 });
 
+// https://github.com/nodejs/undici/blob/main/docs/docs/api/Errors.md; the first four fail before there is a connection.
+it.each([
+  ['ECONNREFUSED', true],
+  ['ENOTFOUND', true],
+  ['EAI_AGAIN', true],
+  ['UND_ERR_CONNECT_TIMEOUT', true],
+  ['ECONNRESET', false],
+  ['UND_ERR_SOCKET', false],
+])('a request that fails with %s may be sent again: %s', (code, retryable) => {
+  const failed = Object.assign(new Error('fetch failed'), { sourceError: { cause: { code } } });
+  const message = `fetch failed (${code})`;
+  expect(toDatabaseError(failed, 'http', true)).toMatchObject({ kind: 'connection', retryable, message });
+});
+
 it.each<[message: string, code: string | undefined, kind: DatabaseErrorKind, retryable: boolean]>([
   ["password authentication failed for user 'app'", 'XX000', 'auth', false],
   ['This IP address 192.0.2.1 is not allowed to connect to this endpoint.', 'XX000', 'auth', false],
   ['role "app" is not permitted to log in', 'XX000', 'auth', false],
+  ['permission denied for database "app"', 'XX000', 'auth', false],
   ['Control plane request failed', 'XX000', 'unavailable', true],
   ["Couldn't connect to compute node", 'XX000', 'unavailable', true],
   [
@@ -40,6 +55,10 @@ it.each<[message: string, code: string | undefined, kind: DatabaseErrorKind, ret
   ['Internal error.', '58000', 'unavailable', false], // the same, whatever had run
   ['could not access file "$libdir/vector": No such file or directory', '58P01', 'query', false],
   ['database "nowhere" does not exist', 'XX000', 'query', false],
+  ['could not determine data type of parameter $1', '42P08', 'query', false],
+  ['canceling statement due to lock timeout', '55P03', 'timeout', false],
+  ['terminating connection due to idle-in-transaction timeout', '25P03', 'timeout', false],
+  ['terminating connection due to transaction timeout', '25P04', 'timeout', false],
   ['too many notes', 'P0001', 'query', false], // what a function of one's own says
 ])('"%s" %s, however it comes, is %s', (message, code, kind, retryable) => {
   for (const transport of ['http', 'websocket', 'tcp'] as const) {
@@ -62,13 +81,14 @@ it('a PANIC is no answer to a COMMIT, which may be in the log that could not be 
   for (const transport of ['http', 'websocket', 'tcp'] as const) {
     const error = toDatabaseError(Object.assign(new Error(message), fields), transport, true);
     expect(error).toMatchObject({ kind: 'connection', retryable: false, message });
-    expect(commitFailure(error, undefined)).toMatchObject({ kind: 'outcome-unknown', cause: error });
+    expect(commitFailure(error, undefined)).toMatchObject({ kind: 'outcome-unknown', transport, cause: error });
   }
 });
 
 it.each<[message: string, severity: string, kind: DatabaseErrorKind, retryable: boolean]>([
   ['"trust" authentication failed', 'FATAL', 'auth', false],
   ['client connections exceeded (max_user_client_connections)', 'FATAL', 'unavailable', true],
+  ['server login has been failing, try again later (server_login_retry)', 'FATAL', 'unavailable', true],
   ['client_idle_timeout', 'FATAL', 'connection', false], // sent, perhaps, when it had gone already
   ['query timeout', 'FATAL', 'connection', false],
   ['bind message supplies 1 parameters, but prepared statement "" requires 2', 'ERROR', 'query', false],
@@ -125,6 +145,7 @@ it.each<[kind: DatabaseErrorKind, code: string | undefined, expected: boolean]>(
   ['auth', '28P01', false],
   ['constraint', '23505', false],
   ['query', '42601', false],
+  ['query', undefined, false], // HTTP status 413
 ])('by %s %s a replica is lost: %s', (kind, code, expected) => {
   expect(isLost(new DatabaseError('', { kind, code }))).toBe(expected);
 });
