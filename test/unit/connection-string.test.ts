@@ -32,6 +32,10 @@ describe('parseConnectionString', () => {
     ['app:pw@localhost:80/app?sslmode=disable', { provider: 'local', port: 80 }],
     ['app:pw@[::1]:4444/app', { provider: 'local', host: '::1' }],
     ['app:pw@db.example.com/app', { provider: 'other', port: 5432 }],
+    // The names of hosts have no case; what a pooler or a branch is called by one provider is a name like another elsewhere.
+    [`app:pw@${neonPooler.toUpperCase()}/main`, { provider: 'neon', host: neonPooler, route: 'pooled' }],
+    ['app:pw@ep-pooler.example.com/app', { provider: 'other', route: 'direct' }],
+    [`first.last:pw@${neon}/main`, { role: 'first.last', branch: undefined }],
   ])('reads %s', (rest, expected) => {
     for (const scheme of ['postgresql', 'postgres']) {
       expect(parseConnectionString(`${scheme}://${rest}`)).toMatchObject(expected);
@@ -56,6 +60,8 @@ describe('parseConnectionString', () => {
     ['postgresql://app:secret%ZZ@host/db', 'percent-encode'],
     ['postgresql://app:secret@db.example.com/db?sslmode=disable', 'sslmode=disable'],
     [`postgresql://role:secret@${psdb}/postgres`, '{role}.{branch}'],
+    [`postgresql://role.branch|:secret@${psdb}/postgres`, '{role}.{branch}'],
+    [`postgresql://x|role.branch:secret@${psdb}/postgres`, '{role}.{branch}'],
     [`postgresql://role.branch|replica:secret@${psdb}:6432/postgres`, '|replica goes with port 5432'],
     [`postgresql://role.branch|reads:secret@${psdb}:5432/postgres`, '|reads names a PgBouncer'],
     [`postgresql://role.branch:secret@${psdb}:3306/postgres`, 'is on 5432 and 6432'],
