@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { expect, it } from 'vitest';
 import {
   commitFailure,
@@ -73,6 +74,22 @@ it('a log-in that a server on its way down ends did nothing, and may go on elsew
   // Neon's proxy gives what the server says at log-in a code of its own.
   expect(toDatabaseError(thrown('XX000'), 'websocket', false)).toMatchObject({ kind: 'unavailable', retryable: true });
   expect(toDatabaseError(thrown('57P01'), 'websocket', true)).toMatchObject({ kind: 'unavailable', retryable: false });
+});
+
+it('what PostgreSQL says of a statement, which it may quote, is not taken for a word of the proxy', () => {
+  const fields = { code: 'XX000', severity: 'ERROR', routine: 'elog_node_display' };
+  const thrown = Object.assign(new Error('unrecognized node: too many'), fields);
+  expect(toDatabaseError(thrown, 'tcp', true)).toMatchObject({ kind: 'query', retryable: false, cause: thrown });
+});
+
+it('no value is told, whatever marks the server puts it between', () => {
+  const thrown = Object.assign(new Error('ungültige Eingabesyntax für Typ integer: »geheim«'), {
+    code: '22P02',
+    severity: 'FEHLER',
+  });
+  const error = toDatabaseError(thrown, 'tcp', true);
+  expect(inspect(error)).not.toContain('geheim');
+  expect(error.message).toBe('ung…');
 });
 
 it('a PANIC is no answer to a COMMIT, which may be in the log that could not be made safe', () => {
