@@ -73,3 +73,11 @@ it.each<[Operation, (keyof typeof TRANSPORTS)[], string]>([
   expect(arrived).toEqual(isTcp ? [] : [expected]);
   await database.close();
 });
+
+it('what nothing can carry is refused, with what to change', async () => {
+  const named = { url: 'postgresql://role.branch|reads:pw@x.psdb.cloud:6432/postgres', schema: {} };
+  const http = createDatabase({ ...named, transports: { http: neonHttp() }, sockets: 'instance' });
+  await expect(OPERATIONS.transaction(http)).rejects.toThrow('A transaction needs websocket or tcp.');
+  const socket = createDatabase({ ...named, transports: { tcp: tcp() }, sockets: 'instance' });
+  await expect(OPERATIONS.session(socket)).rejects.toThrow('A session needs unpooledUrl.');
+});
