@@ -9,7 +9,7 @@ import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { startListening } from '../../local/start-listening.ts';
 import { createDatabase, type Database, type Queryable, type QueryEvent } from '../../src/db/database.ts';
 import type { DatabaseError } from '../../src/db/error.ts';
-import type { SocketTransport, Statement } from '../../src/db/transport.ts';
+import type { SocketTransport } from '../../src/db/transport.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { failure, WAYS } from './ways.ts';
 
@@ -138,6 +138,18 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
     const backend = (): Promise<unknown> =>
       db.transaction(async (tx) => (await tx.execute(sql`select pg_backend_pid() as pid`)).rows[0]?.['pid']);
 
+    /** A database that sends other statements than it is told. */
+    const changing = (change: (text: string) => string) => {
+      const real = (transports as Record<typeof socket, SocketTransport>)[socket];
+      const open: SocketTransport['open'] = (...to) => {
+        const connection = real.open(...to);
+        const send = connection.send.bind(connection);
+        connection.send = (flight) => send(flight.map(({ text, params }) => ({ text: change(text), params })));
+        return connection;
+      };
+      return createDatabase({ url: test.url, schema, transports: { [socket]: { open } }, sockets: 'instance' });
+    };
+
     it.each([
       [`select set_config('app.tenant', 'alice', false)`, false],
       [`select set_config('app.tenant', 'alice', false), exists (select 1 where (true))`, false],
@@ -159,6 +171,20 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       const before = await backend();
       await db.transaction((tx) => tx.execute(sql.raw(text)));
       expect((await backend()) === before).toBe(isUsedAgain);
+    });
+
+    it('that are rolled back leave their connection, too: they do not end before that is done', async () => {
+      const before = await backend();
+      for (const query of [sql`select 1`, sql`select 1 / 0`]) {
+        const work = db.transaction(async (tx) => {
+          await tx.execute(query);
+          throw new Error('undo');
+        });
+        await expect(work).rejects.toThrow();
+        expect(await backend()).toBe(before);
+      }
+      await failure(db.batch([db.execute(sql`select 1 / 0`)]));
+      expect(await backend()).toBe(before);
     });
 
     it('take one round trip a statement and one to commit, on one socket', async () => {
@@ -225,6 +251,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
         db.transaction(async (tx) => {
           await tx.insert(things).values({ id: 1 });
           await tx.execute(sql`select 1 / 0`).catch(() => {});
+          await tx.execute(sql`select 1`).catch(() => {}); // fails, too: with what followed from the first
         }),
       );
       expect(error.message).toContain('rolled back');
@@ -256,19 +283,19 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       expect(await names(db)).toEqual(['kept']);
     });
 
+    it('go on when a nested one throws before its first query', async () => {
+      await db.transaction(async (tx) => {
+        await tx.insert(things).values({ id: 1, name: 'before' });
+        await expect(tx.transaction(() => Promise.reject(new Error('at once')))).rejects.toThrow('at once');
+        await tx.insert(things).values({ id: 2, name: 'after' });
+      });
+      expect(await names(db)).toEqual(['before', 'after']);
+    });
+
     it('lose nothing of a nested one whose RELEASE fails in the flight of the next, and is caught with it', async () => {
-      const real = (transports as Record<typeof socket, SocketTransport>)[socket];
       let released = 0;
-      /** The first fails, as where a request to stop a statement comes late, and meets it. */
-      const meet = (one: Statement) =>
-        one.text.startsWith('release') && released++ === 0 ? { ...one, text: 'select 1 / 0' } : one;
-      const open: SocketTransport['open'] = (...to) => {
-        const connection = real.open(...to);
-        const send = connection.send.bind(connection);
-        connection.send = (flight) => send(flight.map(meet));
-        return connection;
-      };
-      const cut = createDatabase({ url: test.url, schema, transports: { [socket]: { open } }, sockets: 'instance' });
+      // The first fails, as where a request to stop a statement comes late, and meets it.
+      const cut = changing((text) => (text.startsWith('release') && released++ === 0 ? 'select 1 / 0' : text));
       const work = cut.transaction(async (tx) => {
         await tx.transaction((inner) => inner.insert(things).values({ id: 1 }));
         await tx.transaction((inner) => inner.insert(things).values({ id: 2 })).catch(() => {});
@@ -292,6 +319,14 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       });
       await work;
       expect(await names(db)).toEqual(['third']);
+    });
+
+    it('may be deferrable, as batches may', async () => {
+      const options = { accessMode: 'read only', deferrable: true } as const;
+      const shown = [{ transaction_deferrable: 'on' }];
+      const show = sql`show transaction_deferrable`;
+      expect((await db.transaction((tx) => tx.execute(show), options)).rows).toEqual(shown);
+      expect((await db.batch([db.execute(show)], options))[0].rows).toEqual(shown);
     });
 
     it('refuse options of their own inside: they would have no effect', async () => {
@@ -322,6 +357,13 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       expect((await failure(neverBegun)).message).toContain('by hand');
       const byHand = db.transaction((tx) => tx.execute(sql`rollback`));
       expect((await failure(byHand)).message).toContain('by hand');
+    });
+
+    it('do not report a commit where the server answers COMMIT with ROLLBACK', async () => {
+      const undone = changing((text) => (text === 'commit' ? 'rollback' : text));
+      const work = undone.transaction((tx) => tx.insert(things).values({ id: 1 }));
+      expect((await failure(work)).message).toContain('rolled back');
+      await undone.close();
     });
 
     it('tell the first error when a nested one begins after it', async () => {
@@ -423,6 +465,9 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
         await session.execute(sql`select 1`);
         await session.batch([session.execute(sql`select 2`), session.execute(sql`select 3`)]);
       });
+      expect(trips()).toBe(3);
+      events.length = 0;
+      await db.session((session) => session.execute(sql`begin`)); // ends with a ROLLBACK, too
       expect(trips()).toBe(3);
     });
 

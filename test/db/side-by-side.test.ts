@@ -209,6 +209,39 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       expect(await ids()).toEqual([]);
     });
 
+    it('nor is it rolled back with one that fails while its first query still waits', async () => {
+      await database.session(async (session) => {
+        await session.execute(sql`begin`);
+        await add(session, 1);
+        const slow = session.execute(sql`select pg_sleep(0.1)`).execute();
+        const work = session.transaction(async (tx) => {
+          add(tx, 2).catch(() => {});
+          throw new Error('at once');
+        });
+        await expect(work).rejects.toThrow('at once');
+        await slow;
+        expect((await session.execute(sql`commit`)).command).toBe('COMMIT');
+      });
+      expect(await ids()).toEqual([1]);
+    });
+
+    it('a query that is sent while a transaction is rolled back comes behind that', async () => {
+      await database.session(async (session) => {
+        let meanwhile: Promise<unknown> | undefined;
+        const work = session.transaction(async (tx) => {
+          await add(tx, 1);
+          // When the ROLLBACK has left, and has no answer.
+          setImmediate(() => {
+            meanwhile = add(session, 2);
+          });
+          throw new Error('undo');
+        });
+        await expect(work).rejects.toThrow('undo');
+        await meanwhile;
+      });
+      expect(await ids()).toEqual([2]);
+    });
+
     it('a batch that was not sent when the request was aborted is not of unknown outcome', async () => {
       const controller = new AbortController();
       const db = database.forRequest({ signal: controller.signal });
