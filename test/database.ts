@@ -4,7 +4,7 @@ import { expect, inject, vi } from 'vitest';
 import { PRISTINE } from './pristine.ts';
 
 /** Milliseconds to wait for what happens at once on an idle machine: others may be busy. */
-export const PATIENCE = 15_000;
+export const PATIENCE = 30_000;
 
 export interface TestDatabase {
   /** Through the gateway, as the application's role. */
