@@ -2,7 +2,7 @@ import { createServer, type Socket } from 'node:net';
 import { inspect } from 'node:util';
 import { eq, sql } from 'drizzle-orm';
 import { neonConfig, types } from '@neondatabase/serverless';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { integer, jsonb, pgTable, text, timestamp } from 'drizzle-orm/pg-core';
 import { anyFreePort } from '../../local/ports.ts';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
@@ -125,6 +125,24 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       ]) {
         expect((await failure(work())).kind).toBe('query');
       }
+    });
+
+    it('tell onQuery what came of them', async () => {
+      await db.execute(sql`select 1 union select 2`);
+      await db.batch([db.insert(things).values([{ id: 1 }, { id: 2 }]), db.delete(things)]);
+      await failure(db.execute(sql`select 1 / 0`));
+      expect(events.map(({ rows, error }) => [rows, error])).toEqual([
+        [2, undefined],
+        [4, undefined],
+        [0, '22012'],
+      ]);
+      for (const { ms } of events) expect(ms).toBeGreaterThan(0);
+    });
+
+    it('what the next one writes is in no transaction that one of them began by hand', async () => {
+      await db.execute(sql`begin`);
+      await db.insert(things).values({ id: 1 });
+      expect(await test.query('select id from things')).toEqual([{ id: 1 }]);
     });
 
     it('a session setting does not reach the next query', async () => {
@@ -439,6 +457,72 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       const { rows } = await small.transaction((tx) => tx.execute(sql`select 1 as one`));
       expect(rows).toEqual([{ one: 1 }]);
       await small.close();
+    });
+  });
+
+  describe('a connection that lies idle', () => {
+    let one: Database;
+    const backend = async (from = one) =>
+      (await from.transaction((tx) => tx.execute(sql`select pg_backend_pid() as pid`))).rows[0]?.['pid'];
+    const untilClosed = (pid: unknown) =>
+      vi.waitFor(async () => {
+        expect(await test.query('select from pg_stat_activity where pid = $1', [pid])).toEqual([]);
+      }, PATIENCE);
+
+    beforeEach(() => {
+      const settings = { maxSockets: 1, timeouts: { operationMs: Infinity }, retry: { attempts: 1 } };
+      one = createDatabase({ url: test.url, schema: {}, transports, sockets: 'instance', ...settings });
+    });
+
+    afterEach(async () => {
+      vi.useRealTimers();
+      await one.close();
+    });
+
+    it('is closed after a minute, and not while it is used again', async () => {
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+      const pid = await backend();
+      await vi.advanceTimersByTimeAsync(59_000);
+      await one.transaction(async (tx) => {
+        await tx.execute(sql`select 1`);
+        await vi.advanceTimersByTimeAsync(59_000);
+        await tx.execute(sql`select 1`);
+      });
+      expect(await backend()).toBe(pid);
+      await vi.advanceTimersByTimeAsync(60_000);
+      vi.useRealTimers();
+      await untilClosed(pid);
+    });
+
+    it('is replaced after a minute whose end no timer told, as where the process was frozen', async () => {
+      vi.useFakeTimers({ toFake: ['Date'] });
+      const pid = await backend();
+      vi.setSystemTime(Date.now() + 60_000);
+      expect(await backend()).not.toBe(pid);
+      await untilClosed(pid);
+    });
+
+    it('is no session, and makes room for one where there is no other', async () => {
+      const pid = await backend();
+      await one.session(async (session) => {
+        await session.execute(sql`select 1`);
+        await untilClosed(pid);
+      });
+    });
+
+    it('is left alone by a session that has room', async () => {
+      const two = createDatabase({ url: test.url, schema: {}, transports, sockets: 'instance', maxSockets: 2 });
+      const pid = await backend(two);
+      const { rows } = await two.session((session) => session.execute(sql`select pg_backend_pid() as pid`));
+      expect(rows).not.toEqual([{ pid }]);
+      expect(await backend(two)).toBe(pid);
+      await two.close();
+    });
+
+    it('is replaced when it has ended meanwhile', async () => {
+      const pid = await backend();
+      await test.query('select pg_terminate_backend($1, 1000)', [pid]);
+      expect(await backend()).not.toBe(pid);
     });
   });
 
