@@ -32,6 +32,9 @@ describe('parseConnectionString', () => {
     ['app:pw@localhost:80/app?sslmode=disable', { provider: 'local', port: 80 }],
     ['app:pw@[::1]:4444/app', { provider: 'local', host: '::1' }],
     ['app:pw@db.example.com/app', { provider: 'other', port: 5432 }],
+    // Not loopback: they need TLS.
+    ['app:pw@127.0.0.1.example.com/app', { provider: 'other' }],
+    ['app:pw@not-localhost/app', { provider: 'other' }],
     // The names of hosts have no case; what a pooler or a branch is called by one provider is a name like another elsewhere.
     [`app:pw@${neonPooler.toUpperCase()}/main`, { provider: 'neon', host: neonPooler, route: 'pooled' }],
     ['app:pw@ep-pooler.example.com/app', { provider: 'other', route: 'direct' }],
@@ -50,6 +53,7 @@ describe('parseConnectionString', () => {
   it.each([
     ['', 'no postgresql:// URL'],
     ['mysql://app:secret@host/db', 'no postgresql:// URL'],
+    ['jdbc:postgresql://app:secret@host/db', 'no postgresql:// URL'],
     ['postgresql://app:se/cret@host/db', 'no postgresql:// URL'],
     ['postgresql://app:x@secret/x@ep-x.neon.tech/db', 'percent-encode'],
     ['postgresql://app:x@secret?x@ep-x.neon.tech/db', 'percent-encode'],
