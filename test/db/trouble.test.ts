@@ -218,7 +218,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
     });
 
     it('and an aborted request whose callback goes on take no place either', async () => {
-      const { database } = connect({ maxSockets: 1, timeouts: { connectMs: 1_000 } });
+      const { database } = connect({ maxSockets: 1 });
       const controller = new AbortController();
       const ended = Promise.withResolvers<void>();
       const { promise: late, resolve } = Promise.withResolvers<unknown>();
