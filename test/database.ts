@@ -17,6 +17,8 @@ export interface TestDatabase {
   whileLocked<T>(lock: string, work: () => Promise<T>): Promise<T>;
   /** Resolves when so many connections wait for such a lock. */
   untilWaiting(count?: number): Promise<void>;
+  /** Resolves when the server has ended the connection of this process. */
+  untilClosed(pid: unknown): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -72,6 +74,10 @@ async function copyDatabase(template: string, gatewayPort = inject('stack').gate
     async untilWaiting(count = 1) {
       const waiting = `select from pg_stat_activity where wait_event = 'advisory' and datname = current_database()`;
       await vi.waitFor(async () => expect((await pool.query(waiting)).rows).toHaveLength(count), PATIENCE);
+    },
+    async untilClosed(pid) {
+      const open = 'select from pg_stat_activity where pid = $1';
+      await vi.waitFor(async () => expect((await pool.query(open, [pid])).rows).toEqual([]), PATIENCE);
     },
     async close() {
       await pool.end();

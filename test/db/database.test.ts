@@ -464,10 +464,6 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
     let one: Database;
     const backend = async (from = one) =>
       (await from.transaction((tx) => tx.execute(sql`select pg_backend_pid() as pid`))).rows[0]?.['pid'];
-    const untilClosed = (pid: unknown) =>
-      vi.waitFor(async () => {
-        expect(await test.query('select from pg_stat_activity where pid = $1', [pid])).toEqual([]);
-      }, PATIENCE);
 
     beforeEach(() => {
       const settings = { maxSockets: 1, timeouts: { operationMs: Infinity }, retry: { attempts: 1 } };
@@ -491,7 +487,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       expect(await backend()).toBe(pid);
       await vi.advanceTimersByTimeAsync(60_000);
       vi.useRealTimers();
-      await untilClosed(pid);
+      await test.untilClosed(pid);
     });
 
     it('is replaced after a minute whose end no timer told, as where the process was frozen', async () => {
@@ -499,14 +495,14 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       const pid = await backend();
       vi.setSystemTime(Date.now() + 60_000);
       expect(await backend()).not.toBe(pid);
-      await untilClosed(pid);
+      await test.untilClosed(pid);
     });
 
     it('is no session, and makes room for one where there is no other', async () => {
       const pid = await backend();
       await one.session(async (session) => {
         await session.execute(sql`select 1`);
-        await untilClosed(pid);
+        await test.untilClosed(pid);
       });
     });
 

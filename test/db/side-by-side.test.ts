@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createDatabase, type Database, type Queryable, type Transaction } from '../../src/db/database.ts';
-import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, type TestDatabase } from '../database.ts';
 import { CREATE_NOTES, failure, notes, WAYS } from './ways.ts';
 
 /** What is started together, or outlives what it was started in, does not touch its neighbours. */
@@ -28,10 +28,6 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
   const fail = (on: Queryable | Transaction) => on.execute(sql`select 1 / 0`).execute();
   const backend = async (on: Queryable | Transaction) =>
     (await on.execute(sql`select pg_backend_pid() as pid`)).rows[0]?.['pid'];
-  const untilClosed = (pid: unknown) =>
-    vi.waitFor(async () => {
-      expect(await test.query('select from pg_stat_activity where pid = $1', [pid])).toEqual([]);
-    }, PATIENCE);
   const ids = async () => (await test.query('select id from notes order by id')).map(({ id }) => id);
 
   it.each(['instance', 'request'] as const)(
@@ -59,7 +55,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
   it('what is first asked of a database after it was closed leaves nothing open', async () => {
     const db = createDatabase({ url: test.url, schema: {}, transports, sockets: 'request' }).forRequest({});
     await db.close();
-    await untilClosed(await db.transaction(backend));
+    await test.untilClosed(await db.transaction(backend));
   });
 
   it('closing twice waits for what runs, too, and leaves nothing open', async () => {
@@ -76,7 +72,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
     const closed = [db.close(), db.close()];
     setTimeout(end.resolve); // the first moment that is not frozen
     await Promise.all(closed);
-    await untilClosed(await work);
+    await test.untilClosed(await work);
   });
 
   describe('in a transaction', () => {
