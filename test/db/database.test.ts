@@ -69,6 +69,10 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
   const names = async (from: Queryable<typeof schema>) =>
     (await from.select({ name: things.name }).from(things).orderBy(things.id)).map(({ name }) => name);
 
+  /** The server's process that a transaction has, which is its connection's. */
+  const backend = async (from: Pick<Database, 'transaction'>) =>
+    (await from.transaction((tx) => tx.execute(sql`select pg_backend_pid() as pid`))).rows[0]?.['pid'];
+
   const trips = () => events.reduce((sum, { roundTrips }) => sum + roundTrips, 0);
 
   describe('one-shot queries and batches', () => {
@@ -153,9 +157,6 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
   });
 
   describe('transactions', () => {
-    const backend = (): Promise<unknown> =>
-      db.transaction(async (tx) => (await tx.execute(sql`select pg_backend_pid() as pid`)).rows[0]?.['pid']);
-
     /** A database that sends other statements than it is told. */
     const changing = (change: (text: string) => string) => {
       const real = (transports as Record<typeof socket, SocketTransport>)[socket];
@@ -186,23 +187,23 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       [`(select 1) union (select 2)`, true],
       [`with temp as (select 1 as id) insert into things select id from temp`, true],
     ])('%s leaves a connection that is used again: %s', async (text, isUsedAgain) => {
-      const before = await backend();
+      const before = await backend(db);
       await db.transaction((tx) => tx.execute(sql.raw(text)));
-      expect((await backend()) === before).toBe(isUsedAgain);
+      expect((await backend(db)) === before).toBe(isUsedAgain);
     });
 
     it('that are rolled back leave their connection, too: they do not end before that is done', async () => {
-      const before = await backend();
+      const before = await backend(db);
       for (const query of [sql`select 1`, sql`select 1 / 0`]) {
         const work = db.transaction(async (tx) => {
           await tx.execute(query);
           throw new Error('undo');
         });
         await expect(work).rejects.toThrow();
-        expect(await backend()).toBe(before);
+        expect(await backend(db)).toBe(before);
       }
       await failure(db.batch([db.execute(sql`select 1 / 0`)]));
-      expect(await backend()).toBe(before);
+      expect(await backend(db)).toBe(before);
     });
 
     it('take one round trip a statement and one to commit, on one socket', async () => {
@@ -462,9 +463,6 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
 
   describe('a connection that lies idle', () => {
     let one: Database;
-    const backend = async (from = one) =>
-      (await from.transaction((tx) => tx.execute(sql`select pg_backend_pid() as pid`))).rows[0]?.['pid'];
-
     beforeEach(() => {
       const settings = { maxSockets: 1, timeouts: { operationMs: Infinity }, retry: { attempts: 1 } };
       one = createDatabase({ url: test.url, schema: {}, transports, sockets: 'instance', ...settings });
@@ -477,14 +475,14 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
 
     it('is closed after a minute, and not while it is used again', async () => {
       vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-      const pid = await backend();
+      const pid = await backend(one);
       await vi.advanceTimersByTimeAsync(59_000);
       await one.transaction(async (tx) => {
         await tx.execute(sql`select 1`);
         await vi.advanceTimersByTimeAsync(59_000);
         await tx.execute(sql`select 1`);
       });
-      expect(await backend()).toBe(pid);
+      expect(await backend(one)).toBe(pid);
       await vi.advanceTimersByTimeAsync(60_000);
       vi.useRealTimers();
       await test.untilClosed(pid);
@@ -492,14 +490,14 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
 
     it('is replaced after a minute whose end no timer told, as where the process was frozen', async () => {
       vi.useFakeTimers({ toFake: ['Date'] });
-      const pid = await backend();
+      const pid = await backend(one);
       vi.setSystemTime(Date.now() + 60_000);
-      expect(await backend()).not.toBe(pid);
+      expect(await backend(one)).not.toBe(pid);
       await test.untilClosed(pid);
     });
 
     it('is no session, and makes room for one where there is no other', async () => {
-      const pid = await backend();
+      const pid = await backend(one);
       await one.session(async (session) => {
         await session.execute(sql`select 1`);
         await test.untilClosed(pid);
@@ -516,9 +514,9 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
     });
 
     it('is replaced when it has ended meanwhile', async () => {
-      const pid = await backend();
+      const pid = await backend(one);
       await test.query('select pg_terminate_backend($1, 1000)', [pid]);
-      expect(await backend()).not.toBe(pid);
+      expect(await backend(one)).not.toBe(pid);
     });
   });
 
