@@ -3,7 +3,7 @@ import { runStep } from '../scripts/run-step.ts';
 
 it.each([
   ['deployed', 'deploy:lambda', ['put-secret-value', 'describe-stacks', 'describe-stacks', 'npm run deploy:lambda']],
-  ['deleted', 'delete-stack', ['describe-stacks', 'describe-stacks', 'delete-stack', 'delete-secret']],
+  ['deleted', 'delete-secret', ['describe-stacks', 'describe-stacks', 'delete-stack', 'delete-secret']],
 ])('is %s when the update is over that a run which was cut off has begun', (_, command, calls) => {
   const standIns = {
     aws: `echo "$2" >&2
@@ -15,5 +15,17 @@ it.each([
     sleep: '',
   };
   const { status, stderr } = runStep('preview.yml', command, standIns, { NAME: 'app-pr-1' });
+  expect([status, stderr.split('\n').slice(0, calls.length)]).toEqual([0, calls]);
+});
+
+it('is made anew where it could not be made before: such a stack can only be deleted', () => {
+  const standIns = {
+    aws: 'echo "$2" >&2; [[ $2 != describe-stacks ]] || echo ROLLBACK_COMPLETE',
+    npm: 'echo "npm $1 $2" >&2',
+    jq: 'echo {}',
+    sleep: '',
+  };
+  const { status, stderr } = runStep('preview.yml', 'deploy:lambda', standIns, { NAME: 'app-pr-1' });
+  const calls = ['put-secret-value', 'describe-stacks', 'delete-stack', 'wait', 'npm run deploy:lambda'];
   expect([status, stderr.split('\n').slice(0, calls.length)]).toEqual([0, calls]);
 });
