@@ -58,7 +58,7 @@ export function initialise(tree: Tree, { name, platforms, bare, repository }: In
   }
   tree.write('package.json', `${JSON.stringify(manifest, null, 2)}\n`);
 
-  for (const file of ['tsconfig.json', '.oxlintrc.json', '.oxfmtrc.json', 'vitest.config.ts'])
+  for (const file of ['tsconfig.json', '.oxlintrc.json', '.oxfmtrc.json', 'vitest.config.ts', '.github/dependabot.yml'])
     editConfiguration(tree, file);
   for (const file of [
     'README.md',
@@ -111,7 +111,7 @@ function editConfiguration(tree: Tree, file: string): void {
   const text = tree.read(file);
   const edited = text
     .replace(/,\n.*\n {2}"exclude": \["scripts\/init[^\n]*/, '')
-    .replaceAll(/, ["'](scripts\/init[^"']*|bench|test\/platforms[^"']*)["']/g, '')
+    .replaceAll(/, ["'](scripts\/init[^"']*|bench|\/?test\/(platforms|conformance)[^"']*)["']/g, '')
     .replace(/ *\/\/ What needs the platforms' own tools[^]*?\n {6}\},\n/, '')
     .replace("'test/platforms/**', ", '');
   if (edited !== text) tree.write(file, edited);

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { globSync, readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
@@ -82,6 +83,20 @@ describe.each(readdirSync(WORKFLOWS))('%s', (file) => {
       expect([status, stderr], run).toEqual([0, '']);
     }
   });
+});
+
+it('Dependabot updates what each lockfile locks', () => {
+  const { updates } = parse(readFileSync(`${ROOT}.github/dependabot.yml`, 'utf8')) as {
+    updates: { 'package-ecosystem': string; directories?: string[] }[];
+  };
+  const lockfiles = globSync('**/package-lock.json', {
+    cwd: ROOT,
+    exclude: (name) => /^(\..|node_modules$)/.test(name),
+  });
+  const npm = updates.find((update) => update['package-ecosystem'] === 'npm');
+  expect(npm?.directories?.toSorted()).toEqual(
+    lockfiles.map((file) => path.posix.join('/', path.dirname(file))).toSorted(),
+  );
 });
 
 it('makes no preview, and cleans none up, for pull requests that GitHub gives no secrets: of forks, and Dependabot', () => {
