@@ -1,6 +1,9 @@
 import { createHmac } from 'node:crypto';
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build, type Plugin } from 'esbuild';
 import { sign } from 'hono/jwt';
@@ -11,6 +14,7 @@ import { createDatabase, type QueryEvent } from '../../src/db/database.ts';
 import { neonHttp } from '../../src/db/http.ts';
 import type { Target } from '../contract.ts';
 import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { NODE, startServer } from '../node/start-server.ts';
 import { apiToken } from '../token.ts';
 import { replaceOnce } from '../platforms/replace-once.ts';
 import { bundleWorker, startWorker } from './start-worker.ts';
@@ -129,6 +133,61 @@ it('OpenTelemetry is told of every exchange, and of what failed', async () => {
     { name: 'db.client.operation.duration', value: second, attributes: failed },
     { name: 'one-shot', attributes: failed, status: { code: 2 } },
   ]);
+});
+
+/** Stands for `@opentelemetry/sdk-node`. */
+const SDK = `
+export class NodeSDK {
+  start() {}
+  async shutdown() {
+    await new Promise(setImmediate);
+    console.log('sent');
+  }
+}`;
+
+/** A route that answers when the process is told to end. */
+const LATE = `
+healthRoutes.get('/late', (c) => {
+  console.log('asked');
+  return new Promise((resolve) => process.once('SIGTERM', () => setImmediate(resolve, c.text(''))));
+});`;
+
+it('OpenTelemetry on Node is told of the last request, too', async () => {
+  const module = (source: string) => `data:text/javascript,${encodeURIComponent(source)}`;
+  const ending = 'server.close(() => void database.close().then(() => process.exit()));';
+  const node = replaceOnce(await readFile(NODE, 'utf8'), ending, blockWith('sdk.shutdown'));
+  const health = await readFile(path.join(ROOT, 'src/routes/health.ts'), 'utf8');
+  const sources = {
+    '/functions/node.ts': `import { sdk } from './instrument.ts';${node}`,
+    '/routes/health.ts': health + LATE,
+  };
+  const modules = { './instrument.ts': module(blockWith('new NodeSDK')), '@opentelemetry/sdk-node': module(SDK) };
+  const preload = `
+    import { registerHooks } from 'node:module';
+    const modules = ${JSON.stringify(modules)};
+    registerHooks({
+      resolve: (name, context, next) => (modules[name] ? { url: modules[name], shortCircuit: true } : next(name, context)),
+      load(url, context, next) {
+        const [, source] = Object.entries(${JSON.stringify(sources)}).find(([file]) => url.endsWith(file)) ?? [];
+        return { ...next(url, context), ...(source && { source }) };
+      },
+    });`;
+  const server = await startServer({ databaseUrl: database.url, apiToken }, ['--import', module(preload), NODE]);
+  running.push(server);
+  const lines: string[] = [];
+  const asked = new Promise<void>((resolve) => {
+    createInterface(server.process.stdout as Readable).on('line', (line) => {
+      lines.push(line.startsWith('{') ? 'answered' : line);
+      if (line === 'asked') resolve();
+    });
+  });
+  const late = server.fetch('/health/late');
+  await asked;
+  const closed = once(server.process, 'close');
+  server.process.kill('SIGTERM');
+  expect((await late).status).toBe(200);
+  expect(await closed).toEqual([0, null]);
+  expect(lines).toEqual(['asked', 'answered', 'sent']);
 });
 
 it('a browser is told what it may do, also where a request is refused', async () => {
