@@ -3,6 +3,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { sql } from 'drizzle-orm';
+import { readMigrationFiles } from 'drizzle-orm/migrator';
 import { migrate } from 'drizzle-orm/neon-serverless/migrator';
 import { PgDialect } from 'drizzle-orm/pg-core';
 import type { TransportKind } from '../src/config.ts';
@@ -33,7 +34,7 @@ export interface MigrationsOptions {
   directory?: string;
   /** Told once when another migration is running. */
   onWait?: () => void;
-  /** Told what the grants were to bring about and have not. */
+  /** Told what the migrations and the grants were to bring about and have not. */
   onWarning?: (message: string) => void;
 }
 
@@ -89,7 +90,7 @@ export async function applyMigrations(
       // Where a migration names no schema it means public, which is what grants.sql is about: also where the role or the
       // database has another search path, or a schema is called like the role.
       await session.execute(sql`select set_config('search_path', 'public, ' || current_setting('search_path'), false)`);
-      const applied = await applyNew(session, directory);
+      const applied = await applyNew(session, directory, onWarning);
       await grant(session, role, directory);
       await checkSchema(session, role, onWarning);
       await checkRole(session, role, onWarning);
@@ -111,17 +112,29 @@ async function lock(session: PinnedSession, onWait?: () => void): Promise<void> 
 }
 
 /** @returns how many there were */
-async function applyNew(session: PinnedSession, directory: string): Promise<number> {
-  const applied = await appliedTimes(session);
-  const last = Math.max(0, ...applied);
+async function applyNew(
+  session: PinnedSession,
+  directory: string,
+  onWarning?: (message: string) => void,
+): Promise<number> {
+  const applied = await readApplied(session);
+  const last = Math.max(0, ...applied.keys());
   const known = await readJournal(directory);
-  const missing = known.filter(({ when }) => !applied.includes(when));
+  const missing = known.filter(({ when }) => !applied.has(when));
   // drizzle looks at the time of the last one alone, and would pass over what a merge has put before it.
   if (missing.some(({ when }) => when < last)) {
     throw new Error(
-      applied.every((time) => known.some(({ when }) => when === time))
+      [...applied.keys()].every((time) => known.some(({ when }) => when === time))
         ? 'A migration is older than the last that was applied, and would never be: delete it, its snapshot and its entry in the journal, and "npm run db:generate" it again.'
         : 'The database has migrations that are not in migrations/. A local one: "npm run dev -- --reset" makes it anew.',
+    );
+  }
+  const files = readMigrationFiles({ migrationsFolder: directory });
+  for (const [i, { tag, when }] of known.entries()) {
+    const hash = applied.get(when);
+    if (hash === undefined || hash === files[i]?.hash) continue;
+    onWarning?.(
+      `${tag}.sql has changed since it was applied, and is not applied again: put it back, and make the change a migration of its own. For a local database, "npm run dev -- --reset" will do.`,
     );
   }
   if (missing.length > 0) {
@@ -134,7 +147,7 @@ async function applyNew(session: PinnedSession, directory: string): Promise<numb
 
 /** Says which files it is about: drizzle does not say which of them it is. */
 function explain(error: Error, missing: Migration[]): never {
-  if (!(error instanceof DatabaseError)) throw error; // a file is missing, and it says which
+  if (!(error instanceof DatabaseError)) throw error;
   const files = [...new Set([missing[0], missing.at(-1)])].map((migration) => `${migration?.tag}.sql`).join(' to ');
   // PostgreSQL's own words for it speak of a prepared statement, which nobody wrote.
   const reason = error.message.includes('multiple commands')
@@ -154,22 +167,24 @@ async function readJournal(directory: string): Promise<Migration[]> {
   const file = path.join(directory, 'meta/_journal.json');
   const text = await readFile(file, 'utf8');
   try {
-    return (JSON.parse(text) as { entries: Migration[] }).entries;
+    const { entries } = JSON.parse(text) as { entries?: Migration[] };
+    if (Array.isArray(entries)) return entries;
+    throw new TypeError('it has no list of entries');
   } catch (error) {
     throw new Error(`${file} is not as drizzle-kit left it: ${(error as Error).message}`, { cause: error });
   }
 }
 
-/** The times of the migrations that the database has, by which drizzle knows them. */
-async function appliedTimes(session: PinnedSession): Promise<number[]> {
+/** What the database has: the time of each migration, by which drizzle knows it, and the hash of its file. */
+async function readApplied(session: PinnedSession): Promise<Map<number, string>> {
   const { rows: found } = await session.execute<{ exists: boolean }>(
     sql`select to_regclass('drizzle.__drizzle_migrations') is not null as exists`,
   );
-  if (!found[0]?.exists) return [];
-  const { rows } = await session.execute<{ time: string }>(
-    sql`select created_at as time from drizzle.__drizzle_migrations`,
+  if (!found[0]?.exists) return new Map();
+  const { rows } = await session.execute<{ time: string; hash: string }>(
+    sql`select created_at as time, hash from drizzle.__drizzle_migrations`,
   );
-  return rows.map(({ time }) => Number(time));
+  return new Map(rows.map(({ time, hash }) => [Number(time), hash]));
 }
 
 async function grant(session: PinnedSession, role: string, directory: string): Promise<void> {

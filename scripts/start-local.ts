@@ -71,7 +71,7 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
     ...(replica && { replica: { port: await choose('postgres-port', postgresPort + 1), ...replica } }),
   });
   try {
-    const { applied } = await applyMigrations(stack.url.owner, stack.url.app);
+    const { applied } = await applyMigrations(stack.url.owner, stack.url.app, { onWarning: warn });
     if (applied > 0) step(`Applied ${applied} migration${applied === 1 ? '' : 's'}`);
     const database = createDatabase({
       url: stack.url.app,

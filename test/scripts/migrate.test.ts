@@ -168,6 +168,22 @@ describe('migrations', () => {
     await expect(apply()).rejects.toThrow(/^No file .*0000\.sql found/);
     await writeFile(path.join(directory, 'meta/_journal.json'), '<<<<<<< HEAD\n{}');
     await expect(apply()).rejects.toThrow(/_journal\.json .* Unexpected token '<'/);
+    await writeFile(path.join(directory, 'meta/_journal.json'), '{}');
+    await expect(apply()).rejects.toThrow(/_journal\.json .* no list of entries/);
+  });
+
+  it('tell of a file that has changed since it was applied, and name one that is missing, also where nothing is new', async () => {
+    const warnings: string[] = [];
+    const onWarning = (message: string) => warnings.push(message);
+    await writeMigrations('create table a (id int)', 'create table b (id int)');
+    await apply({ onWarning });
+    await apply({ onWarning });
+    expect(warnings).toEqual([]);
+    await writeMigrations('create table a (id int, name text)', 'create table b (id int)');
+    expect(await apply({ onWarning })).toEqual({ applied: 0, role: 'app' });
+    expect(warnings).toEqual([expect.stringMatching(/^0000\.sql has changed/)]);
+    await rm(path.join(directory, '0000.sql'));
+    await expect(apply()).rejects.toThrow(/^No file .*0000\.sql found/);
   });
 
   it('apply what is new and grant the tables of it', async () => {
