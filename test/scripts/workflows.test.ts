@@ -85,6 +85,12 @@ describe.each(readdirSync(WORKFLOWS))('%s', (file) => {
   });
 });
 
+it('migrates over TCP, too, for a database that is reached over nothing else', () => {
+  const { jobs } = parse(readFileSync(`${WORKFLOWS}deploy.yml`, 'utf8')) as Workflow;
+  const migrate = jobs['migrate']?.steps?.find(({ run }) => run === 'npm run db:migrate');
+  expect(migrate?.env?.['DATABASE_TRANSPORT']).toBe('${{ vars.DATABASE_TRANSPORT }}');
+});
+
 it('Dependabot updates what each lockfile locks', () => {
   const { updates } = parse(readFileSync(`${ROOT}.github/dependabot.yml`, 'utf8')) as {
     updates: { 'package-ecosystem': string; directories?: string[] }[];
