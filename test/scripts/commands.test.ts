@@ -28,4 +28,12 @@ describe.concurrent('npm run', () => {
       return code === 1;
     });
   });
+
+  it('openapi refuses a server without https://', async () => {
+    const { stdout } = await execute('scripts/openapi.ts', '--server=https://api.example');
+    expect(JSON.parse(stdout)).toMatchObject({ servers: [{ url: 'https://api.example' }] });
+    await expect(execute('scripts/openapi.ts', '--server=api.example')).rejects.toSatisfy(
+      ({ code, stderr }: Failure) => code === 1 && stderr.includes('not "api.example"'),
+    );
+  });
 });
