@@ -20,6 +20,15 @@ describeContract('Vercel', (options) =>
 );
 
 describe('what Vercel would deploy', () => {
+  it.each(['deploy.yml', 'preview.yml'])('is built in %s by the version that builds it here', (file) => {
+    const { dependencies } = JSON.parse(readFileSync(path.join(ROOT, 'test/platforms/package.json'), 'utf8')) as {
+      dependencies: { vercel: string };
+    };
+    const workflow = readFileSync(path.join(ROOT, '.github/workflows', file), 'utf8');
+    const versions = new Set(Array.from(workflow.matchAll(/\bvercel@(\d+)/g), ([, version]) => version));
+    expect([...versions]).toEqual([dependencies.vercel.split('.')[0]]);
+  });
+
   it('is one function of the entry, for the Node that the tests run on', () => {
     expect(readdirSync(functions)).toEqual(['index.func']);
     expect(config).toMatchObject({
