@@ -33,8 +33,8 @@ export async function answerChallenge(
 ): Promise<Answer> {
   // Without its head, `n,,`: no channel binding. `client-final-message` repeats that in base64, `biws`.
   const clientFirstBare = clientFirst.slice(3);
-  const [, clientNonce = ''] = clientFirstBare.split(',r=');
-  const { nonce, salt, iterations } = parseServerFirst(serverFirst, clientNonce);
+  const [, clientNonce] = clientFirstBare.split(',r=') as [string, string];
+  const [nonce, salt, iterations] = parseServerFirst(serverFirst, clientNonce);
 
   const withoutProof = `c=biws,r=${nonce}`;
   const authMessage = `${clientFirstBare},${serverFirst},${withoutProof}`;
@@ -45,7 +45,7 @@ export async function answerChallenge(
   const clientKey = await hmac(saltedPassword, 'Client Key');
   const storedKey = await crypto.subtle.digest('SHA-256', clientKey);
   const clientSignature = await hmac(storedKey, authMessage);
-  const clientProof = clientKey.map((byte, i) => byte ^ (clientSignature[i] ?? 0));
+  const clientProof = clientKey.map((byte, i) => byte ^ (clientSignature[i] as number));
   const serverKey = await hmac(saltedPassword, 'Server Key');
   return {
     clientFinal: `${withoutProof},p=${toBase64(clientProof)}`,
@@ -81,8 +81,8 @@ export function rememberSaltedPassword(): SaltPassword {
 
 function parseServerFirst(serverFirst: string, clientNonce: string) {
   throwServerError(serverFirst);
-  const [, nonce, salt, count] = SERVER_FIRST.exec(serverFirst) ?? [];
-  if (!nonce || !salt) throw malformed();
+  const [, nonce = '', salt, count] = SERVER_FIRST.exec(serverFirst) ?? [];
+  if (!salt) throw malformed();
   if (!nonce.startsWith(clientNonce) || nonce === clientNonce) {
     throw failure('auth', 'the SCRAM nonce is wrong: an impostor?');
   }
@@ -91,7 +91,7 @@ function parseServerFirst(serverFirst: string, clientNonce: string) {
     const remedy = 'lower scram_iterations, set the password again';
     throw failure('auth', `${count} SCRAM iterations are more than ${MAX_ITERATIONS}: ${remedy}`);
   }
-  return { nonce, salt, iterations };
+  return [nonce, salt, iterations] as const;
 }
 
 /** PostgreSQL itself reports errors in its own way; a proxy may not. */

@@ -78,7 +78,7 @@ export function encodeParameter(value: unknown): string | null {
 
 function encodeBytea({ buffer, byteOffset, byteLength }: ArrayBufferView): string {
   const bytes = new Uint8Array(buffer, byteOffset, byteLength);
-  const nibble = (i: number) => ((bytes[i >> 1] ?? 0) >> (i % 2 ? 0 : 4)) & 15;
+  const nibble = (i: number) => ((bytes[i >> 1] as number) >> (i % 2 ? 0 : 4)) & 15;
   const digits = new Uint8Array(2 * byteLength).map((_, i) => '0123456789abcdef'.charCodeAt(nibble(i)));
   return `\\x${new TextDecoder().decode(digits)}`;
 }

@@ -19,10 +19,12 @@ export interface WireClient {
 }
 
 /** PostgreSQL's protocol, message by message. */
-interface Protocol extends Pick<
-  DriverConnection,
-  'parse' | 'bind' | 'describe' | 'execute' | 'sync' | 'end' | 'on' | 'prependListener'
-> {
+interface Protocol extends Pick<DriverConnection, 'sync' | 'end' | 'on' | 'prependListener'> {
+  // Their types ask for more than either client reads.
+  parse(statement: { text: string }): void;
+  bind(portal: { values: readonly (string | null)[] }): void;
+  describe(what: { type: 'P' }): void;
+  execute(): void;
   /** Corked, what is written in one go leaves in one packet. The Neon driver's stream cannot, and gathers by itself. */
   stream: { cork?(): void; uncork?(): void; destroy(): void };
   ssl: unknown;
@@ -192,7 +194,7 @@ function createFlight(statements: readonly Statement[]) {
 
   /** An empty query ends without a command tag. */
   const complete = ({ text = '' }: { text?: string }) => {
-    const [command = ''] = text.split(' ');
+    const [command] = text.split(' ') as [string];
     const count = /\d+$/.exec(text);
     results.push({ command, rowCount: count && Number(count[0]), fields, rows });
     fields = [];
@@ -210,10 +212,10 @@ function createFlight(statements: readonly Statement[]) {
       flight.mayHaveRun = true;
       protocol.stream.cork?.();
       for (const { text, params } of statements) {
-        protocol.parse({ name: '', text, types: [] }, true);
-        protocol.bind({ values: [...params] }, true);
-        protocol.describe({ type: 'P' }, true);
-        protocol.execute({}, true);
+        protocol.parse({ text });
+        protocol.bind({ values: params });
+        protocol.describe({ type: 'P' });
+        protocol.execute();
       }
       protocol.sync();
       protocol.stream.uncork?.();
