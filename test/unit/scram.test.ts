@@ -48,7 +48,7 @@ describe('answerChallenge', () => {
   });
 
   it('takes 100,000 iterations, and extensions that may be ignored', async () => {
-    const serverFirst = `${RFC.serverFirst.replace('4096', '100000')},x=y`;
+    const serverFirst = `${RFC.serverFirst.replace('4096', '100000')},x=y,e=x`;
     await expect(answerChallenge({ ...RFC, serverFirst })).resolves.toHaveProperty('clientFinal');
   });
 });
@@ -66,6 +66,7 @@ describe('verifyServerFinal', () => {
     ['a part of the signature', `v=${RFC.serverSignature.slice(0, -4)}`, IMPOSTOR],
     ['an empty signature', 'v=', IMPOSTOR],
     ['no signature', '', MALFORMED],
+    ['a signature behind something else', `x=y,v=${RFC.serverSignature}`, MALFORMED],
     ['an error', 'e=invalid-proof', { kind: 'auth', message: 'the server refused the log-in: invalid-proof' }],
   ])('refuses %s', (_, serverFinal, error) => {
     expect(verify(serverFinal)).toThrow(expect.objectContaining({ name: 'DatabaseError', ...error }));
