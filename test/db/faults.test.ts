@@ -94,6 +94,7 @@ describe('at an HTTP endpoint', () => {
     [200, 'not JSON', 'connection'],
     [400, 'not JSON', 'connection'],
     [400, JSON.stringify({ message: 'password authentication failed for user "app"', code: '', severity: '' }), 'auth'],
+    [400, JSON.stringify({ message: 'This connection is … from a blocked network.', code: '', severity: '' }), 'auth'],
     [400, JSON.stringify({ message: 'Control plane request failed', code: 'XX000', severity: 'ERROR' }), 'unavailable'],
     [400, JSON.stringify({ message: 'terminating connection', code: '57P01', severity: 'FATAL' }), 'unavailable'],
     [400, JSON.stringify({ message: 'too many clients', code: '53300', severity: 'FATAL' }), 'unavailable'],

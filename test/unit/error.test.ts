@@ -34,6 +34,7 @@ it.each([
 it.each<[message: string, code: string | undefined, kind: DatabaseErrorKind, retryable: boolean]>([
   ["password authentication failed for user 'app'", 'XX000', 'auth', false],
   ['This IP address 192.0.2.1 is not allowed to connect to this endpoint.', 'XX000', 'auth', false],
+  ['This connection is trying to access this endpoint from a blocked network.', 'XX000', 'auth', false],
   ['role "app" is not permitted to log in', 'XX000', 'auth', false],
   ['permission denied for database "app"', 'XX000', 'auth', false],
   ['Control plane request failed', 'XX000', 'unavailable', true],
