@@ -1,5 +1,6 @@
 import { neon, neonConfig } from '@neondatabase/serverless';
 import { type ConnectionTarget, endpointsOf } from './connection-string.ts';
+import { toDatabaseError } from './error.ts';
 import type { HttpTransport } from './transport.ts';
 
 /** The driver decodes nothing: values.ts does, for every transport. */
@@ -29,7 +30,8 @@ export function neonHttp(): HttpTransport {
         signal.throwIfAborted();
         // Neon's proxy says with status 500 why the server lets nobody in; the driver reads the body of a 400 alone.
         const refusal = /^Server error .HTTP status 500.: ({.*"severity":"FATAL".*)/.exec(error.message)?.[1];
-        throw refusal ? JSON.parse(refusal) : error;
+        // Should that throw, at a body of other types: it is a failure like another.
+        throw toDatabaseError(refusal ? JSON.parse(refusal) : error, 'http', true);
       });
       if (results.length !== statements.length) throw new Error('the server lost count');
       return results;
