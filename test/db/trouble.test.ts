@@ -33,7 +33,7 @@ it('a URL that is waited for in vain is a failure, and not the end of the proces
   expect(stdout).toBe('timeout\n');
 });
 
-describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
+describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket, reaches }) => {
   let proxy: FaultProxy;
   let test: TestDatabase;
   let events: QueryEvent[] = [];
@@ -129,13 +129,14 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
       await untilNothingSleeps();
     });
 
-    it.each(operations)('and an aborted request stop a %s on the server', async (_operation, run) => {
+    it.each(operations)('and an aborted request stop a %s on the server', async (operation, run) => {
       const { database } = connect();
       const controller = new AbortController();
       const work = failure(run(database.forRequest({ signal: controller.signal })));
       await untilSomethingSleeps();
       controller.abort();
-      expect((await work).kind).toBe('timeout');
+      const transport = /one-shot|batch/.test(operation) ? oneShot : socket;
+      expect(await work).toMatchObject({ kind: 'timeout', transport });
       await untilNothingSleeps();
     });
 

@@ -22,7 +22,7 @@ export function createAttempt(
   { signal, onQuery }: RequestScope,
   timeLeft: () => number,
 ) {
-  const deadline = createDeadline(signal);
+  const deadline = createDeadline(signal, transport);
   const attempt = {
     ...deadline,
     /** Whether an exchange has succeeded. */

@@ -1,4 +1,4 @@
-import { DatabaseError } from '../error.ts';
+import { DatabaseError, type TransportName } from '../error.ts';
 import type { Settings, Timeouts } from '../options.ts';
 
 /** Some 23 days. Timers that are to wait 2 ** 31 ms or more end at once, and PostgreSQL refuses such a limit. */
@@ -18,7 +18,7 @@ export function settleTimeouts({
 }
 
 /** A signal that aborts, with a `DatabaseError`, when `parent` does or a limit passes. Call `end` when nothing needs it. */
-export function createDeadline(parent?: AbortSignal) {
+export function createDeadline(parent?: AbortSignal, transport?: TransportName) {
   const controller = new AbortController();
   // Typed by name: the type that Node's types infer has none, and declarations could not be emitted.
   const { signal }: { signal: AbortSignal } = controller;
@@ -30,7 +30,8 @@ export function createDeadline(parent?: AbortSignal) {
     controller.abort(error);
     setTimeout(() => losing?.reject(reason));
   };
-  const expire = (message: string, cause?: unknown) => fail(new DatabaseError(message, { kind: 'timeout', cause }));
+  const expire = (message: string, cause?: unknown) =>
+    fail(new DatabaseError(message, { kind: 'timeout', transport, cause }));
   const follow = () => expire('Aborted.', parent?.reason);
   parent?.addEventListener('abort', follow);
   if (parent?.aborted) follow();
