@@ -86,7 +86,7 @@ export function readBody(request: IncomingMessage, limit: number): Promise<strin
 export function parseBody(text: string): Query | Query[] {
   let body: unknown;
   try {
-    body = LARGE_NUMBER.test(text) ? parseExactly(text) : JSON.parse(text);
+    body = LARGE_NUMBER.test(text) || SURROGATE.test(text) ? parseExactly(text) : JSON.parse(text);
   } catch (error) {
     const reason = error instanceof RangeError ? 'a number is out of range, or it nests too deeply' : 'it is not JSON';
     throw new RequestError(400, `could not parse the HTTP request body: ${reason}`);
@@ -106,12 +106,17 @@ export function parseBody(text: string): Query | Query[] {
  */
 const LARGE_NUMBER = /[[,:\s]-?(?:\d{16}|[\d.]+[eE]\+?\d{3})/;
 
+/** Half of a character, as an escape: what `JSON.stringify` makes of one that has lost the other half. */
+const SURROGATE = /\\u[dD][89a-fA-F]/;
+
 /**
  * JSON whose whole numbers of 64 bits are written again as they were read. Neon's proxy has exact values for those, too.
  * @throws {RangeError} for a number that is too large, as that proxy does
+ * @throws {SyntaxError} for half a character, as that proxy does: UTF-8 has no way to write one
  */
 function parseExactly(text: string): unknown {
   return JSON.parse(text, (_, value, { source = '' }) => {
+    if (typeof value === 'string' && !value.isWellFormed()) throw new SyntaxError();
     if (typeof value !== 'number' || Number.isSafeInteger(value)) return value;
     if (!Number.isFinite(value)) throw new RangeError();
     return /^-?\d{16,20}$/.test(source) && isInt64(BigInt(source)) ? JSON.rawJSON(source) : value;

@@ -322,6 +322,7 @@ describe('errors', () => {
 
   it.each([
     ['a number that is too large', '{"a": [1e400]}'],
+    ['half a character', '"\\ud83e"'],
     ['what nests too deeply', '['.repeat(100_000) + ']'.repeat(100_000)],
     ['what nests too deeply, with a long number', `${'['.repeat(100_000)}9007199254740993${']'.repeat(100_000)}`],
   ])('of a parameter with %s are 400', async (_, parameter) => {
