@@ -193,6 +193,12 @@ describe.each(Object.entries(transports))('over %s', (_, { transports, port }) =
     else expect(await select).toEqual([{ value: read }]);
   });
 
+  it('half a character arrives as the mark for one that is broken', async () => {
+    const cut = 'a duck: 🦆'.slice(0, -1);
+    const { rows } = await database.execute(sql`select ${cut}::text as value`);
+    expect(rows).toEqual([{ value: 'a duck: \uFFFD' }]);
+  });
+
   it('a parameter arrives as its type', async () => {
     const { rows } = await database.execute(
       sql`select ${5}::int as number, ${9_007_199_254_740_993n}::int8 as bigint, ${true}::bool as bool,

@@ -6,6 +6,8 @@ describe('encodeParameter', () => {
     [undefined, null],
     [null, null],
     ['text', 'text'],
+    ['cut off \ud83e', 'cut off \ufffd'],
+    [['\ud83e'], '{"\ufffd"}'],
     [2n ** 63n, '9223372036854775808'],
     [Number.NaN, 'NaN'],
     [true, 'true'],

@@ -70,7 +70,7 @@ function decodeArray(text: string, decode = asText): unknown[] {
 export function encodeParameter(value: unknown): string | null {
   if (value === null || value === undefined) return null;
   if (typeof value === 'function' || typeof value === 'symbol') throw new Error(`it is a ${typeof value}`);
-  if (typeof value !== 'object') return (value as string | number | bigint | boolean).toString();
+  if (typeof value !== 'object') return (value as string | number | bigint | boolean).toString().toWellFormed();
   if (value instanceof Date) return value.toISOString();
   if (ArrayBuffer.isView(value)) return encodeBytea(value);
   return Array.isArray(value) ? encodeArray(value) : JSON.stringify(value);
