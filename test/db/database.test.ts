@@ -461,6 +461,29 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
     });
   });
 
+  it('a role and a password of any characters log in', async () => {
+    const url = new URL(test.url);
+    const [role, password] = ['ä r@:/?#%41+"', 'p@ss:/?#%41+ é'];
+    [url.username, url.password] = [role, password].map(encodeURIComponent) as [string, string];
+    const quoted = `"${role.replace('"', '""')}"`;
+    await test.query(`create role ${quoted} login password '${password}' in role app`);
+    const other = createDatabase({ url: url.href, schema, transports, sockets: 'instance' });
+    const whoAmI = sql`select current_user as role`;
+    const results = [await other.execute(whoAmI), await other.transaction((tx) => tx.execute(whoAmI))];
+    expect(results.map(({ rows }) => rows)).toEqual([[{ role }], [{ role }]]);
+    await other.close();
+    await test.query(`drop role ${quoted}`);
+  });
+
+  it('a notification in a transaction, where nobody can listen for it, harms nothing', async () => {
+    const work = db.transaction(async (tx) => {
+      await tx.execute(sql`listen news`);
+      await tx.execute(sql`notify news`); // which comes in front of COMMIT's end
+      return 'committed';
+    });
+    expect(await work).toBe('committed');
+  });
+
   describe('a connection that lies idle', () => {
     let one: Database;
     beforeEach(() => {

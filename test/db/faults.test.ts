@@ -114,7 +114,7 @@ describe('at an HTTP endpoint', () => {
   });
 
   it('a long answer that begins like a refusal over and over keeps the process busy no longer than another', async () => {
-    const body = ' 500): {'.repeat(100_000);
+    const body = 'Server error (HTTP status 500): {'.repeat(100_000);
     const server = createHttpServer((request, response) =>
       request.resume().on('end', () => response.writeHead(500).end(body)),
     );
