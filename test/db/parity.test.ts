@@ -193,6 +193,24 @@ describe.each(Object.entries(transports))('over %s', (_, { transports, port }) =
     else expect(await select).toEqual([{ value: read }]);
   });
 
+  it('a result tells its command, its rows and what they are made of, one of a batch its own', async () => {
+    const select = database.execute(sql`select 1 as one, 'x'::text as two`);
+    const rows = {
+      command: 'SELECT',
+      rowCount: 1,
+      fields: [
+        { name: 'one', dataTypeID: 23 },
+        { name: 'two', dataTypeID: 25 },
+      ],
+      rows: [{ one: 1, two: 'x' }],
+    };
+    const nothing = { rowCount: null, fields: [], rows: [] };
+    expect(await select).toEqual(rows);
+    expect(await database.execute(sql``)).toEqual({ command: '', ...nothing });
+    const set = database.execute(sql`set local statement_timeout = 0`);
+    expect(await database.batch([select, set])).toEqual([rows, { command: 'SET', ...nothing }]);
+  });
+
   it('half a character arrives as the mark for one that is broken', async () => {
     const cut = 'a duck: 🦆'.slice(0, -1);
     const { rows } = await database.execute(sql`select ${cut}::text as value`);
