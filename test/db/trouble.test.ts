@@ -33,6 +33,19 @@ it('a URL that is waited for in vain is a failure, and not the end of the proces
   expect(stdout).toBe('timeout\n');
 });
 
+it('a connection that failed leaves no timer behind, which would keep the process', async () => {
+  const script = `
+    import { sql } from 'drizzle-orm';
+    import { createDatabase } from './src/db/database.ts';
+    import { tcp } from './src/db/tcp.ts';
+    const url = 'postgresql://app:hunter2@127.0.0.1:${await anyFreePort()}/app';
+    const options = { schema: {}, transports: { tcp: tcp() }, sockets: 'instance', retry: { attempts: 1 } };
+    await createDatabase({ url, ...options }).execute(sql\`select 1\`).catch((error) => console.log(error.kind));
+    console.log(process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout'));`;
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]);
+  expect(stdout).toBe('connection\n[]\n');
+});
+
 describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket, reaches }) => {
   let proxy: FaultProxy;
   let test: TestDatabase;
