@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { toStatement } from '../../src/db/internal/prepared-query.ts';
 import { decoderFor, encodeParameter } from '../../src/db/internal/values.ts';
 
 describe('encodeParameter', () => {
@@ -25,6 +26,12 @@ describe('encodeParameter', () => {
     circular['self'] = circular;
     for (const value of [circular, () => {}, Symbol('s')]) expect(() => encodeParameter(value)).toThrow(Error);
   });
+});
+
+it('a statement has as many parameters as the protocol can count, and no more', () => {
+  const withParameters = (length: number) => toStatement({ sql: '', params: Array(length).fill(1) });
+  expect(withParameters(65_535).params).toHaveLength(65_535);
+  expect(() => withParameters(65_536)).toThrow('More than 65535 parameters.');
 });
 
 it('bytes come back as they were, whatever part of a buffer they are', () => {
