@@ -90,6 +90,13 @@ export function describeExample({ database, call, post, json, expectProblem }: A
       expect(problem.detail).toContain('application/json');
     });
 
+    it('says what is wrong with JSON of any content type', async () => {
+      const headers = { 'Content-Type': 'Application/vnd.api+JSON; charset=utf-8' };
+      const { detail, errors } = await expectProblem(await post('/accounts', {}, headers), 400, 'invalid-request');
+      expect(detail).toContain('body');
+      expect(errors).toHaveLength(2);
+    });
+
     it('refuses a body that is too large', async () => {
       const response = await post('/accounts', { name: 'x'.repeat(70_000), currency: 'EUR' });
       await expectProblem(response, 413, 'payload-too-large');
@@ -101,7 +108,9 @@ export function describeExample({ database, call, post, json, expectProblem }: A
 
     it('answers an unknown account with 404 and a malformed id with 400', async () => {
       await expectProblem(await call(`/accounts/${randomUUID()}`), 404, 'not-found');
-      await expectProblem(await call('/accounts/17'), 400, 'invalid-request');
+      const { detail, errors } = await expectProblem(await call('/accounts/17'), 400, 'invalid-request');
+      expect(detail).toContain('path');
+      expect(errors).toEqual([{ pointer: '/id', detail: 'must be a UUID' }]);
     });
 
     it('lists every account once, page by page', async () => {
@@ -121,7 +130,8 @@ export function describeExample({ database, call, post, json, expectProblem }: A
     it.each(['limit=0', 'limit=101', 'limit=-1', 'limit=ten', 'limit=', 'cursor=17', 'cursor='])(
       'refuses the page %s',
       async (query) => {
-        await expectProblem(await call(`/accounts?${query}`), 400, 'invalid-request');
+        const { errors } = await expectProblem(await call(`/accounts?${query}`), 400, 'invalid-request');
+        expect(errors?.map(({ pointer }) => pointer)).toEqual([`/${query.split('=')[0]}`]);
       },
     );
   });

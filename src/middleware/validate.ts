@@ -30,9 +30,4 @@ export const validate = <Target extends keyof ValidationTargets, TSchema extends
     });
   });
 
-const PARTS: Partial<Record<keyof ValidationTargets, string>> = {
-  json: 'body',
-  param: 'path',
-  query: 'query',
-  header: 'header',
-};
+const PARTS: Partial<Record<keyof ValidationTargets, string>> = { json: 'body', param: 'path' };
