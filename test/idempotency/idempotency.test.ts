@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createDatabase, type Database } from '../../src/db/database.ts';
 import { neonHttp } from '../../src/db/http.ts';
@@ -33,6 +34,13 @@ const doOnce = (key: string, request: object, work: () => Promise<number>, calle
 it('tells who asks again what the first request came to', async () => {
   expect(await doOnce('again', { a: 1 }, async () => 1)).toEqual({ result: 1, replayed: false });
   expect(await doOnce('again', { a: 1 }, async () => 2)).toEqual({ result: 1, replayed: true });
+});
+
+it('keeps the SHA-256 of the request, by which another version of the app knows it again', async () => {
+  await doOnce('hash', { a: 1 }, async () => 1);
+  const hash = createHash('sha256').update('{"a":1}').digest('hex');
+  const kept = `select request_hash from idempotency_keys where key = 'hash'`;
+  expect(await test.query(kept)).toEqual([{ request_hash: hash }]);
 });
 
 it('takes a key for each caller', async () => {
