@@ -1,0 +1,87 @@
+import { randomUUID } from 'node:crypto';
+import { eq, inArray, sql } from 'drizzle-orm';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { createDatabase, type Database, type Queryable } from '../../src/db/database.ts';
+import { neonHttp } from '../../src/db/http.ts';
+import { neonWebSocket } from '../../src/db/websocket.ts';
+import { getStatement } from '../../src/ledger/accounts.ts';
+import * as schema from '../../src/ledger/schema.ts';
+import { makeTransfer } from '../../src/ledger/transfers.ts';
+import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+
+const { accounts } = schema;
+const [first, second, third, fourth] = ['1', '2', '3', '4'].map(
+  (digit) => `00000000-0000-7000-8000-00000000000${digit}`,
+) as [string, string, string, string];
+
+let test: TestDatabase;
+let app: Database<typeof schema>;
+let owner: Database<typeof schema>;
+
+beforeAll(async () => {
+  test = await createTestDatabase();
+  const options = {
+    schema,
+    transports: { http: neonHttp(), websocket: neonWebSocket() },
+    sockets: 'instance',
+  } as const;
+  app = createDatabase({ ...options, url: test.url });
+  owner = createDatabase({ ...options, url: test.ownerUrl });
+  // In the table they are not in the order of their ids.
+  const row = (id: string) => ({ id, name: id, currency: 'EUR', kind: 'external' }) as const;
+  await app.insert(accounts).values([fourth, third, second, first].map(row));
+});
+
+afterAll(async () => {
+  await app.close();
+  await owner.close();
+  await test.close();
+});
+
+const transfer = async (db: Pick<Queryable, 'transaction'>, fromAccountId: string, toAccountId: string) => {
+  const request = { fromAccountId, toAccountId, amount: 1, currency: 'EUR' };
+  const { outcome } = await makeTransfer(db, { caller: 'ada', key: randomUUID() }, request);
+  expect(outcome).toHaveProperty('made');
+};
+
+const untilOneWaits = () => {
+  const waiting = `select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`;
+  return vi.waitFor(async () => expect(await test.query(waiting)).toHaveLength(1), PATIENCE);
+};
+
+it.each([
+  [first, second],
+  [second, first],
+])('a transfer from %s to %s locks the accounts in the order of their ids', async (from, to) => {
+  const [transferred] = await app.transaction(async (tx) => {
+    await tx.select().from(accounts).where(eq(accounts.id, first)).for('update');
+    const waiting = transfer(app, from, to);
+    await untilOneWaits();
+    await tx.select().from(accounts).where(eq(accounts.id, second)).for('update', { noWait: true });
+    return [waiting];
+  });
+  await transferred;
+});
+
+it('a transfer does not wait for those between other accounts', async () => {
+  await app.transaction(async (tx) => {
+    await tx
+      .select()
+      .from(accounts)
+      .where(inArray(accounts.id, [first, second]))
+      .for('update');
+    await transfer(app, third, fourth);
+  });
+});
+
+it('a statement knows nothing of a transfer that is made while it is read', async () => {
+  const before = await getStatement(app, first, { limit: 100 });
+  const [read] = await owner.transaction(async (tx) => {
+    await tx.execute(sql`lock table entries`);
+    const reading = getStatement(app, first, { limit: 100 });
+    await untilOneWaits();
+    await transfer(tx, first, second);
+    return [reading];
+  });
+  expect(await read).toEqual(before);
+});
