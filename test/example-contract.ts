@@ -114,6 +114,10 @@ export function describeExample({ database, call, post, json, expectProblem }: A
     });
 
     it('lists every account once, page by page', async () => {
+      // Last by its id, but not in the table.
+      await database().query(
+        `insert into accounts (id, name, currency) values ('ffffffff-0000-7000-8000-000000000000', 'Zoe', 'EUR')`,
+      );
       for (let i = 0; i < 3; i++) await openAccount();
       const seen: string[] = [];
       let cursor: string | null = null;
@@ -232,6 +236,7 @@ export function describeExample({ database, call, post, json, expectProblem }: A
       const [bank, ada] = [await openAccount('external'), await openAccount()];
       const key = randomUUID();
       const first = await transfer(ada.id, bank.id, 5, {}, key);
+      expect(first.headers.get('Idempotency-Replayed')).toBeNull();
       await transfer(bank.id, ada.id, 5);
       const again = await transfer(ada.id, bank.id, 5, {}, key);
       expect([again.status, again.headers.get('Idempotency-Replayed')]).toEqual([422, 'true']);
@@ -267,27 +272,28 @@ export function describeExample({ database, call, post, json, expectProblem }: A
   describe('statements', () => {
     it('pages through the entries in sequence, with the balances around them', async () => {
       const [bank, ada] = [await openAccount('external'), await openAccount()];
-      for (const amount of [10, 20, 30]) await transfer(bank.id, ada.id, amount);
+      for (const amount of [10, 20, 30, 40]) await transfer(bank.id, ada.id, amount);
       interface Statement extends Page<{ sequence: number; amount: number; balanceAfter: number }> {
         account: Account;
         openingBalance: number;
         closingBalance: number;
       }
-      const first = await json<Statement>(await call(`/accounts/${ada.id}/statement?limit=2`));
+      const first = await json<Statement>(await call(`/accounts/${ada.id}/statement?limit=3`));
       expect(first).toMatchObject({
-        account: { id: ada.id, balance: 60 },
+        account: { id: ada.id, balance: 100 },
         openingBalance: 0,
-        closingBalance: 30,
+        closingBalance: 60,
         items: [
           { sequence: 1, amount: 10, balanceAfter: 10 },
           { sequence: 2, amount: 20, balanceAfter: 30 },
+          { sequence: 3, amount: 30, balanceAfter: 60 },
         ],
-        nextCursor: '2',
+        nextCursor: '3',
       });
       expect(await json(await call(`/accounts/${ada.id}/statement?cursor=${first.nextCursor}`))).toMatchObject({
-        openingBalance: 30,
-        closingBalance: 60,
-        items: [{ sequence: 3, amount: 30, balanceAfter: 60 }],
+        openingBalance: 60,
+        closingBalance: 100,
+        items: [{ sequence: 4, amount: 40, balanceAfter: 100 }],
         nextCursor: null,
       });
     });

@@ -53,7 +53,7 @@ export async function makeTransfer(
     }
 
     const { from, to } = decision;
-    const { amount, currency, memo = null } = request;
+    const { amount, currency, memo } = request;
     const id = uuidv7();
     const posting = (account: typeof from, change: number) => ({
       accountId: account.id,
