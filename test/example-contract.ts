@@ -78,6 +78,7 @@ export function describeExample({ database, call, post, json, expectProblem }: A
       ['half of a character', { name: 'a\ud800', currency: 'EUR' }, '/name'],
       ['a name that is a number', { name: 5, currency: 'EUR' }, '/name'],
       ['a currency in small letters', { name: 'Ada', currency: 'eur' }, '/currency'],
+      ['a currency of four letters', { name: 'Ada', currency: 'EURO' }, '/currency'],
       ['an unknown kind', { name: 'Ada', currency: 'EUR', kind: 'secret' }, '/kind'],
     ])('refuses %s', async (_, body, pointer) => {
       const problem = await expectProblem(await post('/accounts', body), 400, 'invalid-request');
@@ -94,7 +95,9 @@ export function describeExample({ database, call, post, json, expectProblem }: A
       const headers = { 'Content-Type': 'Application/vnd.api+JSON; charset=utf-8' };
       const { detail, errors } = await expectProblem(await post('/accounts', {}, headers), 400, 'invalid-request');
       expect(detail).toContain('body');
-      expect(errors).toHaveLength(2);
+      expect(errors).toEqual(['/name', '/currency'].map((pointer) => ({ pointer, detail: 'is required' })));
+      const problem = await expectProblem(await post('/accounts', '5', headers), 400, 'invalid-request');
+      expect(problem.errors).toEqual([{ pointer: '', detail: 'must be an object' }]);
     });
 
     it('refuses a body that is too large', async () => {
@@ -103,7 +106,9 @@ export function describeExample({ database, call, post, json, expectProblem }: A
     });
 
     it('counts characters, not UTF-16 units', async () => {
-      expect((await post('/accounts', { name: '🦆'.repeat(100), currency: 'EUR' })).status).toBe(201);
+      for (const name of ['x', '🦆'.repeat(100)]) {
+        expect((await post('/accounts', { name, currency: 'EUR' })).status).toBe(201);
+      }
     });
 
     it('answers an unknown account with 404 and a malformed id with 400', async () => {
@@ -129,6 +134,10 @@ export function describeExample({ database, call, post, json, expectProblem }: A
       } while (cursor !== null);
       const rows = await database().query<{ id: string }>('select id from accounts order by id');
       expect(seen).toEqual(rows.map(({ id }) => id));
+    });
+
+    it('lists pages of 1 to 100', async () => {
+      for (const limit of [1, 100]) expect((await call(`/accounts?limit=${limit}`)).status).toBe(200);
     });
 
     it.each(['limit=0', 'limit=101', 'limit=-1', 'limit=ten', 'limit=', 'cursor=17', 'cursor='])(
@@ -159,6 +168,14 @@ export function describeExample({ database, call, post, json, expectProblem }: A
       expect(response.headers.get('Location')).toBe(`/transfers/${made.id}`);
       expect(await json(await call(`/transfers/${made.id}`))).toEqual(made);
       expect([await balanceOf(bank.id), await balanceOf(ada.id)]).toEqual([-500, 500]);
+    });
+
+    it('take memos of 0 to 200 characters, and ids in capital letters', async () => {
+      const [bank, ada] = [await openAccount('external'), await openAccount()];
+      for (const memo of ['', 'x'.repeat(200)]) {
+        const response = await transfer(bank.id.toUpperCase(), ada.id, 1, { memo });
+        expect(await json(response)).toMatchObject({ fromAccountId: bank.id, memo });
+      }
     });
 
     it('are made by POST alone', async () => {
@@ -224,7 +241,7 @@ export function describeExample({ database, call, post, json, expectProblem }: A
       const [bank, ada] = [await openAccount('external'), await openAccount()];
       const key = randomUUID();
       const first = await transfer(bank.id, ada.id, 7, {}, key);
-      const reordered = { currency: 'EUR', amount: 7, toAccountId: ada.id, fromAccountId: bank.id };
+      const reordered = { currency: 'EUR', amount: 7, toAccountId: ada.id.toUpperCase(), fromAccountId: bank.id };
       const again = await post('/transfers', reordered, { 'Idempotency-Key': key });
       expect([again.status, again.headers.get('Idempotency-Replayed')]).toEqual([201, 'true']);
       expect(again.headers.get('Location')).toBe(first.headers.get('Location'));
@@ -300,15 +317,18 @@ export function describeExample({ database, call, post, json, expectProblem }: A
 
     it('shows an account without entries', async () => {
       const { id } = await openAccount();
-      const statement = await json(await call(`/accounts/${id}/statement`));
-      expect(statement).toMatchObject({ openingBalance: 0, closingBalance: 0, items: [], nextCursor: null });
+      for (const query of ['', '?cursor=10', `?cursor=${Number.MAX_SAFE_INTEGER}`]) {
+        const statement = await json(await call(`/accounts/${id}/statement${query}`));
+        expect(statement).toMatchObject({ openingBalance: 0, closingBalance: 0, items: [], nextCursor: null });
+      }
     });
 
     it('answers an unknown account with 404, a malformed id or page with 400', async () => {
       await expectProblem(await call(`/accounts/${randomUUID()}/statement`), 404, 'not-found');
       await expectProblem(await call('/accounts/x/statement'), 400, 'invalid-request');
-      await expectProblem(await call(`/accounts/${randomUUID()}/statement?cursor=x`), 400, 'invalid-request');
-      await expectProblem(await call(`/accounts/${randomUUID()}/statement?limit=1000`), 400, 'invalid-request');
+      for (const query of ['cursor=x', 'cursor=', 'cursor=-1', 'cursor=1e1', 'limit=1000']) {
+        await expectProblem(await call(`/accounts/${randomUUID()}/statement?${query}`), 400, 'invalid-request');
+      }
     });
   });
 

@@ -26,7 +26,7 @@ const INVALID_CURSOR = 'must be a nextCursor of an earlier page';
 /** A page of what is listed by id. */
 export const pageById = object({
   limit,
-  cursor: v.optional(v.pipe(v.string(INVALID_CURSOR), v.uuid(INVALID_CURSOR), v.toLowerCase())),
+  cursor: v.optional(v.pipe(v.string(INVALID_CURSOR), v.uuid(INVALID_CURSOR))),
 });
 
 export const statementPage = object({
