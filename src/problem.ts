@@ -78,7 +78,7 @@ const CHALLENGE = { 'WWW-Authenticate': 'Bearer realm="api"' };
 export function answerProblem(error: unknown, c: Context<AppEnv>): Response {
   if (error instanceof Problem) return respond(c, error.problem, error.details);
   if (error instanceof IdempotencyError) return respond(c, error.reason, {});
-  if (error instanceof HTTPException) return fromHttpException(error, c);
+  if (error instanceof HTTPException && error.status < 500) return fromHttpException(error, c);
   logError(error, c.get('requestId'));
   if (error instanceof DatabaseError && (PASSING.has(error.kind) || error.code === READ_ONLY)) {
     return respond(c, 'database-unavailable', { headers: { 'Retry-After': RETRY_AFTER } });
@@ -92,9 +92,9 @@ function respond(c: Context<AppEnv>, problem: ProblemName, { detail, errors, hea
     type: `urn:problem:${problem}`,
     title,
     status,
-    ...(detail !== undefined && { detail }),
-    ...(status >= 500 && { instance: `urn:request:${c.get('requestId')}` }),
-    ...(errors && { errors }),
+    detail,
+    instance: status >= 500 ? `urn:request:${c.get('requestId')}` : undefined,
+    errors,
   };
   return c.body(JSON.stringify(body), status, {
     ...(status === 401 && CHALLENGE),
@@ -112,10 +112,7 @@ function fromHttpException(error: HTTPException, c: Context<AppEnv>): Response {
       headers: { 'WWW-Authenticate': challenge },
     });
   }
-  const detail = error.message === '' ? {} : { detail: error.message };
-  if (error.status < 500) return respond(c, BY_STATUS[error.status] ?? 'invalid-request', detail);
-  logError(error, c.get('requestId'));
-  return respond(c, 'internal-error', {});
+  return respond(c, BY_STATUS[error.status] ?? 'invalid-request', error.message ? { detail: error.message } : {});
 }
 
 export function logError(error: unknown, requestId: string | null): void {

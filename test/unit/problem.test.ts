@@ -46,9 +46,22 @@ describe('an unexpected error', () => {
     expect(JSON.parse(log)).toMatchObject({
       level: 'error',
       requestId: 'request-1',
-      error: { message: 'the books are wrong', cause: { message: 'cannot reach postgresql://***@db.example.com/app' } },
+      error: {
+        name: 'Error',
+        message: 'the books are wrong',
+        stack: expect.stringContaining('problem.test.ts') as string,
+        cause: { message: 'cannot reach postgresql://***@db.example.com/app' },
+      },
     });
     expect(log).not.toContain('hunter2');
+  });
+
+  it('that is its own cause is logged all the same', async () => {
+    const error = new Error('round and round');
+    error.cause = error;
+    const { response, log } = await answer(error);
+    expect(response.status).toBe(500);
+    expect(log.match(/round and round/g)?.length).toBeGreaterThan(1);
   });
 
   it.each(['connection', 'timeout', 'unavailable', 'serialization', 'outcome-unknown'] as const)(
@@ -73,8 +86,9 @@ describe('an unexpected error', () => {
       hint: 'name?',
       detail: 'Ada',
     });
-    const { log } = await answer(new DatabaseError('column "nam" does not exist', { kind: 'query', cause }));
-    expect(JSON.parse(log)).toMatchObject({ error: { cause: { position: '8', hint: 'name?' } } });
+    const where = { transport: 'http', constraint: 'names', table: 'people', column: 'nam' } as const;
+    const { log } = await answer(new DatabaseError('column "nam" does not exist', { kind: 'query', cause, ...where }));
+    expect(JSON.parse(log)).toMatchObject({ error: { ...where, cause: { position: '8', hint: 'name?' } } });
     expect(log).not.toContain('Ada');
   });
 
@@ -83,12 +97,23 @@ describe('an unexpected error', () => {
     expect(response.status).toBe(500);
   });
 
-  it('of a library’s own making is answered with its status, and logged when it is ours', async () => {
+  it('of a library’s own making is answered with its status and what it says', async () => {
     for (const status of [400, 401, 403, 404, 413, 429] as const) {
-      expect((await answer(new HTTPException(status, { message: 'Malformed' }))).response.status).toBe(status);
+      const { response, body, log } = await answer(new HTTPException(status, { message: 'Malformed' }));
+      expect([response.status, log]).toEqual([status, '']);
+      expect(JSON.parse(body)).toMatchObject({ detail: 'Malformed' });
+      expect(JSON.parse((await answer(new HTTPException(status))).body)).not.toHaveProperty('detail');
     }
-    const { response, log } = await answer(new HTTPException(502));
-    expect(response.status).toBe(500);
-    expect(log).not.toBe('');
   });
+
+  it.each([500, 502] as const)(
+    'of a library’s own making, with status %d, is answered and logged as any',
+    async (status) => {
+      const { response, body, log } = await answer(new HTTPException(status, { message: 'away' }));
+      expect(response.status).toBe(500);
+      expect(JSON.parse(body)).toMatchObject({ type: 'urn:problem:internal-error', instance: 'urn:request:request-1' });
+      expect(body).not.toContain('away');
+      expect(JSON.parse(log)).toMatchObject({ requestId: 'request-1', error: { message: 'away' } });
+    },
+  );
 });
