@@ -79,6 +79,21 @@ describe('parseConfig', () => {
     },
   );
 
+  it.each([
+    'fifteen-letters',
+    'a-token-of-letters and-spaces',
+    'a-token-with-an-ü-in-it',
+    'ü-a-token-of-enough-length',
+  ])('refuses the token %s', (API_TOKEN) => {
+    expect(() => parseConfig({ ...complete, API_TOKEN })).toThrow('API_TOKEN must be at least 16 letters');
+  });
+
+  it('takes a token in base64, and leaves out the space around it', () => {
+    expect(parseConfig({ ...complete, API_TOKEN: ' QUJD/0RF+RzA5OjsPD0+Pw==\n' }).apiToken).toBe(
+      'QUJD/0RF+RzA5OjsPD0+Pw==',
+    );
+  });
+
   it('refuses an environment without a database or a token', () => {
     expect(() => parseConfig({})).toThrow(/DATABASE_URL is not set[\s\S]*API_TOKEN is not set/);
     expect(() => parseConfig({ ...complete, API_TOKEN: ' ' })).toThrow('API_TOKEN is not set');
