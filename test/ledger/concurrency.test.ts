@@ -5,6 +5,7 @@ import { createDatabase, type Database, type Queryable } from '../../src/db/data
 import { neonHttp } from '../../src/db/http.ts';
 import { neonWebSocket } from '../../src/db/websocket.ts';
 import { getStatement } from '../../src/ledger/accounts.ts';
+import { reconcile } from '../../src/ledger/reconciliation.ts';
 import * as schema from '../../src/ledger/schema.ts';
 import { makeTransfer } from '../../src/ledger/transfers.ts';
 import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
@@ -74,14 +75,17 @@ it('a transfer does not wait for those between other accounts', async () => {
   });
 });
 
-it('a statement knows nothing of a transfer that is made while it is read', async () => {
-  const before = await getStatement(app, first, { limit: 100 });
-  const [read] = await owner.transaction(async (tx) => {
+it.each<[string, () => Promise<object | undefined>]>([
+  ['a statement', () => getStatement(app, first, { limit: 100 })],
+  ['a reconciliation', () => reconcile(app)],
+])('%s knows nothing of a transfer that is made meanwhile', async (_, read) => {
+  const before = await read();
+  const [reading] = await owner.transaction(async (tx) => {
     await tx.execute(sql`lock table entries`);
-    const reading = getStatement(app, first, { limit: 100 });
+    const waiting = read();
     await untilOneWaits();
     await transfer(tx, first, second);
-    return [reading];
+    return [waiting];
   });
-  expect(await read).toEqual(before);
+  expect(await reading).toEqual(before);
 });
