@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { styleText } from 'node:util';
+import { describeError } from './describe-error.ts';
 
 export interface Lifetime {
   /** Remembers how to stop what was just started; goes no further if the end has come meanwhile. */
@@ -60,6 +61,6 @@ export function untilTheEnd(main: (lifetime: Lifetime) => Promise<void>): void {
   };
   const endWith = (ended: Promise<unknown>, message: string) => void ended.then(() => fail(message));
   const starting = main({ started, endWith }).catch((error: unknown) => {
-    fail(error instanceof Error ? error.message : String(error));
+    fail(describeError(error));
   });
 }

@@ -1,8 +1,9 @@
 import { type ParseArgsConfig, styleText } from 'node:util';
+import { describeError } from './describe-error.ts';
 import { readArguments } from './read-arguments.ts';
 
 /**
- * Runs a command-line script: prints what it returns, or what went wrong in one line, and sets the exit code.
+ * Runs a command-line script: prints what it returns, or what went wrong, and sets the exit code.
  * @param help what `--help` prints instead
  * @param config what `parseArgs` has to know; `strict: false` for a command that passes on what it is given
  */
@@ -15,7 +16,7 @@ export async function runCommand<T extends ParseArgsConfig>(
     const given = readArguments(help, config);
     console.log(given.values.help ? help : await command(given));
   } catch (error) {
-    console.error(styleText('red', error instanceof Error ? error.message : String(error)));
+    console.error(styleText('red', describeError(error)));
     process.exitCode = 1;
   }
 }

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { applyMigrations } from '../../scripts/apply-migrations.ts';
+import { describeError } from '../../scripts/describe-error.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 
 let database: TestDatabase;
@@ -158,6 +159,14 @@ describe('migrations', () => {
     await writeMigrations('create table a (id int);\ncreate table b (id int);');
     await expect(apply()).rejects.toThrow(/^0000\.sql: .* "--> statement-breakpoint"/);
     expect(await tables()).toEqual([]);
+  });
+
+  it('pass on what PostgreSQL advises', async () => {
+    await writeMigrations('create table a (n text)', 'alter table a alter n type int');
+    const error: unknown = await apply().catch((reason: unknown) => reason);
+    expect(describeError(error)).toBe(
+      '0000.sql to 0001.sql: column "n" cannot be cast automatically to type integer\nHint: You might need to specify "USING n::integer".',
+    );
   });
 
   it('name the file that is missing, and the journal where a merge has left its marks', async () => {
