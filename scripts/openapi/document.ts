@@ -69,7 +69,18 @@ export function openApiDocument(server = '/'): OpenApiDocument {
   };
 }
 
-function describeOperation(path: string, method: string, operation: Operation): OperationObject {
+/** @throws {Error} which names the operation, when a schema of it cannot be described */
+export function describeOperation(path: string, method: string, operation: Operation): OperationObject {
+  try {
+    return describe(path, method, operation);
+  } catch (error) {
+    throw new Error(`${operation.operationId} in src/openapi/operations.ts: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+function describe(path: string, method: string, operation: Operation): OperationObject {
   const { operationId, summary, open, param, query, header: headers, json } = operation;
   return {
     operationId,

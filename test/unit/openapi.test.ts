@@ -2,7 +2,7 @@ import { Validator } from '@seriousme/openapi-schema-validator';
 import * as v from 'valibot';
 import { expect, it } from 'vitest';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
-import { openApiDocument } from '../../scripts/openapi/document.ts';
+import { describeOperation, openApiDocument } from '../../scripts/openapi/document.ts';
 import { convert } from '../../scripts/openapi/json-schema.ts';
 import { parseConfig } from '../../src/config.ts';
 import { createApp } from '../../src/create-app.ts';
@@ -24,6 +24,19 @@ it('every route of the app is an operation of the document, and the other way ro
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
   );
   expect(new Set(operations)).toEqual(new Set(routes));
+});
+
+it('an operation with a schema that JSON Schema has no word for is named', () => {
+  const json = v.object({
+    dueAt: v.pipe(
+      v.string(),
+      v.transform((text) => new Date(text)),
+    ),
+  });
+  const operation = { operationId: 'addInvoice', summary: 'Add an invoice', json, responses: {} };
+  expect(() => describeOperation('/invoices', 'post', operation)).toThrow(
+    'addInvoice in src/openapi/operations.ts: The "transform" action cannot be converted to JSON Schema.',
+  );
 });
 
 it('no two operations have the same name', () => {
