@@ -49,6 +49,7 @@ export function makeBare(tree: Tree): void {
       .replace(".route('/accounts', accountRoutes)", ".route('/messages', messageRoutes);")
       .replace(/\n *\.route\('\/reconciliations', reconciliationRoutes\);/, ''),
   );
+  tree.edit('src/middleware/request-log.ts', (text) => text.replace('/accounts', '/messages'));
   bareTests(tree);
   bareDocuments(tree);
 }

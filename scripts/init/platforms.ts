@@ -43,10 +43,12 @@ export const PLATFORMS = {
     dependencies: ['wrangler', 'miniflare', 'workerd'],
     lines: {
       '.gitignore': /^\.(wrangler\/|dev\.vars)/,
+      '.vercelignore': /^\.(wrangler\/|dev\.vars)/,
       'test/global-setup.ts': /worker/i,
       'scripts/fork-host.ts': /^ {2}workers: \[/,
       'scripts/bundle-budgets.ts': /worker/i,
       'README.md': /button\)\].*cloudflare/,
+      'docs/driver-selection.md': /^- behind Hyperdrive;/,
       'docs/errors.md': /Hyperdrive/,
     },
     edit: (tree) => {
@@ -107,6 +109,7 @@ export const PLATFORMS = {
     dependencies: ['aws4fetch', '@types/aws-lambda', 'fflate'],
     lines: {
       '.gitignore': /^secret\.json/,
+      '.vercelignore': /^secret\.json/,
       'scripts/measure-import.ts': /awslambda/,
       'test/global-setup.ts': /lambda/i,
       'scripts/bundle-budgets.ts': /lambda/i,
@@ -151,7 +154,7 @@ export function keepPlatforms(
     const { called, paths, lines, edit }: Platform = PLATFORMS[name];
     tree.remove(...paths);
     edit?.(tree);
-    for (const [file, pattern] of Object.entries(lines)) tree.edit(file, withoutLines(pattern));
+    for (const [file, pattern] of Object.entries(lines)) if (tree.has(file)) tree.edit(file, withoutLines(pattern));
     for (const file of ['README.md', 'docs/deploy.md', 'docs/recipes.md']) tree.edit(file, withoutSubject(called));
     tree.write('docs/driver-selection.md', withoutSubject(called)(tree.read('docs/driver-selection.md')));
     for (const file of tree.files().filter((file) => /^\.github\/workflows\/(deploy|preview)\.yml$/.test(file))) {

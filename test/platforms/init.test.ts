@@ -175,17 +175,20 @@ describe('npm run init', () => {
     const words = { workers: /Worker|wrangler/, vercel: /Vercel/, lambda: /Lambda|AWS/, node: /npm start/ };
     expect(PLATFORM_NAMES.filter((name) => words[name].test(guides))).toEqual([platform]);
     const shared = ['.gitignore', 'tsconfig.json', 'package.json', 'scripts/measure-import.ts', 'scripts/smoke.ts']
-      .concat('src/server-transports.ts', 'src/routes/schemas.ts', 'test/local/dev.test.ts')
+      .concat('.vercelignore', 'src/server-transports.ts', 'src/routes/schemas.ts', 'test/local/dev.test.ts')
       .filter(tree.has);
     const ofOthers = {
       workers: /worker|wrangler/i,
       vercel: /vercel/i,
-      lambda: /lambda/i,
+      lambda: /lambda|^secret\.json/im,
       node: /'on node|functions\/node/,
     };
     const others = PLATFORM_NAMES.filter((name) => name !== platform);
     expect(shared.filter((file) => others.some((name) => ofOthers[name].test(tree.read(file))))).toEqual([]);
+    const choice = tree.has('docs/driver-selection.md') ? tree.read('docs/driver-selection.md') : '';
+    expect(choice.includes('\n- behind Hyperdrive;')).toBe(onWorkers && !bare);
     if (bare) {
+      expect(tree.read('src/middleware/request-log.ts')).not.toContain('/accounts');
       expect(tree.read('docs/recipes.md')).not.toMatch(/\bnotes?\b|first-table|idempotency/i);
       const withLedger = openTree(ROOT);
       initialise(withLedger, { name: 'my-app', platforms: [platform], bare: false, repository: undefined });
