@@ -15,6 +15,9 @@ export interface JoinOptions {
 /** Messages that end a flight of the client's: each is answered with a ReadyForQuery. Query, Sync, FunctionCall. */
 const ENDS_FLIGHT = 'QSF';
 
+/** How often a reset is tried: a request to cancel that comes late stops it, too. */
+const RESETS = 3;
+
 /** Carries messages between a client and the server that it is logged in to, until either goes. Back-pressure both ways. */
 export function join(client: Duplex, server: LoggedIn, upstream: Upstream, options: JoinOptions): void {
   const { socket } = server;
@@ -26,12 +29,12 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
   /** The server waits for the client's data; whether their end was sent before it said so. */
   let copying = false;
   let copied = false;
-  /** Pooled: a reset runs, whose answer is nobody's business. */
-  let resetting = false;
+  /** Pooled: which try of a reset runs, whose answer is nobody's business. */
+  let resetting = 0;
   let resetTag = '';
   /** Pooled: what the client sent ahead of an answer. Another session might serve it. */
   const held: (() => void)[] = [];
-  const isHeld = () => pooled && (resetting || (pending > 0 && !copying));
+  const isHeld = () => pooled && (resetting > 0 || (pending > 0 && !copying));
 
   /** Where the flights that the server has not answered are to be cut. */
   const drops: (DropPoint | undefined)[] = [];
@@ -86,6 +89,11 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
     onOther: (bytes) => inTurn(() => toServer(bytes)),
   });
 
+  const reset = () => {
+    resetting++;
+    resetTag = '';
+    socket.write(RESET_TRANSACTION);
+  };
   const fromServer = splitMessages({
     watched: 'ZGCSE',
     onMessage(type, message) {
@@ -93,8 +101,8 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
         if (type === 'S') client.write(message); // a setting that the client was told of is another again
         if (type === 'C') resetTag = message.toString('latin1', 5);
         if (type !== 'Z') return undefined;
-        if (resetTag !== RESET_TRANSACTION_TAG) return leave();
-        resetting = false;
+        if (resetTag !== RESET_TRANSACTION_TAG) return resetting < RESETS ? reset() : leave();
+        resetting = 0;
         return release();
       }
       const [drop] = drops;
@@ -111,8 +119,7 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
         drops.shift();
         copying = copied = false;
         if (pooled && pending === 0 && !flying && message[5] === 'I'.charCodeAt(0)) {
-          resetting = true;
-          socket.write(RESET_TRANSACTION);
+          reset();
         }
       }
       return release();

@@ -2,6 +2,7 @@ import pg from 'pg';
 import { neonConfig, Pool } from '@neondatabase/serverless';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
+import { cancel } from '../../local/gateway-upstream.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { logInMessages, message, overWebSocket, query, typeOf } from './wire.ts';
 
@@ -167,8 +168,8 @@ describe('by hand, the pooled port', () => {
     const wire = await overWebSocket(`ws://127.0.0.1:${gateway.poolerPort}/v2`);
     const { startup, password } = logInMessages(test.ownerUrl);
     wire.send(startup, password);
-    await wire.until('Z');
-    return wire;
+    const key = (await wire.until('Z')).find((m) => typeOf(m) === 'K')?.subarray(5) ?? Buffer.alloc(0);
+    return { ...wire, key };
   };
 
   it('answers flights that are sent ahead, in order, each on a session as new', async () => {
@@ -183,6 +184,25 @@ describe('by hand, the pooled port', () => {
       const row = (await wire.until('Z')).find((m) => typeOf(m) === 'D');
       expect(row?.toString()).not.toContain('ahead');
     }
+    wire.close();
+  });
+
+  it('resets a session again when a request to cancel has come so late that it stopped that', async () => {
+    const wire = await open();
+    let unlocked: Promise<unknown> | undefined;
+    await test.whileLocked('reset', async () => {
+      unlocked = test.query(`begin; lock table pg_catalog.pg_prepared_statements;
+        select pg_advisory_lock(hashtextextended('reset', 0)); commit`);
+      await test.untilWaiting();
+      wire.send(query(`set application_name = 'left'`));
+      await wire.until('Z');
+      const resetting = `select from pg_stat_activity where wait_event = 'relation' and datname = current_database()`;
+      await vi.waitFor(async () => expect(await test.query(resetting)).toHaveLength(1), PATIENCE);
+      await cancel({ host: '127.0.0.1', port: gateway.poolerPort }, wire.key);
+    });
+    await unlocked;
+    wire.send(query('show application_name'));
+    expect(String((await wire.until('Z')).find((m) => typeOf(m) === 'D'))).not.toContain('left');
     wire.close();
   });
 
