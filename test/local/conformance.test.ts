@@ -248,6 +248,8 @@ describe('values without raw text', () => {
     ],
     [`array['{"a": "b,c"}'::jsonb]`, [{ a: 'b,c' }]],
     [`'{"(1,2)","(3,4)"}'::point[]`, ['(1,2)', '(3,4)']],
+    [`'{(2,2),(1,1);(4,4),(3,3)}'::box[]`, ['(2', '2)', '(1', '1);(4', '4)', '(3', '3)']],
+    [`array[row(1, 2)]`, '{"(1,2)"}'],
     [
       `E'quote " backslash \\\\ tab \\t bell \\u0007 snowman ☃ 😀'`,
       'quote " backslash \\ tab \t bell \u0007 snowman ☃ 😀',
