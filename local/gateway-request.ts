@@ -53,9 +53,9 @@ export function readConnectionString(headers: IncomingHttpHeaders): ConnectionSt
 function decode(text: string, part: string): string {
   let decoded: string;
   try {
-    decoded = decodeURIComponent(text);
+    decoded = decodeURIComponent(text.replace(/%(?![\da-f]{2})/gi, '%25')); // one that begins no byte stands for itself
   } catch {
-    throw new RequestError(400, `invalid ${part}: it is not percent-encoded correctly`);
+    throw new RequestError(400, `invalid ${part}: it is not percent-encoded UTF-8`);
   }
   // What stands behind one in the start-up message would be taken for parameters.
   if (decoded.includes('\0')) throw new RequestError(400, `invalid ${part}: it contains a null byte`);

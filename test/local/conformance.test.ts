@@ -357,6 +357,7 @@ describe('errors', () => {
       () => without((url) => (url.username += '%00options%00-cwork_mem=1MB')),
       /^invalid username: .*null/,
     ],
+    ['a byte that is no UTF-8', () => without((url) => (url.password = '%ff')), /^invalid password: .*UTF-8/],
     ['another scheme', () => ({ 'Neon-Connection-String': 'https://a:b@c/d' }), /^incorrect scheme$/],
     ['what is no URL', () => ({ 'Neon-Connection-String': 'nonsense' }), /^invalid connection string/],
     [
@@ -369,6 +370,11 @@ describe('errors', () => {
       status: 400,
       body: { ...NOTHING, message: expect.stringMatching(text), code: '', severity: '' },
     });
+  });
+
+  it('of a percent sign that encodes nothing are those of a wrong password', async () => {
+    const headers = without((url) => (url.password = '5%'));
+    expect((await ask({ query: 'select 1' }, headers)).body.message).toMatch(/^password authentication failed/);
   });
 
   it('of a missing connection string name the header', async () => {
