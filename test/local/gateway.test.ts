@@ -4,6 +4,7 @@ import { neon, neonConfig, Pool } from '@neondatabase/serverless';
 import { drizzle as drizzleHttp } from 'drizzle-orm/neon-http';
 import { drizzle as drizzleWebSocket } from 'drizzle-orm/neon-serverless';
 import { sql } from 'drizzle-orm';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { startGateway } from '../../local/gateway.ts';
@@ -73,6 +74,17 @@ describe('connections', () => {
     await vi.waitFor(async () => expect(await backends()).toHaveLength(1), PATIENCE);
     wire.close();
     await vi.waitFor(async () => expect(await backends()).toHaveLength(0), PATIENCE);
+  });
+
+  it('have the encoding that Neon’s proxy asks for, whatever the role would have', async () => {
+    const alter = (what: string) =>
+      test.query(`do $$ begin execute format('alter role app in database %I ${what}', current_database()); end $$`);
+    await alter('set client_encoding = latin1');
+    const client = new pg.Client({ connectionString: test.url });
+    await client.connect();
+    expect((await client.query('show client_encoding')).rows).toEqual([{ client_encoding: 'UTF8' }]);
+    await client.end();
+    await alter('reset client_encoding');
   });
 
   it('of a query that still runs do not hold up closing', async () => {
