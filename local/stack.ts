@@ -34,6 +34,8 @@ export interface Stack {
   replicaUrl: Record<Role, string> | undefined;
   /** To PostgreSQL itself, for psql and other tools. */
   tcpUrl: Record<Role, string>;
+  /** Resolves when PostgreSQL or the replica has ended, for whatever reason. */
+  ended: Promise<unknown>;
   close(): Promise<void>;
 }
 
@@ -91,6 +93,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       replicaUrl:
         replica && urls(gateway, gateway.replicaPort ?? gateway.port, credentials, user && `${user}%7Creplica`),
       tcpUrl: urls({ hostname: HOST }, postgres.port, credentials),
+      ended: Promise.race([postgres.ended, ...(replica ? [replica.ended] : [])]),
       close,
     };
   } catch (error) {

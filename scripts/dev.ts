@@ -69,7 +69,7 @@ async function main({ started, endWith }: Lifetime): Promise<void> {
     : await startLocal({ ...options, directory, defaults: DEFAULTS, step, warn });
   if (local) {
     started(() => local.close());
-    endWith(local.postgres.ended, POSTGRES_ENDED);
+    endWith(local.ended, POSTGRES_ENDED);
   }
   const variables = { ...ownVariables(), ...(local?.variables ?? (await remoteVariables(directory))) };
 

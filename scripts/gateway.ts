@@ -103,7 +103,7 @@ async function main({ started, endWith }: Lifetime): Promise<void> {
     }),
   });
   started(() => stack.close());
-  endWith(stack.postgres.ended, POSTGRES_ENDED);
+  endWith(stack.ended, POSTGRES_ENDED);
   printGateway(stack.gateway, provider, {
     direct: stack.url.owner,
     pooled: stack.pooledUrl.owner,

@@ -95,11 +95,14 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
     expect(processes()).toEqual([]);
   });
 
-  it('ends, and says so, when PostgreSQL does', async () => {
-    const gateway = await start();
+  it.each([
+    ['PostgreSQL', [], '.'],
+    ['its replica', ['--replica'], 'replica'],
+  ])('ends, and says so, when %s does', async (_, options, folder) => {
+    const gateway = await start(...options);
     await ready(gateway);
-    const lock = await readFile(path.join(data, 'postgres/postmaster.pid'), 'utf8').catch(async () => {
-      const elsewhere = await readFile(path.join(data, 'postgres-data-path'), 'utf8'); // as root
+    const lock = await readFile(path.join(data, folder, 'postgres/postmaster.pid'), 'utf8').catch(async () => {
+      const elsewhere = await readFile(path.join(data, folder, 'postgres-data-path'), 'utf8'); // as root
       return readFile(path.join(elsewhere, 'postmaster.pid'), 'utf8');
     });
     process.kill(Number(lock.split('\n')[0]), 'SIGKILL');
