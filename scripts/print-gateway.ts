@@ -10,19 +10,18 @@ export interface ConnectionStrings {
 
 /** How another project has its driver reach the gateway: the ports are in the connection strings. */
 const DRIVER_SETTINGS: Record<Provider, string> = {
-  neon: `import { neonConfig } from '@neondatabase/serverless';
-
-neonConfig.fetchEndpoint = (host, port) => \`http://\${host}:\${port}/sql\`;
-neonConfig.wsProxy = (host, port) => \`\${host}:\${port}/v2\`;
-neonConfig.useSecureWebSocket = false;
+  neon: `neonConfig.wsProxy = (host, port) => \`\${host}:\${port}/v2\`;
 neonConfig.pipelineConnect = 'password';`,
-  planetscale: `import { neonConfig } from '@neondatabase/serverless';
-
-neonConfig.fetchEndpoint = (host, port) => \`http://\${host}:\${port}/sql\`;
-neonConfig.wsProxy = (host, port) => \`\${host}:\${port}/v2?address=\${host}:\${port}\`;
-neonConfig.useSecureWebSocket = false;
+  planetscale: `neonConfig.wsProxy = (host, port) => \`\${host}:\${port}/v2?address=\${host}:\${port}\`;
 neonConfig.pipelineConnect = false;`,
 };
+
+/** @param port where there is none: the driver's `poolQueryViaFetch` leaves it out */
+const driverSettings = (provider: Provider, port: number) => `import { neonConfig } from '@neondatabase/serverless';
+
+neonConfig.fetchEndpoint = (host, port) => \`http://\${host}:\${port || ${port}}/sql\`;
+neonConfig.useSecureWebSocket = false;
+${DRIVER_SETTINGS[provider]}`;
 
 /** Says how to use a gateway; ends with a line that begins with `ready`. */
 export function printGateway(
@@ -39,6 +38,6 @@ export function printGateway(
   ];
   console.log();
   for (const [name = '', value = ''] of rows) console.log(`  ${styleText('bold', name.padEnd(9))}${value}`);
-  console.log(`\n${DRIVER_SETTINGS[provider].replace(/^(?=.)/gm, '  ')}\n`);
+  console.log(`\n${driverSettings(provider, gateway.port).replace(/^(?=.)/gm, '  ')}\n`);
   console.log(`ready ${gateway.url}`);
 }
