@@ -8,7 +8,6 @@ export function webSocketStream(webSocket: WebSocket): Duplex {
     write: (chunk: Buffer, _encoding, done) => webSocket.send(chunk, done),
     writev: (chunks, done) => webSocket.send(Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer)), done),
     final(done) {
-      webSocket.resume(); // paused, it would not see the other end agree to close
       webSocket.close();
       done();
     },
