@@ -56,7 +56,7 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
   const gatewayPort = await choosePort('gateway-port', options.gatewayPort, defaults['gateway-port'], warn);
   const choose = (name: string, first: number) => choosePort(name, undefined, first, () => {});
   const poolerPort = await choose('pooler-port', gatewayPort + 1);
-  const replicaPort = replica && (await choose('replica-port', poolerPort + 1));
+  const replicaPort = replica && provider === 'neon' ? await choose('replica-port', poolerPort + 1) : undefined;
   const postgresPort = await choosePort('postgres-port', options.postgresPort, defaults['postgres-port'], warn);
   const stack = await startStack({
     directory,
@@ -65,7 +65,7 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
     gateway: {
       provider,
       poolerPort,
-      ...(replicaPort !== undefined && provider === 'neon' && { replicaPort }),
+      ...(replicaPort !== undefined && { replicaPort }),
       controlPort: await choosePort('control-port', controlPort, (replicaPort ?? poolerPort) + 1, () => {}),
     },
     ...(replica && { replica: { port: await choose('postgres-port', postgresPort + 1), ...replica } }),
