@@ -258,6 +258,10 @@ describe('values without raw text', () => {
     expect(await value(`select ${sql}`)).toEqual(expected);
   });
 
+  it('an array of long text is whole, however many bytes a letter takes', async () => {
+    expect(await value(`select array[repeat('☃', 700)]`)).toEqual(['☃'.repeat(700)]);
+  });
+
   it('with raw text everything but NULL is text', async () => {
     const raw = { 'Neon-Raw-Text-Output': 'true' };
     for (const [sql, expected] of [
