@@ -1,5 +1,7 @@
+import { pipeline } from 'node:stream/promises';
+import type { StreamifyHandler } from 'aws-lambda';
 import type { Hono } from 'hono';
-import { streamHandle } from 'hono/aws-lambda';
+import { handle, type LambdaEvent } from 'hono/aws-lambda';
 import { type Config, parseConfig } from '../src/config.ts';
 import { createApp } from '../src/create-app.ts';
 import type { DatabaseUrls } from '../src/db/database.ts';
@@ -57,37 +59,24 @@ export function withValidRequest<Rest extends unknown[], Result>(handler: (event
   return Object.assign(forward, handler); // with the mark of a streaming handler
 }
 
-type Streaming = ReturnType<typeof streamHandle>;
-
 /**
- * Hono's handler, but for what fails, a body that breaks off for one: Hono would destroy the stream, which ends AWS's runtime and
- * the instance with it, or answer 200. Here the invocation fails: the runtime says so behind what was sent, and lives on.
+ * A handler that sends the body as it comes. Of what fails, a body that breaks off for one, the runtime is told, which says so
+ * behind what was sent, and lives on: Hono's own would destroy the stream, which ends AWS's runtime and the instance with it, or
+ * answer 200.
  */
-export function streamingHandler({ fetch }: Pick<Hono, 'fetch'>) {
-  const handle = (send: typeof fetch) => streamHandle({ fetch: send } as Hono);
-  const forward = (...invocation: Parameters<Streaming>) =>
-    new Promise<void>((resolve, reject) => {
-      const fail = (error: unknown) => {
-        reject(error);
-        return new Promise<never>(() => {}); // Hono waits, and touches the stream no more
-      };
-      const pass = (body: ReadableStream<Uint8Array>) => {
-        const reader = body.getReader();
-        return new ReadableStream<Uint8Array>({
-          async pull(controller) {
-            const { done, value } = await reader.read().catch(fail);
-            if (done) controller.close();
-            else controller.enqueue(value);
-          },
-          cancel: (reason) => reader.cancel(reason),
-        });
-      };
-      const ask = async (...request: Parameters<typeof fetch>) => fetch(...request); // throws nothing, but rejects
-      const send: typeof fetch = async (...request) => {
-        const response = await ask(...request).catch(fail);
-        return new Response(response.body && pass(response.body), response);
-      };
-      Promise.resolve(handle(send)(...invocation)).then(resolve, reject);
-    });
-  return Object.assign(forward, handle(fetch)); // with its mark of a streaming handler
+export function streamingHandler({ fetch }: Pick<Hono, 'fetch'>): StreamifyHandler {
+  return awslambda.streamifyResponse(async (event: LambdaEvent, stream, context) => {
+    let sent: ReadableStream<Uint8Array> | null = null;
+    const send: typeof fetch = async (...request) => {
+      const response = await fetch(...request);
+      sent = response.body;
+      return new Response(null, response);
+    };
+    const { body, isBase64Encoded: _, ...metadata } = await handle({ fetch: send } as Hono)(event, context);
+    const responseStream = awslambda.HttpResponseStream.from(stream, metadata);
+    await pipeline(sent ?? [], responseStream, { end: false }); // which would also destroy it
+    // Empty, but where Hono can make no request of the event, and refuses it. The metadata leave in front of a write alone.
+    responseStream.write(body);
+    responseStream.end();
+  });
 }

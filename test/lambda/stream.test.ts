@@ -3,6 +3,7 @@ import { Hono } from 'hono';
 import { afterEach, expect, it, vi } from 'vitest';
 import { streamingHandler } from '../../functions/lambda-app.ts';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
+import { toFunctionUrlEvent } from '../../scripts/function-url.ts';
 import { describeContract } from '../contract.ts';
 import { functionUrl, streamedUrl } from './events.ts';
 import { startRuntimeApi } from './runtime-api.ts';
@@ -16,8 +17,38 @@ it.each([
   const lambda = await startFunction({ handler, environment: EXAMPLE_ENVIRONMENT });
   const event = await trigger.toEvent(new Request('https://api.example/health/live'));
   const response = await trigger.toResponse(await lambda.invoke({ ...(event as object), cookies: ['a=日本'] }));
-  await lambda.close();
   expect([response.status, await response.text()]).toEqual([200, '{"status":"live"}']);
+  await lambda.close();
+});
+
+it('refuses an event that no request can be made of, as without streaming', async () => {
+  const answers = [];
+  for (const [handler, trigger] of [
+    ['lambda.handler', functionUrl],
+    ['lambda-stream.handler', streamedUrl],
+  ] as const) {
+    const lambda = await startFunction({ handler, environment: EXAMPLE_ENVIRONMENT });
+    const event = await toFunctionUrlEvent(new Request('https://api.example/health/live'));
+    event.requestContext.http.method = 'TRACE';
+    const response = await trigger.toResponse(await lambda.invoke(event));
+    answers.push([response.status, await response.text()]);
+    await lambda.close();
+  }
+  expect(answers).toEqual([
+    [400, 'Invalid request'],
+    [400, 'Invalid request'],
+  ]);
+});
+
+it('sends the metadata of an empty body, too', async () => {
+  const HttpResponseStream = { from: (stream: PassThrough) => stream };
+  vi.stubGlobal('awslambda', { streamifyResponse: <T>(handler: T) => handler, HttpResponseStream });
+  const app = new Hono().get('/empty', () => new Response(''));
+  const stream = new PassThrough();
+  const write = vi.spyOn(stream, 'write'); // what they leave in front of
+  const event = await streamedUrl.toEvent(new Request('https://api.example/empty'));
+  await streamingHandler(app)(event, stream as never, {} as never);
+  expect([write.mock.calls.length, stream.writableEnded]).toEqual([1, true]);
 });
 
 afterEach(() => {
