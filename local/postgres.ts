@@ -76,6 +76,7 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
     listen_addresses: HOST,
     port: String(port),
     max_connections: '600', // 500 WebSockets, and what else there is
+    timezone: 'GMT', // where nothing is set, as at a provider; initdb sets this machine's
     unix_socket_directories: socketDirectory === undefined ? '' : '.', // the data directory
     ...settings,
   }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);

@@ -35,6 +35,20 @@ describe.each(platform === 'win32' ? [platform] : [platform, 'darwin'])('on %s',
   });
 });
 
+it('a server reads and writes times as one of a provider does, wherever this machine is', async () => {
+  vi.stubEnv('TZ', 'Asia/Tokyo');
+  const directory = await mkdtemp(path.join(tmpdir(), 'postmaster-'));
+  const postgres = await startPostgres({ directory, port: await anyFreePort() });
+  vi.unstubAllEnvs();
+  const client = await postgres.connect();
+  const { rows } = await client.query(`select timestamptz '2026-01-01'::text as time`);
+  expect(rows).toEqual([{ time: '2026-01-01 00:00:00+00' }]);
+  await client.end();
+  await postgres.close();
+  await deletePostgres(directory);
+  await rm(directory, { recursive: true });
+});
+
 it.skipIf(platform === 'win32')('a server that recovers from the crash of a session stops', async () => {
   const directory = await mkdtemp(path.join(tmpdir(), 'postmaster-'));
   const postgres = await startPostgres({ directory, port: await anyFreePort() });
