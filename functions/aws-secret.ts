@@ -15,20 +15,11 @@ type Variables = Record<string, string | undefined>;
  * @throws {Error} that says why there is none, without anything of what is in it
  */
 export async function readSecret(id: string, env: Variables): Promise<Record<string, unknown>> {
-  const {
-    AWS_REGION: region = '',
-    AWS_ACCESS_KEY_ID: accessKeyId = '',
-    AWS_SECRET_ACCESS_KEY: secretAccessKey = '',
-  } = env;
-  const { AWS_SESSION_TOKEN: sessionToken, AWS_ENDPOINT_URL_SECRETS_MANAGER: endpoint } = env;
-  const aws = new AwsClient({
-    region,
-    accessKeyId,
-    secretAccessKey,
-    ...(sessionToken !== undefined && { sessionToken }),
-    service: 'secretsmanager',
-    retries: 2,
-  });
+  const { AWS_REGION: region = '', AWS_ENDPOINT_URL_SECRETS_MANAGER: endpoint } = env;
+  const { AWS_ACCESS_KEY_ID: accessKeyId = '', AWS_SECRET_ACCESS_KEY: secretAccessKey = '' } = env;
+  const { AWS_SESSION_TOKEN: sessionToken = '' } = env;
+  const credentials = { accessKeyId, secretAccessKey, sessionToken };
+  const aws = new AwsClient({ ...credentials, region, service: 'secretsmanager', retries: 2 });
   const refuse = (cause: unknown): never => {
     throw new Error(`The secret ${id} cannot be read: Secrets Manager does not answer.`, { cause });
   };

@@ -11,6 +11,7 @@ import { startFunction } from './start-function.ts';
 import { apiToken } from '../token.ts';
 
 const CREDENTIALS = {
+  AWS_REGION: 'eu-central-1',
   AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE',
   AWS_SECRET_ACCESS_KEY: 'a-secret-key',
   AWS_SESSION_TOKEN: 'token',
@@ -28,12 +29,21 @@ let secretsManager: Server;
 let endpoint: string;
 let secret: string;
 let asked: number;
+/** How often it is too busy to answer. */
+let busy = 0;
 
 beforeAll(async () => {
   database = await createTestDatabase();
   const answer = (request: IncomingMessage, body: string) => {
     const { SecretId } = JSON.parse(body) as { SecretId: string };
-    if (request.headers.authorization !== sign(request, body)) return { __type: 'AccessDeniedException' };
+    const { authorization, 'x-amz-target': target, 'x-amz-security-token': token } = request.headers;
+    const isKnown =
+      target === 'secretsmanager.GetSecretValue' && request.headers['content-type'] === 'application/x-amz-json-1.1';
+    if (busy > 0) return { __type: 'ThrottlingException' };
+    if (!isKnown) return { __type: 'UnknownOperationException' };
+    // No role's credentials are valid without it.
+    if (token !== CREDENTIALS.AWS_SESSION_TOKEN) return { __type: 'UnrecognizedClientException' };
+    if (authorization !== sign(request, body)) return { __type: 'AccessDeniedException' };
     return SecretId === 'app' ? { SecretString: secret } : { __type: 'ResourceNotFoundException' };
   };
   secretsManager = createServer((request, response) => {
@@ -46,7 +56,7 @@ beforeAll(async () => {
         return;
       }
       const isOut = answered.SecretString === OUT_OF_ORDER;
-      const status = isOut ? 404 : '__type' in answered ? 400 : 200;
+      const status = busy-- > 0 ? 503 : isOut ? 404 : '__type' in answered ? 400 : 200;
       response.writeHead(status, { 'Content-Type': 'application/x-amz-json-1.1' });
       response.end(isOut ? OUT_OF_ORDER : JSON.stringify(answered));
     };
@@ -62,7 +72,7 @@ afterAll(async () => {
 
 /** Signature version 4: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html */
 function sign({ headers, method, url }: IncomingMessage, body: string): string {
-  const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: key } = CREDENTIALS;
+  const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: key, AWS_REGION: region } = CREDENTIALS;
   const sha256 = (value: string) => createHash('sha256').update(value).digest('hex');
   const hmac = (by: string | Buffer, value: string) => createHmac('sha256', by).update(value).digest();
   const names = (/SignedHeaders=([^,]+)/.exec(headers.authorization ?? '')?.[1] ?? '').split(';');
@@ -76,7 +86,7 @@ function sign({ headers, method, url }: IncomingMessage, body: string): string {
     sha256(body),
   ];
   const time = String(headers['x-amz-date']);
-  const scope = [time.slice(0, 8), 'us-east-1', 'secretsmanager', 'aws4_request'];
+  const scope = [time.slice(0, 8), region, 'secretsmanager', 'aws4_request'];
   const signingKey = scope.reduce<string | Buffer>(hmac, `AWS4${key}`);
   const toSign = ['AWS4-HMAC-SHA256', time, scope.join('/'), sha256(canonical.join('\n'))].join('\n');
   const signature = hmac(signingKey, toSign).toString('hex');
@@ -112,8 +122,24 @@ it('starts with the variables of a secret, and reads it again when a log-in is r
   await lambda.close();
 });
 
+it('asks again where Secrets Manager is busy', async () => {
+  secret = variables(database.url);
+  busy = 2;
+  const lambda = await start();
+  const event = await functionUrl.toEvent(new Request('https://api.example/health/live'));
+  expect((await functionUrl.toResponse(await lambda.invoke(event))).status).toBe(200);
+  expect(asked).toBe(3);
+  await lambda.close();
+});
+
 it.each([
   ['is missing', 'other', {}, /The secret other cannot be read: 400 ResourceNotFoundException/],
+  [
+    'nobody gives',
+    'app',
+    { AWS_ENDPOINT_URL_SECRETS_MANAGER: 'http://127.0.0.1:1' },
+    /The secret app cannot be read: Secrets Manager does not answer/,
+  ],
   ['belongs to others', 'app', { AWS_SECRET_ACCESS_KEY: 'another' }, /The secret app cannot be read: 400 AccessDenied/],
   ['is no object', 'app', {}, /The secret app must be a JSON object/],
   ['is a list', 'app', {}, /The secret app must be a JSON object/, '["hunter2"]'],
