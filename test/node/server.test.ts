@@ -30,6 +30,13 @@ describe('the Node server', () => {
     return server;
   };
 
+  /** The arguments of a server that has this variable, too. */
+  const withVariable = (name: string, value: string) => [
+    '--import',
+    `data:text/javascript,process.env.${name} = '${value}'`,
+    NODE,
+  ];
+
   /** @returns what ends that */
   const lockTable = async () => {
     const superuser = new URL(inject('stack').superuser);
@@ -162,6 +169,22 @@ describe('the Node server', () => {
     clearInterval(asking);
     client.destroy();
     expect(answers).toMatch(/^HTTP\/1.1 200 .*\r\nConnection: close\r\n/s);
+  });
+
+  it('does not start where PORT is no port, and says so', async () => {
+    const refused = ['-1', '1.5', '65536'].map(async (port) => {
+      const started = startServer({ databaseUrl: database.url, apiToken }, withVariable('PORT', port));
+      await expect(started).rejects.toThrow(`PORT must be a whole number from 0 to 65535, not "${port}".`);
+    });
+    await Promise.all(refused);
+  });
+
+  it('asks over TCP where DATABASE_TRANSPORT says so', async () => {
+    const direct = new URL(database.url);
+    direct.port = String(inject('stack').postgresPort);
+    const server = await startServer({ databaseUrl: direct.href, apiToken }, withVariable('DATABASE_TRANSPORT', 'tcp'));
+    expect(await (await server.fetch('/health/ready')).json()).toEqual({ status: 'ready', transports: ['tcp'] });
+    await server.close();
   });
 
   it('says that it is not ready where nothing answers, while a load balancer still waits', async () => {
