@@ -90,7 +90,7 @@ function bareDocuments(tree: Tree): void {
       .reduce(withoutSection, text)
       .replace("accounts.$get({ query: { limit: '10' } })", 'messages.$get()')
       .replace(", 'Idempotency-Replayed'", '')
-      .replace(/The notes of \[first-table\.md\][^]*?:\n\n/, '')
+      .replace(/The notes of \[first-table\.md\][^]*?:/, 'In `src/routes/messages.ts`:')
       .replaceAll(/\bnote(?=s?\b|Change\b)/g, 'message')
       .replaceAll(/(?<=change|delete)Note\b/g, 'Message')
       .replace(/whose\s+request it is:\s+idempotency keys belong to a caller\./, 'whose request it is.'),

@@ -194,6 +194,9 @@ export function keepPlatforms(
     );
   }
   if (!kept.includes('vercel') && !kept.includes('lambda')) tree.remove('scripts/serve-locally.ts');
+  if (kept.every((name) => name === 'node')) {
+    tree.edit('README.md', (text) => text.replace(/ and a preview for\s+every pull request/, ''));
+  }
   if (kept.every((name) => name === 'workers')) {
     tree.remove('scripts/node-host.ts');
     tree.edit('README.md', (text) => text.replace(/requests wait \(on Workers\) or\s+are refused/, 'requests wait'));

@@ -171,6 +171,7 @@ describe('npm run init', () => {
     const onWorkers = platform === 'workers';
     expect((readme + tree.read('AGENTS.md')).includes('workerd')).toBe(onWorkers);
     expect(readme.includes('bundles')).toBe(onWorkers || platform === 'lambda');
+    expect(readme.includes('a preview')).toBe(platform !== 'node');
     const guides = ['AGENTS.md', 'docs/deploy.md', 'docs/recipes.md'].map(tree.read).join('\n');
     const words = { workers: /Worker|wrangler/, vercel: /Vercel/, lambda: /Lambda|AWS/, node: /npm start/ };
     expect(PLATFORM_NAMES.filter((name) => words[name].test(guides))).toEqual([platform]);
@@ -189,7 +190,9 @@ describe('npm run init', () => {
     expect(choice.includes('\n- behind Hyperdrive;')).toBe(onWorkers && !bare);
     if (bare) {
       expect(tree.read('src/middleware/request-log.ts')).not.toContain('/accounts');
-      expect(tree.read('docs/recipes.md')).not.toMatch(/\bnotes?\b|first-table|idempotency/i);
+      const recipes = tree.read('docs/recipes.md');
+      expect(recipes).not.toMatch(/\bnotes?\b|first-table|idempotency/i);
+      expect(recipes).toContain('## Change and delete\n\nIn `src/routes/messages.ts`:');
       const withLedger = openTree(ROOT);
       initialise(withLedger, { name: 'my-app', platforms: [platform], bare: false, repository: undefined });
       const ofLedger = /^test\/(idempotency|ledger)\/|\/(typed-client|page|rules|transfers)\.test\.ts$/;
