@@ -1,5 +1,6 @@
 import { appendFile, chown, cp, readdir, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { deletePostgres, type Postgres, startPostgres } from './postgres.ts';
 import { prepareData } from './postgres-data.ts';
 import { HOST, SUPERUSER } from './postgres-owner.ts';
@@ -15,9 +16,14 @@ export interface StandbyOptions {
 }
 
 export interface Standby extends Postgres {
+  /** Resolves when it has all that the primary has had until now. */
+  catchUp(): Promise<void>;
   /** Milliseconds. */
   setLag(lagMs: number): Promise<void>;
 }
+
+/** Milliseconds between two questions whether it has caught up. */
+const POLL_MS = 20;
 
 /** Starts a hot standby beside a primary on this machine: it can be read, and follows. */
 export async function startStandby(primary: Postgres, options: StandbyOptions): Promise<Standby> {
@@ -37,6 +43,17 @@ recovery_min_apply_delay = ${lagMs}\n`,
   const standby = await startPostgres({ directory, port, settings });
   return {
     ...standby,
+    async catchUp() {
+      const [ahead, behind] = await Promise.all([primary.connect(), standby.connect()]);
+      try {
+        const { rows } = await ahead.query<{ lsn: string }>('select pg_current_wal_flush_lsn() as lsn');
+        const caughtUp = async () =>
+          (await behind.query('select where pg_last_wal_replay_lsn() >= $1::pg_lsn', [rows[0]?.lsn])).rowCount === 1;
+        while (!(await caughtUp())) await sleep(POLL_MS);
+      } finally {
+        await Promise.all([ahead.end(), behind.end()]);
+      }
+    },
     async setLag(changedMs) {
       const client = await standby.connect();
       try {

@@ -68,7 +68,7 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
       ...(replicaPort !== undefined && { replicaPort }),
       controlPort: await choosePort('control-port', controlPort, (replicaPort ?? poolerPort) + 1, () => {}),
     },
-    ...(replica && { replica: { port: await choose('postgres-port', postgresPort + 1), ...replica } }),
+    ...(replica && { replica: { port: await choose('postgres-port', postgresPort + 1), lagMs: 0 } }),
   });
   try {
     const { applied } = await applyMigrations(stack.url.owner, stack.url.app, { onWarning: warn });
@@ -81,7 +81,10 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
     });
     if (await seedDemoData(database)) step('Put in demo data');
     await database.close();
-    await stack.gateway.simulate(simulation); // not before: the start is no part of it
+    // Not before: the start is no part of it, and a replica that lags from the beginning would have no tables yet.
+    await stack.replica?.catchUp();
+    if (replica) await stack.replica?.setLag(replica.lagMs);
+    await stack.gateway.simulate(simulation);
 
     const running = path.join(directory, RUNNING_FILE);
     const state: Running = { pid: process.pid, url: stack.url, tcpUrl: stack.tcpUrl };
