@@ -18,9 +18,9 @@ it.each([
   expect([status, stderr.split('\n').slice(0, calls.length)]).toEqual([0, calls]);
 });
 
-it('is made anew where it could not be made before: such a stack can only be deleted', () => {
+it.each(['ROLLBACK_COMPLETE', 'DELETE_FAILED'])('is made anew where it is %s: it can only be deleted', (state) => {
   const standIns = {
-    aws: 'echo "$2" >&2; [[ $2 != describe-stacks ]] || echo ROLLBACK_COMPLETE',
+    aws: `echo "$2" >&2; [[ $2 != describe-stacks ]] || echo ${state}`,
     npm: 'echo "npm $1 $2" >&2',
     jq: 'echo {}',
     sleep: '',
