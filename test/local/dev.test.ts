@@ -67,11 +67,10 @@ function startDevIn(cwd: string, ...options: string[]): Dev {
 }
 
 async function ready(dev: Dev): Promise<string> {
-  for (let i = 0; i < 1500; i++) {
+  for (const end = Date.now() + 3 * PATIENCE; Date.now() < end; await sleep(20)) {
     const url = /^ready (http\S+)$/m.exec(dev.output())?.[1];
     if (url) return url;
     if (dev.child.exitCode !== null) break;
-    await sleep(20);
   }
   throw new Error(`not ready:\n${dev.output()}`);
 }
@@ -90,8 +89,7 @@ async function untilReady(url: string): Promise<void> {
 }
 
 async function untilGone(port: number): Promise<void> {
-  for (let i = 0; i < 500 && processes(port).length > 0; i++) await sleep(20);
-  expect(processes(port)).toEqual([]);
+  await vi.waitFor(() => expect(processes(port)).toEqual([]), PATIENCE);
 }
 
 describe.skipIf(process.platform === 'win32')('npm run dev', () => {

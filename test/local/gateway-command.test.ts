@@ -47,9 +47,8 @@ async function ready(
   hostname = '127.0.0.1',
 ): Promise<void> {
   const last = new RegExp(`\\nready http://${hostname}:\\d+\\n$`);
-  for (let i = 0; i < 1500 && !last.test(output()); i++) {
+  for (const end = Date.now() + 3 * PATIENCE; !last.test(output()) && Date.now() < end; await sleep(20)) {
     if (child.exitCode !== null) break;
-    await sleep(20);
   }
   expect(output()).toMatch(last);
 }
@@ -147,8 +146,7 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
     const gateway = await start();
     await ready(gateway);
     gateway.child.kill('SIGKILL');
-    for (let i = 0; i < 500 && processes().length > 0; i++) await sleep(20);
-    expect(processes()).toEqual([]);
+    await vi.waitFor(() => expect(processes()).toEqual([]), PATIENCE);
   });
 
   it('stands in front of another server, and does not say its password', async () => {

@@ -1,5 +1,4 @@
 import { neon, neonConfig, Pool } from '@neondatabase/serverless';
-import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
@@ -198,8 +197,7 @@ describe('the control port', () => {
     expect(during.bytesReceived).toBeGreaterThan(before.bytesReceived + 500);
     expect(during.bytesSent).toBeGreaterThan(before.bytesSent + 500);
     await pool.end();
-    for (let i = 0; i < 500 && (await stats()).openSockets > before.openSockets; i++) await sleep(10);
-    expect((await stats()).openSockets).toBe(before.openSockets);
+    await vi.waitFor(async () => expect((await stats()).openSockets).toBe(before.openSockets), PATIENCE);
   });
 
   it.each([

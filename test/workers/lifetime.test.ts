@@ -1,11 +1,10 @@
 import { createServer } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { anyFreePort } from '../../local/ports.ts';
 import { startListening } from '../../local/start-listening.ts';
-import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import type { Target } from '../contract.ts';
 import { bundleWorker, startWorker } from './start-worker.ts';
 import { apiToken } from '../token.ts';
@@ -28,8 +27,7 @@ afterAll(async () => {
 
 /** Sockets close after the response, not before. */
 async function untilClosed(): Promise<void> {
-  for (let i = 0; i < 500 && gateway.stats().openSockets > 0; i++) await sleep(20);
-  expect(gateway.stats().openSockets).toBe(0);
+  await vi.waitFor(() => expect(gateway.stats().openSockets).toBe(0), PATIENCE);
 }
 
 describe('the deployed bundle', () => {
@@ -56,8 +54,7 @@ describe('the deployed bundle', () => {
     await gateway.close();
     const left = () =>
       database.query(`select pid from pg_stat_activity where usename = 'app' and datname = current_database()`);
-    for (let i = 0; i < 500 && (await left()).length > 0; i++) await sleep(20);
-    expect(await left()).toEqual([]);
+    await vi.waitFor(async () => expect(await left()).toEqual([]), PATIENCE);
     gateway = await startGateway({ upstream, port });
   });
 });
