@@ -36,6 +36,8 @@ it.each<[message: string, code: string | undefined, kind: DatabaseErrorKind, ret
   ['This IP address 192.0.2.1 is not allowed to connect to this endpoint.', 'XX000', 'auth', false],
   ['This connection is trying to access this endpoint from a blocked network.', 'XX000', 'auth', false],
   ['role "app" is not permitted to log in', 'XX000', 'auth', false],
+  ['role "app" does not exist', 'XX000', 'auth', false],
+  ['too many connections for role "app"', 'XX000', 'unavailable', true],
   ['permission denied for database "app"', 'XX000', 'auth', false],
   ['Control plane request failed', 'XX000', 'unavailable', true],
   ["Couldn't connect to compute node", 'XX000', 'unavailable', true],
