@@ -8,9 +8,9 @@ export const LOCAL_CLIENT = { ssl: false, options: ' ' } as const satisfies pg.C
 
 /**
  * One row for a superuser's connection, none for anybody else's; whatever role or search path the connection has taken on
- * meanwhile.
+ * meanwhile. `session_user` would fail where the role was dropped meanwhile, in words that are not those of a refused log-in.
  */
-export const IS_SUPERUSER =
-  'select from pg_catalog.pg_roles where rolname operator(pg_catalog.=) session_user and rolsuper';
+export const IS_SUPERUSER = `select from pg_catalog.pg_roles where rolsuper
+  and rolname operator(pg_catalog.=) pg_catalog.current_setting('session_authorization')`;
 
 export const SUPERUSER_REFUSED = 'superusers are not allowed to log in through the gateway';

@@ -8,6 +8,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { startGateway } from '../../local/gateway.ts';
+import { IS_SUPERUSER } from '../../local/pg-client.ts';
 import { createDatabase } from '../../src/db/database.ts';
 import { neonHttp } from '../../src/db/http.ts';
 import { tcp } from '../../src/db/tcp.ts';
@@ -114,6 +115,17 @@ describe('safety', () => {
     const disguised = new Pool({ connectionString: superuser.href, options: '-c role=app' });
     await expect(disguised.query('select 1')).rejects.toThrow('superusers are not allowed to log in');
     await disguised.end();
+  });
+
+  it('lets a role in that is dropped at that moment: what it asks for then is refused as from any role that was', async () => {
+    await test.query(`create role short_lived login password 'secret' in role app`);
+    const url = new URL(test.url);
+    [url.username, url.password] = ['short_lived', 'secret'];
+    const client = new pg.Client({ connectionString: url.href });
+    await client.connect();
+    await test.query('drop role short_lived');
+    expect((await client.query(IS_SUPERUSER)).rows).toEqual([]);
+    await client.end();
   });
 
   it('refuses a superuser in words that src/db takes for a refused log-in, as over TCP', async () => {
