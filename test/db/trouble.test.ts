@@ -112,7 +112,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       const { db } = connect({ timeouts: { statementMs: 500 } });
       // A first connection takes time, too: the server is to answer before nobody waits for it any more.
       await vi.waitFor(() => db.batch([db.execute(sql`select 1`)]), PATIENCE);
-      expect((await failure(run(db))).kind).toBe('timeout');
+      await vi.waitFor(async () => expect((await failure(run(db))).kind).toBe('timeout'), PATIENCE);
       await untilNothingSleeps();
       const next = () => db.transaction((tx) => tx.execute(sql`select 1 as one`));
       await vi.waitFor(async () => expect((await next()).rows).toEqual([{ one: 1 }]), PATIENCE);
