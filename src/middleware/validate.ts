@@ -16,11 +16,11 @@ export const validate = <Target extends keyof ValidationTargets, TSchema extends
   schema: TSchema,
 ) =>
   sValidator(target, v.config(schema, { abortPipeEarly: true }), (result, c) => {
-    if (result.success) return;
-    // Hono reads no other body: everything in it would be missing.
+    // Hono reads no other body: everything in it would be missing, and nobody told where a schema asks for nothing.
     if (target === 'json' && !/^application\/([\w.-]+\+)?json\s*(;|$)/i.test(c.req.header('Content-Type') ?? '')) {
       throw new Problem('invalid-request', { detail: "The request's Content-Type must be application/json." });
     }
+    if (result.success) return;
     throw new Problem('invalid-request', {
       detail: `The request's ${PARTS[result.target] ?? result.target} is not as expected.`,
       errors: result.error.map(({ path = [], message }) => ({

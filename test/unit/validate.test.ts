@@ -1,0 +1,21 @@
+import { Hono } from 'hono';
+import * as v from 'valibot';
+import { expect, it } from 'vitest';
+import type { AppEnv } from '../../src/create-app.ts';
+import { validate } from '../../src/middleware/validate.ts';
+import { answerProblem } from '../../src/problem.ts';
+
+const schema = v.object({ name: v.optional(v.string()) });
+const app = new Hono<AppEnv>().post('/', validate('json', schema), (c) => c.json(c.req.valid('json')));
+app.onError(answerProblem);
+
+it.each([
+  ['text/plain', 400, { detail: "The request's Content-Type must be application/json." }],
+  ['application/x-www-form-urlencoded', 400, { detail: "The request's Content-Type must be application/json." }],
+  ['application/json', 200, { name: 'Ada' }],
+])('where a schema asks for nothing, a body of type %s is answered with %d', async (type, status, body) => {
+  const request = { method: 'POST', headers: { 'Content-Type': type }, body: '{"name":"Ada"}' };
+  const response = await app.request('/', request);
+  expect(response.status).toBe(status);
+  expect(await response.json()).toMatchObject(body);
+});
