@@ -653,11 +653,13 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
     });
 
     it('of a parameter that cannot be encoded are told before anything is sent', async () => {
-      const error = await failure(db.execute(sql`select ${sql.param(Symbol('s'))}`).execute());
-      expect(error).toMatchObject({
-        kind: 'query',
-        message: 'A parameter is refused: it is a symbol',
-      });
+      for (const [value, reason] of [
+        [() => 1, 'it is a function'],
+        [Symbol('s'), 'Cannot convert a Symbol value to a string'],
+      ] as const) {
+        const error = await failure(db.execute(sql`select ${sql.param(value)}`).execute());
+        expect(error).toMatchObject({ kind: 'query', message: `A parameter is refused: ${reason}` });
+      }
       expect(events).toEqual([]);
     });
 

@@ -213,8 +213,15 @@ describe.each(Object.entries(transports))('over %s', (_, { transports, port }) =
 
   it('half a character arrives as the mark for one that is broken', async () => {
     const cut = 'a duck: 🦆'.slice(0, -1);
-    const { rows } = await database.execute(sql`select ${cut}::text as value`);
-    expect(rows).toEqual([{ value: 'a duck: \uFFFD' }]);
+    const { rows } = await database.execute(sql`select ${cut}::text as value, 1 as ${sql.identifier(cut)}`);
+    expect(rows).toEqual([{ value: 'a duck: \uFFFD', 'a duck: \uFFFD': 1 }]);
+  });
+
+  it('a NUL in the text of a statement is refused before anything is sent, in a batch, too', async () => {
+    const select = database.execute(sql`select 1 as ${sql.identifier('a\0b')}`);
+    const refusal = { kind: 'query', message: 'A statement has NUL.' };
+    await expect(select).rejects.toMatchObject(refusal);
+    await expect(database.batch([select])).rejects.toMatchObject(refusal);
   });
 
   it('a parameter arrives as its type', async () => {

@@ -50,19 +50,20 @@ export function prepareQuery(
     },
     async execute(placeholderValues?: Record<string, unknown>): Promise<unknown> {
       const [result] = await scope.send([toStatement(query, placeholderValues)]);
-      return result && prepared.mapResult(result);
+      return prepared.mapResult(result as StatementResult);
     },
   };
   return prepared;
 }
 
-/** The protocol counts them in 16 bits. */
-const MAX_PARAMETERS = 65_535;
-
 export function toStatement({ sql, params }: Query, placeholderValues: Record<string, unknown> = {}): Statement {
-  if (params.length > MAX_PARAMETERS) throw misuse(`More than ${MAX_PARAMETERS} parameters.`);
+  if (params.length > 65_535) throw misuse('More than 65535 parameters.'); // the protocol counts them in 16 bits
+  if (sql.includes('\0')) throw misuse('A statement has NUL.'); // it ends the text over sockets
   try {
-    return { text: sql, params: fillPlaceholders(params, placeholderValues).map(encodeParameter) };
+    return {
+      text: encodeParameter(sql) as string,
+      params: fillPlaceholders(params, placeholderValues).map(encodeParameter),
+    };
   } catch (error) {
     throw misuse(`A parameter is refused: ${(error as Error).message}`);
   }

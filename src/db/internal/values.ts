@@ -69,8 +69,8 @@ function decodeArray(text: string, decode = asText): unknown[] {
  */
 export function encodeParameter(value: unknown): string | null {
   if (value === null || value === undefined) return null;
-  if (typeof value === 'function' || typeof value === 'symbol') throw new Error(`it is a ${typeof value}`);
-  if (typeof value !== 'object') return (value as string | number | bigint | boolean).toString().toWellFormed();
+  if (typeof value === 'function') throw new Error('it is a function');
+  if (typeof value !== 'object') return `${value as string | number}`.toWellFormed(); // throws at a symbol
   if (value instanceof Date) return value.toISOString();
   if (ArrayBuffer.isView(value)) return encodeBytea(value);
   return Array.isArray(value) ? encodeArray(value) : JSON.stringify(value);
