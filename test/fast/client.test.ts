@@ -86,6 +86,9 @@ const MECHANISMS = 10;
 const SERVER_FIRST = 11;
 const SERVER_FINAL = 12;
 
+/** Of no columns. */
+const ROW = Buffer.from('D\0\0\0\x06\0\0');
+
 const instead =
   (of: number, put: (text: string) => ReturnType<Fault>): Fault =>
   (message) =>
@@ -97,6 +100,12 @@ const forge = (text: string) => text.replace(/^v=(.)/, (_, first) => (first === 
 
 const FAULTS: [what: string, kind: string, message: string, fault: Fault][] = [
   ['a forged signature', 'auth', 'impostor', edited(SERVER_FINAL, forge)],
+  [
+    'a forged signature with a row behind it',
+    'auth',
+    'impostor',
+    instead(SERVER_FINAL, (text) => [{ code: SERVER_FINAL, text: forge(text) }, ROW]),
+  ],
   ['no signature', 'auth', 'signature is missing', instead(SERVER_FINAL, () => [])],
   ['a malformed signature', 'connection', 'no valid SCRAM message', edited(SERVER_FINAL, () => 'x=y')],
   ['a refusal', 'auth', 'refused the log-in: other-error', edited(SERVER_FINAL, () => 'e=other-error')],
@@ -105,6 +114,18 @@ const FAULTS: [what: string, kind: string, message: string, fault: Fault][] = [
     'connection',
     'no valid SCRAM message',
     instead(SERVER_FIRST, () => [{ code: SERVER_FINAL, text: 'v=undefined' }]),
+  ],
+  [
+    'a challenge in the place of the mechanisms',
+    'connection',
+    'no valid SCRAM message',
+    instead(MECHANISMS, () => [{ code: SERVER_FIRST, text: '' }]),
+  ],
+  [
+    'a signature in the place of the mechanisms',
+    'connection',
+    'no valid SCRAM message',
+    instead(MECHANISMS, () => [{ code: SERVER_FINAL, text: 'v=undefined' }]),
   ],
   ["another's nonce", 'auth', 'impostor', edited(SERVER_FIRST, (text) => text.replace(/^r=./, 'r=!'))],
   [

@@ -8,7 +8,7 @@ export interface Authentication {
 }
 
 /** What the client gets in the place of a message of the server. */
-export type Fault = (message: Authentication) => (Authentication | 'hang up')[];
+export type Fault = (message: Authentication) => (Authentication | Buffer | 'hang up')[];
 
 export interface Relay {
   port: number;
@@ -70,7 +70,7 @@ function withFault(packet: Buffer, fault: Fault): { data: Buffer; hangUp: boolea
     const end = at + 1 + packet.readInt32BE(at + 1);
     for (const message of fault({ code: packet.readInt32BE(at + 5), text: packet.toString('utf8', at + 9, end) })) {
       if (message === 'hang up') return { data: Buffer.concat(parts), hangUp: true };
-      parts.push(serialize(message));
+      parts.push(Buffer.isBuffer(message) ? message : serialize(message));
     }
     at = end;
   }
