@@ -1,4 +1,4 @@
-import { constants } from 'node:buffer';
+import { constants, isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { RequestError } from './gateway-errors.ts';
 
@@ -62,7 +62,7 @@ function decode(text: string, part: string): string {
   return decoded;
 }
 
-/** @throws {RequestError} 413 when it is longer than `limit`, in bytes, or than a string can be */
+/** @throws {RequestError} 413 when it is longer than `limit`, in bytes, or than a string can be; 400 when it is not UTF-8 */
 export function readBody(request: IncomingMessage, limit: number): Promise<string> {
   const maxBytes = Math.min(limit, constants.MAX_STRING_LENGTH);
   return new Promise((resolve, reject) => {
@@ -75,8 +75,10 @@ export function readBody(request: IncomingMessage, limit: number): Promise<strin
     });
     // Read to its end even when it is too large: a client that is still sending does not read the answer.
     request.on('end', () => {
-      if (length <= maxBytes) resolve(Buffer.concat(chunks).toString());
-      else reject(new RequestError(413, `request is too large (max is ${maxBytes} bytes)`));
+      const body = Buffer.concat(chunks);
+      if (length > maxBytes) reject(new RequestError(413, `request is too large (max is ${maxBytes} bytes)`));
+      else if (isUtf8(body)) resolve(body.toString());
+      else reject(new RequestError(400, 'could not parse the HTTP request body: it is not UTF-8'));
     });
     request.on('error', () => reject(new RequestError(400, 'could not read the HTTP request body')));
   });
@@ -115,8 +117,8 @@ const SURROGATE = /\\u[dD][89a-fA-F]/;
  * @throws {SyntaxError} for half a character, as that proxy does: UTF-8 has no way to write one
  */
 function parseExactly(text: string): unknown {
-  return JSON.parse(text, (_, value, { source = '' }) => {
-    if (typeof value === 'string' && !value.isWellFormed()) throw new SyntaxError();
+  return JSON.parse(text, (key, value, { source = '' }) => {
+    if (!key.isWellFormed() || (typeof value === 'string' && !value.isWellFormed())) throw new SyntaxError();
     if (typeof value !== 'number' || Number.isSafeInteger(value)) return value;
     if (!Number.isFinite(value)) throw new RangeError();
     return /^-?\d{16,20}$/.test(source) && isInt64(BigInt(source)) ? JSON.rawJSON(source) : value;

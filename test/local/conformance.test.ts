@@ -329,6 +329,7 @@ describe('errors', () => {
   it.each([
     ['a number that is too large', '{"a": [1e400]}'],
     ['half a character', '"\\ud83e"'],
+    ['half a character in a name', '{"\\ud83e": 1}'],
     ['what nests too deeply', '['.repeat(100_000) + ']'.repeat(100_000)],
     ['what nests too deeply, with a long number', `${'['.repeat(100_000)}9007199254740993${']'.repeat(100_000)}`],
   ])('of a parameter with %s are 400', async (_, parameter) => {
@@ -403,6 +404,15 @@ describe('errors', () => {
       body: { code: '28000', severity: 'FATAL', message: `role "${role}" is not permitted to log in` },
     });
     await test.query(`drop role ${role}`);
+  });
+
+  it('of a body in another encoding than UTF-8 are 400', async () => {
+    const body = Buffer.from(`{"query": "select 'café'"}`, 'latin1');
+    const response = await post('', {}, { body });
+    expect([response.status, await response.json()]).toMatchObject([
+      400,
+      { code: '', message: 'could not parse the HTTP request body: it is not UTF-8' },
+    ]);
   });
 
   it.each([
