@@ -72,7 +72,7 @@ const NO_CONNECTION = /REFUSED|NOTFOUND|EAI_|CONNECT_TIMEOUT/;
 
 /** How PostgreSQL, Neon's proxy and PgBouncer say that there is no database, or no free connection: nothing has run. */
 const NO_COMPUTE =
-  /control plane|compute node|ing (to|for) server|too many|slots|database system|quota|\((max|server)_|query_wait/i;
+  /control plane|compute node|ing (to|for) server|too many|disabled|slots|database system|quota|\((max|server)_|query_wait/i;
 
 /**
  * By SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html. By words, where there is none, or one for

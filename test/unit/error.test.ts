@@ -55,6 +55,8 @@ it.each<[message: string, code: string | undefined, kind: DatabaseErrorKind, ret
   ['the database system is shutting down', 'XX000', 'unavailable', true],
   ['the database system is not yet accepting connections', 'XX000', 'unavailable', true],
   ['Your account or project has exceeded the compute time quota.', undefined, 'unavailable', true],
+  ['The endpoint has been disabled. Enable it using Neon API and retry.', undefined, 'unavailable', true],
+  ['The endpoint has been disabled. Enable it using Neon API and retry.', 'XX000', 'unavailable', true],
   ['Failed to acquire a connection from the pool.', '58000', 'unavailable', false], // Hyperdrive
   ['Internal error.', '58000', 'unavailable', false], // the same, whatever had run
   ['could not access file "$libdir/vector": No such file or directory', '58P01', 'query', false],
