@@ -232,6 +232,15 @@ describe('with pipelining', () => {
     expect(takeFrames()).toEqual(['-p']);
   });
 
+  it('nothing leaves ahead of TLS between client and server', async () => {
+    const client = bareClient(ScramClient, `${urlWith(PASSWORD)}?sslmode=require`);
+    client.neonConfig.forceDisablePgSSL = false;
+    client.on('error', () => {});
+    await expect(client.connect()).rejects.toThrow('SSL');
+    await client.end();
+    expect(takeFrames()[0]).toBe('-');
+  });
+
   it.each([
     ['ws', '-'],
     ['wss', '-p'],
