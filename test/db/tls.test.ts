@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { getCACertificates, setDefaultCACertificates, TLSSocket } from 'node:tls';
 import { sql } from 'drizzle-orm';
-import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { startListening } from '../../local/start-listening.ts';
 import { createDatabase } from '../../src/db/database.ts';
 import { tcp } from '../../src/db/tcp.ts';
@@ -65,6 +65,8 @@ describe.skipIf(!hasOpenssl)('over tcp, with TLS', () => {
     vi.spyOn(dns, 'lookup').mockImplementation(lookup as never);
   });
 
+  afterEach(() => vi.unstubAllEnvs());
+
   afterAll(async () => {
     vi.restoreAllMocks();
     setDefaultCACertificates(trusted);
@@ -73,19 +75,31 @@ describe.skipIf(!hasOpenssl)('over tcp, with TLS', () => {
     await rm(directory, { recursive: true });
   });
 
-  const open = (address = url) =>
+  const open = (address = url, options?: Parameters<typeof tcp>[0]) =>
     createDatabase({
       url: address,
       schema: {},
-      transports: { tcp: tcp() },
+      transports: { tcp: tcp(options) },
       sockets: 'instance',
       retry: { attempts: 1 },
     });
 
-  it('a certificate that nobody vouches for is refused', async () => {
-    const database = open();
-    const error = await failure(database.execute(sql`select 1`));
-    expect(error).toMatchObject({ kind: 'connection', message: expect.stringContaining('self-signed certificate') });
+  it.each(['1', '0'])(
+    'a certificate that nobody vouches for is refused, with NODE_TLS_REJECT_UNAUTHORIZED=%s',
+    async (value) => {
+      vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', value);
+      const database = open();
+      const error = await failure(database.execute(sql`select 1`));
+      expect(error).toMatchObject({ kind: 'connection', message: expect.stringContaining('self-signed certificate') });
+      await database.close();
+    },
+  );
+
+  it('it is not asked for with `tls: false`', async () => {
+    const plain = new URL(url);
+    plain.port = String(inject('stack').postgresPort);
+    const database = open(plain.href, { tls: false });
+    expect((await database.execute(sql`select 1 as one`)).rows).toEqual([{ one: 1 }]);
     await database.close();
   });
 
