@@ -85,7 +85,7 @@ const KINDS: [RegExp, DatabaseErrorKind][] = [
   // insufficient_resources; admin_shutdown, crash_shutdown, cannot_connect_now …; system_error, io_error, and Hyperdrive itself:
   // https://developers.cloudflare.com/hyperdrive/observability/troubleshooting/; 507: the response is too large
   [/^(53|57P|580| terminati)|HTTP status (429|5(?!07))/, 'unavailable'],
-  [/^(28|42501| role ")|authentication failed|permission denied|not allowed|blocked|no such user/i, 'auth'], // insufficient_privilege
+  [/^(28|42501| role ")|authentication failed|permission denied|blocked|not allowed|no such user/i, 'auth'], // insufficient_privilege
   [/^40(001|P01)/, 'serialization'], // serialization_failure, deadlock_detected
   [NO_COMPUTE, 'unavailable'],
   // lock_not_available, query_canceled (statement_timeout among its causes), idle_in_transaction_session_timeout, transaction_timeout
