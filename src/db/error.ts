@@ -9,7 +9,7 @@ export type DatabaseErrorKind =
   | 'connection' // no connection, or it broke
   | 'timeout' // a deadline passed, or the statement was cancelled
   | 'auth' // the database refused the role, its password or its privileges
-  | 'unavailable' // the server or its control plane refuses work for now
+  | 'unavailable' // the server or its control plane refuses work for now, or goes down
   | 'constraint' // a constraint of the schema was violated (SQLSTATE class 23)
   | 'serialization' // a concurrent transaction won; the whole transaction can be run again
   | 'query' // the statement itself: syntax, types, missing tables, misuse of this module
@@ -22,7 +22,7 @@ export class DatabaseError extends Error {
   /** The five-character SQLSTATE, where the server sent one. */
   declare readonly code: string | undefined;
   declare readonly transport: TransportName | undefined;
-  /** Whether sending the same work again cannot take effect twice. Default: only for `serialization`. */
+  /** Whether its statement, batch or transaction, sent again, cannot take effect twice. Default: only for `serialization`. */
   declare readonly retryable: boolean;
   declare readonly constraint: string | undefined;
   declare readonly table: string | undefined;
