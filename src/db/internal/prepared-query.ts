@@ -61,7 +61,7 @@ export function toStatement({ sql, params }: Query, placeholderValues: Record<st
   if (sql.includes('\0')) throw misuse('A statement has NUL.'); // it ends the text over sockets
   try {
     return {
-      text: encodeParameter(sql) as string,
+      text: encodeParameter(sql) as string, // half a character in it becomes the mark for one that is broken, too
       params: fillPlaceholders(params, placeholderValues).map(encodeParameter),
     };
   } catch (error) {
