@@ -15,8 +15,10 @@ export interface TestDatabase {
   query<Row extends pg.QueryResultRow>(sql: string, params?: unknown[]): Promise<Row[]>;
   /** Runs `work` while another connection holds an advisory lock. */
   whileLocked<T>(lock: string, work: () => Promise<T>): Promise<T>;
-  /** Resolves when so many connections wait for such a lock. */
+  /** Resolves when so many connections wait for a lock, of whatever kind. */
   untilWaiting(count?: number): Promise<void>;
+  /** Resolves when so many connections are in `pg_sleep`. */
+  untilSleeping(count?: number): Promise<void>;
   /** Resolves when the server has ended the connection of this process. */
   untilClosed(pid: unknown): Promise<void>;
   close(): Promise<void>;
@@ -52,6 +54,10 @@ async function copyDatabase(template: string, gatewayPort = inject('stack').gate
   await admin.query(`grant connect, temporary on database ${name} to app`);
 
   const pool = new pg.Pool({ connectionString: withDatabase(stack.superuser), max: 3 });
+  const until = async (count: number, condition: string) => {
+    const activity = `select from pg_stat_activity where datname = current_database() and ${condition}`;
+    await vi.waitFor(async () => expect((await pool.query(activity)).rows).toHaveLength(count), PATIENCE);
+  };
   // Its connections may still be closing when the database is dropped.
   pool.on('connect', (client) => client.on('error', () => {}));
   pool.on('error', () => {});
@@ -71,10 +77,8 @@ async function copyDatabase(template: string, gatewayPort = inject('stack').gate
         client.release();
       }
     },
-    async untilWaiting(count = 1) {
-      const waiting = `select from pg_stat_activity where wait_event = 'advisory' and datname = current_database()`;
-      await vi.waitFor(async () => expect((await pool.query(waiting)).rows).toHaveLength(count), PATIENCE);
-    },
+    untilWaiting: (count = 1) => until(count, `wait_event_type = 'Lock'`),
+    untilSleeping: (count = 1) => until(count, `wait_event = 'PgSleep'`),
     async untilClosed(pid) {
       const open = 'select from pg_stat_activity where pid = $1';
       await vi.waitFor(async () => expect((await pool.query(open, [pid])).rows).toEqual([]), PATIENCE);

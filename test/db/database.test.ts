@@ -784,12 +784,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
         for each row execute function wait()`);
       const work = db.transaction((tx) => tx.execute(sql.raw(`insert into ${table} values (1)`)));
       const outcome = failure(work);
-      await vi.waitFor(async () => {
-        const waiting = await test.query(
-          `select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()`,
-        );
-        expect(waiting).toHaveLength(1);
-      }, PATIENCE);
+      await test.untilSleeping();
       await cut();
       expect((await outcome).kind).toBe('outcome-unknown');
     });

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
 import { createDatabase, type Database } from '../../src/db/database.ts';
-import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, type TestDatabase } from '../database.ts';
 import { CREATE_NOTES, failure, notes, WAYS } from './ways.ts';
 
 const schema = { notes };
@@ -116,10 +116,7 @@ describe.each(Object.entries(WAYS))('reads that may lag, over %s', (_, { transpo
     const controller = new AbortController();
     const { replica: from } = database.forRequest({ signal: controller.signal });
     const work = failure(from.select({ slept: sql`pg_sleep(60)::text` }).from(notes));
-    await vi.waitFor(async () => {
-      const sleeping = `select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()`;
-      expect(await replica.query(sleeping)).toHaveLength(1);
-    }, PATIENCE);
+    await replica.untilSleeping();
     controller.abort();
     expect((await work).kind).toBe('timeout');
     expect(await read(database.forRequest({}))).toBe('replica');

@@ -10,7 +10,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from
 import { startListening } from '../../local/start-listening.ts';
 import { createDatabase } from '../../src/db/database.ts';
 import { tcp } from '../../src/db/tcp.ts';
-import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, type TestDatabase } from '../database.ts';
 import { failure } from './ways.ts';
 
 const hasOpenssl = (() => {
@@ -115,14 +115,12 @@ describe.skipIf(!hasOpenssl)('over tcp, with TLS', () => {
     setDefaultCACertificates([...trusted, certificate]);
     const database = open();
     expect((await database.execute(sql`select 1 as one`)).rows).toEqual([{ one: 1 }]);
-    const sleeping = () =>
-      test.query(`select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()`);
     const controller = new AbortController();
     const work = failure(database.forRequest({ signal: controller.signal }).execute(sql`select pg_sleep(60)`));
-    await vi.waitFor(async () => expect(await sleeping()).toHaveLength(1), PATIENCE);
+    await test.untilSleeping();
     controller.abort();
     expect((await work).kind).toBe('timeout');
-    await vi.waitFor(async () => expect(await sleeping()).toEqual([]), PATIENCE);
+    await test.untilSleeping(0);
     await database.close();
   });
 });

@@ -88,10 +88,6 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
     return { database, db: database.forRequest({ onQuery }), onQuery };
   };
 
-  const sleeping = () =>
-    test.query(`select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()`);
-  const untilNothingSleeps = () => vi.waitFor(async () => expect(await sleeping()).toEqual([]), PATIENCE);
-  const untilSomethingSleeps = () => vi.waitFor(async () => expect(await sleeping()).toHaveLength(1), PATIENCE);
   const count = async () => (await test.query('select from notes')).length;
 
   const sleep = sql`select pg_sleep(60)`;
@@ -113,7 +109,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       // A first connection takes time, too: the server is to answer before nobody waits for it any more.
       await vi.waitFor(() => db.batch([db.execute(sql`select 1`)]), PATIENCE);
       await vi.waitFor(async () => expect((await failure(run(db))).kind).toBe('timeout'), PATIENCE);
-      await untilNothingSleeps();
+      await test.untilSleeping(0);
       const next = () => db.transaction((tx) => tx.execute(sql`select 1 as one`));
       await vi.waitFor(async () => expect((await next()).rows).toEqual([{ one: 1 }]), PATIENCE);
     });
@@ -136,21 +132,21 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       const { database } = connect();
       const controller = new AbortController();
       const work = failure(writing[1](database.forRequest({ signal: controller.signal })));
-      await untilSomethingSleeps();
+      await test.untilSleeping();
       controller.abort();
       expect((await work).kind).toBe('outcome-unknown');
-      await untilNothingSleeps();
+      await test.untilSleeping(0);
     });
 
     it.each(operations)('and an aborted request stop a %s on the server', async (operation, run) => {
       const { database } = connect();
       const controller = new AbortController();
       const work = failure(run(database.forRequest({ signal: controller.signal })));
-      await untilSomethingSleeps();
+      await test.untilSleeping();
       controller.abort();
       const transport = /one-shot|batch/.test(operation) ? oneShot : socket;
       expect(await work).toMatchObject({ kind: 'timeout', transport });
-      await untilNothingSleeps();
+      await test.untilSleeping(0);
     });
 
     it('and an aborted request end a session that runs nothing, and free its lock', async () => {
@@ -185,7 +181,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
           .forRequest({ signal: controller.signal })
           .session((session) => session.transaction((tx) => tx.execute(sql`insert into slow values (1)`))),
       );
-      await untilSomethingSleeps();
+      await test.untilSleeping();
       controller.abort();
       expect((await work).kind).toBe('outcome-unknown');
     });
@@ -305,7 +301,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
         setTimeout(() => controller.abort(), ms);
         await failure(request.session((session) => session.execute(sleep)));
       }
-      await untilNothingSleeps();
+      await test.untilSleeping(0);
     });
 
     it('and an aborted request stop a statement that reaches the server after the request to stop it', async () => {
@@ -320,7 +316,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       expect((await failure(work)).kind).toBe('timeout');
       const arrived = async () => (await test.query('select is_called from arrivals'))[0];
       await vi.waitFor(async () => expect(await arrived()).toEqual({ is_called: true }), PATIENCE);
-      await untilNothingSleeps();
+      await test.untilSleeping(0);
     });
 
     const silences = reaches === 'gateway' ? [0, 1] : [0]; // the upgrade is answered, or is not
@@ -330,12 +326,12 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       const work = database.forRequest({ signal: controller.signal }).session(async (session) => {
         await session.execute(sql`select 1`);
         proxy.stall(true, answers);
-        void untilSomethingSleeps().then(() => controller.abort());
+        void test.untilSleeping().then(() => controller.abort());
         await session.execute(sleep);
       });
       expect((await failure(work)).kind).toBe('timeout');
       await database.close();
-      await untilNothingSleeps();
+      await test.untilSleeping(0);
     });
 
     it('leave a session that lost the answer to its first write alone, whatever its callback still does', async () => {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { eq, inArray, sql } from 'drizzle-orm';
-import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createDatabase, type Database, type Queryable } from '../../src/db/database.ts';
 import { neonHttp } from '../../src/db/http.ts';
 import { neonWebSocket } from '../../src/db/websocket.ts';
@@ -8,7 +8,7 @@ import { getStatement } from '../../src/ledger/accounts.ts';
 import { reconcile } from '../../src/ledger/reconciliation.ts';
 import * as schema from '../../src/ledger/schema.ts';
 import { makeTransfer } from '../../src/ledger/transfers.ts';
-import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { createTestDatabase, type TestDatabase } from '../database.ts';
 
 const { accounts } = schema;
 const [first, second, third, fourth] = ['1', '2', '3', '4'].map(
@@ -45,11 +45,6 @@ const transfer = async (db: Pick<Queryable, 'transaction'>, fromAccountId: strin
   expect(outcome).toHaveProperty('made');
 };
 
-const untilOneWaits = () => {
-  const waiting = `select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`;
-  return vi.waitFor(async () => expect(await test.query(waiting)).toHaveLength(1), PATIENCE);
-};
-
 it.each([
   [first, second],
   [second, first],
@@ -57,7 +52,7 @@ it.each([
   const [transferred] = await app.transaction(async (tx) => {
     await tx.select().from(accounts).where(eq(accounts.id, first)).for('update');
     const waiting = transfer(app, from, to);
-    await untilOneWaits();
+    await test.untilWaiting();
     await tx.select().from(accounts).where(eq(accounts.id, second)).for('update', { noWait: true });
     return [waiting];
   });
@@ -83,7 +78,7 @@ it.each<[string, () => Promise<object | undefined>]>([
   const [reading] = await owner.transaction(async (tx) => {
     await tx.execute(sql`lock table entries`);
     const waiting = read();
-    await untilOneWaits();
+    await test.untilWaiting();
     await transfer(tx, first, second);
     return [waiting];
   });

@@ -196,8 +196,7 @@ describe('by hand, the pooled port', () => {
       await test.untilWaiting();
       wire.send(query(`set application_name = 'left'`));
       await wire.until('Z');
-      const resetting = `select from pg_stat_activity where wait_event = 'relation' and datname = current_database()`;
-      await vi.waitFor(async () => expect(await test.query(resetting)).toHaveLength(1), PATIENCE);
+      await test.untilWaiting(2); // the reset, too
       await cancel({ host: '127.0.0.1', port: gateway.poolerPort }, wire.key);
     });
     await unlocked;

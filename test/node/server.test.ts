@@ -50,8 +50,6 @@ describe('the Node server', () => {
     database.query(
       `select from pg_stat_activity where usename = 'app' and datname = current_database() and ${condition}`,
     );
-  const untilOneWaits = () =>
-    vi.waitFor(async () => expect(await connections(`wait_event_type = 'Lock'`)).toHaveLength(1), PATIENCE);
 
   /** @returns what transfers between two accounts of its own */
   const prepareTransfer = async (server: Server) => {
@@ -76,7 +74,7 @@ describe('the Node server', () => {
 
     const unlock = await lockTable();
     const transferred = transfer();
-    await untilOneWaits();
+    await database.untilWaiting();
 
     server.process.kill('SIGTERM');
     const exited = once(server.process, 'exit');
@@ -96,7 +94,7 @@ describe('the Node server', () => {
     const server = await start(database.url);
     const unlock = await lockTable();
     const answered = server.fetch(EXAMPLE.path, { headers: { Authorization: `Bearer ${apiToken}` } });
-    await untilOneWaits();
+    await database.untilWaiting();
     const exited = once(server.process, 'exit');
     // What comes before the process has noticed the one in front of it is none.
     for (let i = 0; i < 20; i++) {
@@ -156,7 +154,7 @@ describe('the Node server', () => {
     let answers = '';
     client.on('data', (data) => (answers += String(data)));
     client.write(`GET ${EXAMPLE.path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${apiToken}\r\n\r\n`);
-    await untilOneWaits();
+    await database.untilWaiting();
     const exited = once(server.process, 'exit');
     server.process.kill('SIGTERM');
     await vi.waitFor(() => expect(server.fetch('/health/live')).rejects.toThrow('fetch failed'), PATIENCE);
