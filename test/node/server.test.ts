@@ -46,10 +46,6 @@ describe('the Node server', () => {
     await other.query(`begin; lock table ${EXAMPLE.table}`);
     return () => other.end();
   };
-  const connections = (condition: string) =>
-    database.query(
-      `select from pg_stat_activity where usename = 'app' and datname = current_database() and ${condition}`,
-    );
 
   /** @returns what transfers between two accounts of its own */
   const prepareTransfer = async (server: Server) => {
@@ -87,7 +83,8 @@ describe('the Node server', () => {
     expect(await exited).toEqual([0, null]);
     expect(performance.now() - answered).toBeLessThan(PATIENCE);
     // The gateway's own pool for HTTP requests keeps one for a while.
-    await vi.waitFor(async () => expect(await connections(`query ilike '%commit%'`)).toEqual([]), PATIENCE);
+    const open = `select from pg_stat_activity where usename = 'app' and datname = current_database() and query ilike '%commit%'`;
+    await vi.waitFor(async () => expect(await database.query(open)).toEqual([]), PATIENCE);
   });
 
   it.skipIf(process.platform === 'win32')('finishes them also where Ctrl-C arrives twice, as through npm', async () => {
