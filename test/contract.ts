@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { TransportName } from '../src/db/error.ts';
+import type { TransportName } from '../src/db/transport.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { describeExample, EXAMPLE } from './example-contract.ts';
 import { documented } from './openapi.ts';

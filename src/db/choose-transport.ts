@@ -1,4 +1,4 @@
-import type { TransportName } from './error.ts';
+import type { TransportName } from './transport.ts';
 
 /** What application code asks for; which transport carries it is decided here and nowhere else. */
 export type Operation = 'one-shot' | 'batch' | 'transaction' | 'session';

@@ -11,7 +11,7 @@ export interface ConnectionTarget {
   readonly password: string;
   /** The role in PostgreSQL. */
   readonly role: string;
-  /** PlanetScale: the branch, and what stands behind `|`: `replica`, or the name of a PgBouncer. */
+  /** PlanetScale: the branch, and what follows `|`: `replica`, or the name of a PgBouncer. */
   readonly branch: string | undefined;
   readonly suffix: string | undefined;
   /** `pooled` leads through a transaction pooler, which keeps no session state. */

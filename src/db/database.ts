@@ -19,7 +19,7 @@ export interface Database<TSchema extends Schema = Schema> extends Queryable<TSc
    * this database (a request's, if it is one) may have written: anything but a `select` counts as that.
    */
   readonly replica: Pick<Queryable<TSchema>, 'select' | 'selectDistinct' | 'selectDistinctOn' | 'query' | '$count'>;
-  /** Lends `callback` a new direct connection until it settles. Runs again only what failed before its first result. */
+  /** Lends `callback` a new direct connection until it settles. Runs it again only if it failed before its first result. */
   readonly session: <T>(callback: (session: PinnedSession<TSchema>) => Promise<T>) => Promise<T>;
 }
 
@@ -37,9 +37,9 @@ export interface Database<TSchema extends Schema = Schema> extends Queryable<TSc
  */
 export function createDatabase<TSchema extends Schema>(options: DatabaseOptions<TSchema>): Database<TSchema> {
   const { schema, transports } = options;
-  const isolated = options.sockets === 'request';
+  const isPerRequest = options.sockets === 'request';
   // Workers allow a request six connections at once, those of HTTP requests included.
-  const { maxSockets = isolated ? 4 : 10 } = options;
+  const { maxSockets = isPerRequest ? 4 : 10 } = options;
   const timeouts = settleTimeouts(options.timeouts);
   const findTargets = createTargets(options, timeouts.connectMs, options.onWarning ?? console.warn);
   const retries = createRetries(options.retry);
@@ -54,9 +54,9 @@ export function createDatabase<TSchema extends Schema>(options: DatabaseOptions<
   };
 
   // Where a socket may serve one request alone, whatever is asked outside of `forRequest` opens one of its own.
-  const instancePools = createPools(maxSockets, timeouts.connectMs, isolated);
+  const instancePools = createPools(maxSockets, timeouts.connectMs, isPerRequest);
   const forRequest = (scope: RequestScope): Database<TSchema> => {
-    if (!isolated) return create(scope, instancePools, async () => {}); // they outlive the request
+    if (!isPerRequest) return create(scope, instancePools, async () => {}); // they outlive the request
     const pools = createPools(maxSockets, timeouts.connectMs);
     return create(scope, pools, () => {
       const drained = pools.drain();

@@ -70,21 +70,19 @@ export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
     };
   };
 
-  /** drizzle looks for its `PgSession` in the property `session`, which is our `session()`: that function is made both. */
+  /** Of a database, the property `session` has to be drizzle's `PgSession` and our `session()`: that function is made both. */
   const open = (scope: Scope, session: object = {}, Class: object = PgDatabase) => {
     const batch = async (queries: readonly BatchItem<'pg'>[], options: TransactionOptions = {}) => {
       // `_prepare` is what drizzle's own batches call; its types keep it to themselves.
       const prepared = queries.map((query) => (query as BatchItem<'pg'> & { _prepare(): PreparedQuery })._prepare());
-      const results = await scope.send(
-        prepared.map((query) => toStatement(query.getQuery())),
-        options,
-      );
+      const statements = prepared.map((query) => toStatement(query.getQuery()));
+      const results = await scope.send(statements, options);
+      // True, from a batch: without it, the builder of `execute` would give the result back undecoded.
       return results.map((result, i) => prepared[i]?.mapResult(result, true));
     };
     Object.assign(session, sessionOf(scope));
-    return Object.assign(new (Class as new (...parts: unknown[]) => object)(dialect, session, relations), {
-      batch,
-    }) as Queryable<TSchema>;
+    const database = new (Class as new (...parts: unknown[]) => object)(dialect, session, relations);
+    return Object.assign(database, { batch }) as Queryable<TSchema>;
   };
 
   const openSession = (scope: Scope): PinnedSession<TSchema> => {

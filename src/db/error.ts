@@ -1,8 +1,5 @@
 import type { NeonDbError } from '@neondatabase/serverless';
-import type { TransactionOptions } from './transport.ts';
-
-/** The transports a statement can travel over. */
-export type TransportName = 'http' | 'websocket' | 'tcp';
+import type { TransactionOptions, TransportName } from './transport.ts';
 
 /** What went wrong, in the terms a caller decides by. */
 export type DatabaseErrorKind =
@@ -22,7 +19,7 @@ export class DatabaseError extends Error {
   /** The five-character SQLSTATE, where the server sent one. */
   declare readonly code: string | undefined;
   declare readonly transport: TransportName | undefined;
-  /** Whether its statement, batch or transaction, sent again, cannot take effect twice. Default: only for `serialization`. */
+  /** Whether its statement, batch or transaction can be sent again without taking effect twice. Default: for `serialization`. */
   declare readonly retryable: boolean;
   declare readonly constraint: string | undefined;
   declare readonly table: string | undefined;
@@ -48,16 +45,16 @@ export function mayRepeat(error: DatabaseError, readOnly: boolean): boolean {
 }
 
 /** Whether a replica is of no use for now: it does not answer, or cancels a read to replay what the primary did. */
-export function isLost(error: DatabaseError): boolean {
+export function isReplicaUnusable(error: DatabaseError): boolean {
   return isAway(error.kind) || error.kind === 'serialization' || (error.kind === 'timeout' && !error.code);
 }
 
-/** What the failure of a flight means that ends in COMMIT: `outcome-unknown`, unless it says why there was no commit. */
+/** What it means that a flight failed which ends in COMMIT: `outcome-unknown`, unless the error says why nothing was committed. */
 export function commitFailure(error: DatabaseError, accessMode: TransactionOptions['accessMode']): DatabaseError {
   const { code, kind, transport } = error;
   if (error.retryable || accessMode === 'read only' || /query|auth/.test(kind)) return error;
-  // A SQLSTATE says why nothing took effect, but for these classes: the connection broke, the server goes down, or Hyperdrive
-  // failed, which may be behind the commit.
+  // A SQLSTATE says why nothing took effect, except in these classes: the connection broke, the server goes down, or
+  // Hyperdrive failed, perhaps after the commit.
   if (code && !/^(08|57P|58)/.test(code)) return error;
   return new DatabaseError('COMMIT was not answered.', { kind: 'outcome-unknown', transport, cause: error });
 }
@@ -70,14 +67,18 @@ interface DriverError extends Partial<Omit<NeonDbError, 'sourceError'>> {
 /** `fetch` failed before it had a connection: https://github.com/nodejs/undici/blob/main/docs/docs/api/Errors.md */
 const NO_CONNECTION = /REFUSED|NOTFOUND|EAI_|CONNECT_TIMEOUT/;
 
-/** How PostgreSQL, Neon's proxy and PgBouncer say that there is no database, or no free connection: nothing has run. */
-const NO_COMPUTE =
+/**
+ * There is no database, or no free connection: nothing has run. Neon's proxy says so of its control plane, compute nodes and
+ * servers, an endpoint that is disabled, and quotas; PostgreSQL of clients and slots, and of a database system that starts or
+ * stops; PgBouncer in parentheses and as `query_wait_timeout`.
+ */
+const TURNED_AWAY =
   /control plane|compute node|ing (to|for) server|too many|disabled|slots|database system|quota|\((max|server)_|query_wait/i;
 
 /**
- * By SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html. By words, where there is none, or one for
- * whatever is refused: Neon's proxy sends none over HTTP and XX000 over sockets, PgBouncer 08P01. Words begin with a space:
- * those of OpenSSL begin with digits, as a SQLSTATE does.
+ * The first that matches. By SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html. By words where there
+ * is none, or one for whatever is refused: Neon's proxy sends none over HTTP and XX000 over sockets, PgBouncer 08P01. Words
+ * begin with a space here: those of OpenSSL begin with digits, as a SQLSTATE does.
  */
 const KINDS: [RegExp, DatabaseErrorKind][] = [
   [/^08/, 'connection'],
@@ -87,7 +88,7 @@ const KINDS: [RegExp, DatabaseErrorKind][] = [
   [/^(53|57P|580| terminati)|HTTP status (429|5(?!07))/, 'unavailable'],
   [/^(28|42501| role ")|authentication failed|permission denied|blocked|not allowed|no such user/i, 'auth'], // insufficient_privilege
   [/^40(001|P01)/, 'serialization'], // serialization_failure, deadlock_detected
-  [NO_COMPUTE, 'unavailable'],
+  [TURNED_AWAY, 'unavailable'],
   // lock_not_available, query_canceled (statement_timeout among its causes), idle_in_transaction_session_timeout, transaction_timeout
   [/^(55P03|57014|25P0[34])/, 'timeout'],
   [/HTTP status|no such database/, 'query'],
@@ -104,18 +105,19 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
   if (thrown instanceof DatabaseError) return thrown;
   const error = (thrown ?? {}) as DriverError;
   const { severity, constraint, table, column } = error;
-  // A PANIC, which brings the server down, may come behind the commit: it does not say that nothing took effect.
+  // The server's errors have a severity; a socket's have another kind of code, as ECONNRESET. A PANIC, which brings the
+  // server down, may come after the commit: its code does not say that nothing took effect.
   const code = severity && severity !== 'PANIC' ? error.code : undefined;
   const reason = error.sourceError?.cause?.code;
-  const said = reason ? `${error.message} (${reason})` : (error.message ?? '');
-  const message = QUOTING.test(`${code} ${said}`) ? said.replace(VALUES, '…') : said;
+  const text = reason ? `${error.message} (${reason})` : (error.message ?? '');
+  const message = QUOTING.test(`${code} ${text}`) ? text.replace(VALUES, '…') : text;
   // PostgreSQL's own errors, which name a routine, may quote the statement: its words would be taken for the proxy's.
-  const hint = error.routine && severity !== 'FATAL' ? '' : message;
-  const told = !code || /08P01|XX000/.test(code) ? ' ' + hint : code;
-  // Sent by a pooler, a protocol violation ends the connection; by PostgreSQL, it is a parameter too few.
+  const words = error.routine && severity !== 'FATAL' ? '' : message;
+  const evidence = !code || /08P01|XX000/.test(code) ? ' ' + words : code;
+  // A protocol violation: from a pooler it ends the connection; from PostgreSQL it is, say, one parameter too few.
   const otherwise = !code || (code === '08P01' && severity !== 'ERROR') ? 'connection' : 'query';
-  const kind = KINDS.find(([pattern]) => pattern.test(told))?.[1] ?? otherwise;
-  const neverRan = !sent || NO_CONNECTION.test(reason ?? '') || NO_COMPUTE.test(hint);
+  const kind = KINDS.find(([pattern]) => pattern.test(evidence))?.[1] ?? otherwise;
+  const neverRan = !sent || NO_CONNECTION.test(reason ?? '') || TURNED_AWAY.test(words);
   return new DatabaseError(message, {
     kind,
     code,
@@ -124,12 +126,12 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
     constraint,
     table,
     column,
-    cause: withoutFields(thrown, message),
+    cause: redact(thrown, message),
   });
 }
 
 /** PostgreSQL repeats values of the row in some fields, too: a cause must be as safe to log as the error itself. */
-function withoutFields(error: unknown, message: string): unknown {
+function redact(error: unknown, message: string): unknown {
   if (!(error instanceof Error)) return undefined;
   for (const field of ['detail', 'where', 'internalQuery']) Reflect.deleteProperty(error, field);
   if (error.message) error.stack = error.stack?.replace(error.message, () => message) ?? '';

@@ -1,14 +1,14 @@
 import { chooseTransport, type Operation } from './choose-transport.ts';
 import type { ConnectionTarget } from './connection-string.ts';
+import { DatabaseError, isReplicaUnusable, mayRepeat, misuse } from './error.ts';
 import { type Attempt, createAttempt } from './internal/attempt.ts';
-import { DatabaseError, isLost, mayRepeat, misuse, type TransportName } from './error.ts';
 import { lend } from './internal/lease.ts';
 import type { Pools } from './internal/pool.ts';
 import type { Retries } from './internal/retry.ts';
 import type { FindTargets, Targets } from './internal/targets.ts';
 import type { RequestScope, Timeouts } from './options.ts';
-import { type Scope, sendRequests } from './transaction.ts';
-import type { TransactionOptions, Transports } from './transport.ts';
+import { type Scope, sendOverHttp } from './transaction.ts';
+import type { TransactionOptions, TransportName, Transports } from './transport.ts';
 
 interface Resources {
   transports: Transports;
@@ -44,13 +44,14 @@ export function createExecutor(
   /** Whether something may have been written through this executor that a replica does not have yet. */
   let written = false;
 
-  /** Does an operation, and does it again where that cannot take effect twice. */
+  /** Runs an operation, and runs it again where it cannot take effect twice. */
   const operate = async <T>(operation: Operation, access: Access, work: (scope: Scope) => Promise<T>): Promise<T> => {
     const choice = chooseTransport(operation, { available });
     const transport = choice && transports[choice.transport];
     if (!transport) throw misuse(`A ${operation} needs websocket or tcp.`);
     const readOnly = access === 'read only' || access === 'lagging';
     written ||= !readOnly && access !== 'select';
+    const isSession = operation === 'session';
     const plan = { operation, transport: choice.transport, readOnly, ...timeouts };
     const started = performance.now();
     /** Until the deadline; for a session, which has none, until it is too late to begin again. */
@@ -70,12 +71,12 @@ export function createExecutor(
       if (!target) throw misuse(`A ${operation} needs unpooledUrl.`);
 
       if ('send' in transport) {
-        const send: Scope['send'] = (statements, settings) =>
-          attempt.exchange(() => transport.send(target, statements, attempt.signal), settings);
-        // The table gives HTTP one-shots and batches: nobody asks for a transaction here.
-        return work({ send: sendRequests(send, statementMs) } as Scope);
+        const send: Scope['send'] = (statements, options) =>
+          attempt.exchange(() => transport.send(target, statements, attempt.signal), options);
+        // Only one-shots and batches go over HTTP: nobody asks this scope for a transaction.
+        return work({ send: sendOverHttp(send, statementMs) } as Scope);
       }
-      // Runs `work` on a `connectionScope`. Replaces a stale connection; returns to the pool one on which nothing is left.
+      // Runs `work` on a `connectionScope`. Replaces a stale connection; returns to the pool one that holds no state.
       return lend(pools.at(transport, target), plan, attempt, work);
     };
 
@@ -83,16 +84,16 @@ export function createExecutor(
     for (;;) {
       const attempt = createAttempt(plan, request, timeLeft);
       try {
-        if (operation === 'session') return await tryOnce(attempt);
+        if (isSession) return await tryOnce(attempt);
         return await attempt.limit(`The ${operation}`, operationMs, () => tryOnce(attempt), timeLeft());
       } catch (error) {
         if (!(error instanceof DatabaseError) || request.signal?.aborted || timeLeft() < 0) throw error;
-        // A callback may throw what failed elsewhere: no reason to do again what it does, and has written there.
-        const isOwn = operation === 'session' || attempt.failures.has(error);
-        // Whichever branch does not throw leads to another try.
-        if (operation === 'session' && attempt.answered) throw error; // what its callback has done, it has done
-        if (targets && replica && isLost(error)) targets.restsUntil = performance.now() + REST_MS;
-        // Rotated, perhaps: the URL is asked for once more. 42501 among them, for a role that was dropped meanwhile.
+        if (isSession && attempt.answered) throw error; // what its callback has done, it has done
+        // A transaction's callback may throw what failed elsewhere, where it has written: no reason to run it again.
+        const isOwn = isSession || attempt.failures.has(error);
+        // Each branch that does not throw leads to another try: at the primary, with a URL asked for anew, after a pause.
+        if (targets && replica && isReplicaUnusable(error)) targets.restsUntil = performance.now() + REST_MS;
+        // Rotated, perhaps. 42501 is among them: the role may have been dropped in favour of another.
         else if (targets && !refusal && isOwn && error.kind === 'auth') refusal = { by: targets, error };
         else if (!mayRepeat(error, readOnly && isOwn) || !(await waitToRetry(timeLeft, attempt.signal))) throw error;
       } finally {
@@ -102,14 +103,15 @@ export function createExecutor(
   };
 
   return {
-    send(statements, settings) {
-      const work = (scope: Scope) => scope.send(statements, settings);
-      if (settings) return operate('batch', settings.accessMode, work);
-      return operate('one-shot', /^[\s(]*select\b/i.test(statements[0]?.text ?? '') ? 'select' : undefined, work);
+    send(statements, options) {
+      const work = (scope: Scope) => scope.send(statements, options);
+      if (options) return operate('batch', options.accessMode, work);
+      const isSelect = /^[\s(]*select\b/i.test(statements[0]?.text ?? '');
+      return operate('one-shot', isSelect ? 'select' : undefined, work);
     },
     read: (statements) => operate('one-shot', 'lagging', (scope) => scope.send(statements)),
-    transaction: (settings, body) =>
-      operate('transaction', settings.accessMode, (scope) => scope.transaction(settings, body)),
+    transaction: (options, body) =>
+      operate('transaction', options.accessMode, (scope) => scope.transaction(options, body)),
     session: (body) => operate('session', undefined, body),
   };
 }

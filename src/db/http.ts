@@ -6,31 +6,28 @@ import type { HttpTransport } from './transport.ts';
 /** The driver decodes nothing: values.ts does, for every transport. */
 const types = { getTypeParser: () => (text: string) => text };
 
-/** The Neon driver's HTTP mode: one request a query or batch, nothing kept open. */
+/** The Neon driver's HTTP mode: one request for each query or batch, nothing kept open. */
 export function neonHttp(): HttpTransport {
   /** The driver's query function, once for each target: making it takes a fiftieth of a request's CPU time. */
-  const connected = new WeakMap<ConnectionTarget, ReturnType<typeof connect>>();
+  const functions = new WeakMap<ConnectionTarget, ReturnType<typeof queryFunction>>();
   return {
     async send(target, statements, signal) {
-      const sql = connected.get(target) ?? connect(target);
-      connected.set(target, sql);
-      const queries = statements.map(({ text, params }) =>
-        sql.query(text, [...params], { types, fetchOptions: { signal } }),
-      );
+      const sql = functions.get(target) ?? queryFunction(target);
+      functions.set(target, sql);
+      const options = { types, fetchOptions: { signal } };
+      const queries = statements.map(({ text, params }) => sql.query(text, [...params], options));
       // The driver has one endpoint setting for the whole process, and reads it before its first await; nothing throws
       // until then. Set, started and put back in one go, requests to different providers do not meet.
       const { fetchEndpoint } = neonConfig;
       neonConfig.fetchEndpoint = sql.endpoint;
       const request =
-        queries.length > 1
-          ? sql.transaction(queries, { fetchOptions: { signal } })
-          : Promise.all(queries.map((query) => query.then(null))); // sends it: the driver's queries are lazy
+        queries.length > 1 ? sql.transaction(queries, options) : Promise.all(queries.map((query) => query.then(null))); // sends it: the driver's queries are lazy
       neonConfig.fetchEndpoint = fetchEndpoint;
       const results = await request.catch((error: Error) => {
         signal.throwIfAborted();
         // Neon's proxy says with status 500 why the server lets nobody in; the driver reads the body of a 400 alone.
         const refusal = /^Server error .HTTP status 500.: ({.*"severity":"FATAL".*)/.exec(error.message)?.[1];
-        // Should that throw, at a body of other types: it is a failure like another.
+        // A body of another shape makes this line throw, too: a failure like any other.
         throw toDatabaseError(refusal ? JSON.parse(refusal) : error, 'http', true);
       });
       if (results.length !== statements.length) throw new Error('the server lost count');
@@ -39,7 +36,7 @@ export function neonHttp(): HttpTransport {
   };
 }
 
-function connect(target: ConnectionTarget) {
+function queryFunction(target: ConnectionTarget) {
   const { address, http } = endpointsOf(target);
   const [user, password, database] = [target.user, target.password, target.database].map(encodeURIComponent);
   return Object.assign(

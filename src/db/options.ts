@@ -1,6 +1,5 @@
 import type { Operation } from './choose-transport.ts';
-import type { TransportName } from './error.ts';
-import type { Transports } from './transport.ts';
+import type { TransportName, Transports } from './transport.ts';
 
 /** A `postgresql://` URL, or what finds it out: it is asked at the first use, and once more when a log-in fails. */
 export type DatabaseUrl = string | (() => string | Promise<string>);
@@ -14,7 +13,7 @@ export interface DatabaseUrls {
   replicaUrl?: DatabaseUrl | undefined;
 }
 
-/** Any of them; the default for one that is undefined. */
+/** Some or all of them; one that is missing or undefined takes its default. */
 export type Settings<T> = { [Name in keyof T]?: T[Name] | undefined } | undefined;
 
 export interface DatabaseOptions<TSchema> extends DatabaseUrls {

@@ -38,17 +38,17 @@ export interface SocketTransport {
 
 export interface Connection {
   /**
-   * Sends a flight: statements behind which stands one Sync. One round trip, whatever their number; when one fails, the
-   * server skips those behind it. Settles when the server is ready for the next flight, which has to wait for that.
+   * Sends a flight: statements followed by one Sync. One round trip, however many they are; when one fails, the server skips
+   * the rest. Settles at ReadyForQuery, for which the next flight has to wait.
    */
   send(statements: readonly Statement[]): Promise<StatementResult[]>;
-  /** As the server last said: `I` idle, `T` in a transaction, `E` in a failed one; undefined before that, in a flight, and after the end. */
+  /** As of ReadyForQuery: `I` idle, `T` in a transaction, `E` in a failed one; undefined before, in a flight and after the end. */
   readonly transactionStatus: 'I' | 'T' | 'E' | undefined;
   /** Called for every notification of a channel that it listens to. */
   onNotification?: ((notification: { channel: string; payload: string }) => unknown) | undefined;
   /** Called when it fails, whether or not anything waits for an answer. */
   onFailure?: ((error: DatabaseError) => void) | undefined;
-  /** Ends it: what waits for an answer fails with `reason`; settles when that was stopped on the server. Idempotent. */
+  /** Ends it: what waits for an answer fails with `reason`; settles when the server has stopped that. Idempotent. */
   close(reason?: Error): Promise<void>;
 }
 
@@ -61,3 +61,5 @@ export interface Transports {
   websocket?: SocketTransport;
   tcp?: SocketTransport;
 }
+
+export type TransportName = keyof Transports;

@@ -5,7 +5,7 @@ import { openConnection } from './internal/wire.ts';
 import type { SocketTransport } from './transport.ts';
 
 /**
- * The Neon driver's WebSocket mode: one PostgreSQL connection a socket.
+ * The Neon driver's WebSocket mode: one PostgreSQL connection for each socket.
  * @param Client the driver's, or one that extends it: `fast/` has one that logs in with less work
  */
 export function neonWebSocket({ Client = DriverClient } = {}): SocketTransport {

@@ -4,7 +4,7 @@ import {
   commitFailure,
   DatabaseError,
   type DatabaseErrorKind,
-  isLost,
+  isReplicaUnusable,
   mayRepeat,
   toDatabaseError,
 } from '../../src/db/error.ts';
@@ -169,7 +169,7 @@ it.each<[kind: DatabaseErrorKind, code: string | undefined, expected: boolean]>(
   ['query', '42601', false],
   ['query', undefined, false], // HTTP status 413
 ])('by %s %s a replica is lost: %s', (kind, code, expected) => {
-  expect(isLost(new DatabaseError('', { kind, code }))).toBe(expected);
+  expect(isReplicaUnusable(new DatabaseError('', { kind, code }))).toBe(expected);
 });
 
 it.each<[kind: DatabaseErrorKind, code: string | undefined, expected: DatabaseErrorKind]>([

@@ -24,9 +24,9 @@ type Opened<More> = new (config?: ConstructorParameters<typeof Client>[0]) => Om
 export type FastClient = Opened<{ refuse(error: unknown): void }>;
 
 /**
- * The driver's `Client` with a SCRAM log-in that costs a few milliseconds of CPU instead of 60. Whatever is wrong with the
- * server's messages is a `DatabaseError` of `connect()` and closes the socket; the driver's own SCRAM throws where nobody
- * can catch it, and hangs.
+ * The driver's `Client` with a SCRAM log-in that costs a few milliseconds of CPU, where the driver's own costs over a
+ * hundred. Whatever is wrong with the server's messages is a `DatabaseError` of `connect()` and closes the socket; the
+ * driver's own SCRAM throws where nobody can catch it, and hangs.
  * @throws {DatabaseError} of kind `query` when the installed driver lacks what this builds on. To go on in the driver's own
  *   way would bring back what this is here to avoid, and nobody would know
  */

@@ -1,7 +1,7 @@
 import type { Operation } from '../choose-transport.ts';
-import { commitFailure, type DatabaseError, toDatabaseError, type TransportName } from '../error.ts';
+import { commitFailure, type DatabaseError, toDatabaseError } from '../error.ts';
 import type { QueryEvent, RequestScope, Timeouts } from '../options.ts';
-import type { StatementResult, TransactionOptions } from '../transport.ts';
+import type { StatementResult, TransactionOptions, TransportName } from '../transport.ts';
 import { createDeadline } from './deadline.ts';
 
 /** Milliseconds that a client waits longer than the server, whose answer tells what became of a statement. */
@@ -35,9 +35,9 @@ export function createAttempt(
      * @param commits the transaction whose COMMIT is its last statement
      */
     exchange: async (flight: () => Promise<StatementResult[]>, commits?: TransactionOptions) => {
-      // The timer of a process that was frozen, or busy, may not have had its turn.
+      // In a process that was frozen, or busy, the timer of the deadline may not have run yet: this waits for it.
       if (operation !== 'session' && timeLeft() < 0) await deadline.race(new Promise(() => {}));
-      deadline.signal.throwIfAborted(); // before what follows: what was not sent has not committed
+      deadline.signal.throwIfAborted(); // outside of the `try`: a COMMIT that was not sent has no unknown outcome
       const start = performance.now();
       const event: QueryEvent = { operation, transport, roundTrips: 1, ms: 0, rows: 0, error: undefined };
       try {
@@ -55,7 +55,7 @@ export function createAttempt(
         throw failure;
       } finally {
         event.ms = performance.now() - start;
-        // Who looks on must not change what happened: neither by throwing nor by rejecting.
+        // An observer must not change what happened, neither by throwing nor by rejecting.
         if (onQuery) (async () => onQuery(event))().catch(() => {});
       }
     },

@@ -1,10 +1,11 @@
-import { DatabaseError, type TransportName } from '../error.ts';
+import { DatabaseError } from '../error.ts';
 import type { Settings, Timeouts } from '../options.ts';
+import type { TransportName } from '../transport.ts';
 
 /** Some 23 days. Timers that are to wait 2 ** 31 ms or more end at once, and PostgreSQL refuses such a limit. */
 const MAX_MS = 2_000_000_000;
 
-/** By default for a suspended Neon database, which wakes within a second or two, and a request that lasts no minute. */
+/** The defaults suit a Neon database that is suspended, and wakes within a second or two, and requests of under a minute. */
 export function settleTimeouts({
   connectMs = 10_000,
   statementMs = 30_000,
@@ -22,13 +23,13 @@ export function createDeadline(parent?: AbortSignal, transport?: TransportName) 
   const controller = new AbortController();
   // Typed by name: the type that Node's types infer has none, and declarations could not be emitted.
   const { signal }: { signal: AbortSignal } = controller;
-  let losing: PromiseWithResolvers<never> | undefined;
+  let aborted: PromiseWithResolvers<never> | undefined;
   let reason: unknown;
   /** Rejects a moment later, with the last reason: what fails because of the signal may know a better one. */
   const fail = (error: unknown) => {
     reason = error;
     controller.abort(error);
-    setTimeout(() => losing?.reject(reason));
+    setTimeout(() => aborted?.reject(reason));
   };
   const expire = (message: string, cause?: unknown) =>
     fail(new DatabaseError(message, { kind: 'timeout', transport, cause }));
@@ -54,9 +55,9 @@ export function createDeadline(parent?: AbortSignal, transport?: TransportName) 
     /** Settles as `promise` does, or rejects with the signal's reason should it abort first. */
     race: async <T>(promise: PromiseLike<T> | T): Promise<T> => {
       if (!(promise as PromiseLike<T>).then) return promise;
-      losing ??= Promise.withResolvers<never>();
-      if (signal.aborted) losing.reject(reason);
-      return Promise.race([promise, losing.promise]);
+      aborted ??= Promise.withResolvers<never>();
+      if (signal.aborted) aborted.reject(reason);
+      return Promise.race([promise, aborted.promise]);
     },
   };
 }

@@ -1,16 +1,18 @@
 import type { DatabaseError } from '../error.ts';
 import type { Attempt, Plan } from './attempt.ts';
 import type { Pool } from './pool.ts';
-import { connectionScope, type Line, type Scope } from '../transaction.ts';
+import { connectionScope, type LazyConnection, type Scope } from '../transaction.ts';
 import type { Connection } from '../transport.ts';
 
+/** Statements whose effect ends with their transaction: only after these may a connection serve another operation. */
+const TRANSACTIONAL =
+  /^[\s(]*(select|with|insert|update|delete|merge|begin|commit|rollback|savepoint|release|set local)\b/i;
+
 /**
- * Statements whose effect ends with their transaction. What others leave behind must not meet the next operation: a
- * setting, unless the third argument of `set_config` says that it is local, a seed, a lock, or a temporary table. What a
- * function of the database's own does is not seen here.
+ * Except with these in them, which stay on the connection: a setting, unless the third argument of `set_config` says that it
+ * is local, a seed, a lock, or a temporary table. What a function of the database's own does is not seen here.
  */
-const LEAVES_NOTHING =
-  /^[\s(]*(select|with|insert|update|delete|merge|begin|commit|rollback|savepoint|release|set local)\b(?!.*(setseed|pg_settings|set_config(?!\([^()]*true\))|advisory_lock|into\s*[^;]{0,12}temp(orary)?\b))/is;
+const STATEFUL = /setseed|pg_settings|set_config(?!\([^()]*true\))|advisory_lock|into\s*[^;]{0,12}temp(orary)?\b/i;
 
 /** Lends `work` a connection, taken from the pool when it first needs one. A session's is new, and is closed afterwards. */
 export async function lend<T>(
@@ -22,7 +24,6 @@ export async function lend<T>(
   const isSession = operation === 'session';
   let acquiring: Promise<Connection> | undefined;
   let connection: Connection | undefined;
-  let isFirst = true;
   let isClean = !isSession;
   signal.addEventListener('abort', () => void connection?.close(signal.reason));
 
@@ -37,16 +38,16 @@ export async function lend<T>(
     }
     return connection;
   };
-  const line: Line = {
+  const lazyConnection: LazyConnection = {
     get transactionStatus() {
       return connection?.transactionStatus;
     },
 
     async send(statements, commits) {
-      isClean &&= statements.every(({ text }) => LEAVES_NOTHING.test(text));
+      isClean &&= statements.every(({ text }) => TRANSACTIONAL.test(text) && !STATEFUL.test(text));
+      const isFirst = !acquiring;
       const acquired = await (acquiring ??= acquire(isSession));
-      const wasIdle = isFirst && acquired.transactionStatus;
-      isFirst = false;
+      const wasIdle = isFirst && acquired.transactionStatus; // a new one has no status yet
       try {
         return await exchange(() => acquired.send(statements), commits);
       } catch (error) {
@@ -55,17 +56,17 @@ export async function lend<T>(
         if (!isHarmless || !wasIdle || acquired.transactionStatus || signal.aborted) throw error;
         void pool.release(acquired, false);
         acquiring = acquire(true);
-        return line.send(statements, commits);
+        return lazyConnection.send(statements, commits);
       }
     },
   };
 
-  const scope: ReturnType<typeof connectionScope> = connectionScope(line, statementMs);
+  const scope: ReturnType<typeof connectionScope> = connectionScope(lazyConnection, statementMs);
   try {
     return await race(work(scope));
   } finally {
     if (isSession) await scope.end();
-    // Not awaited: what nobody awaits may still wait for its connection.
+    // Not awaited: a query that the callback did not await may still wait for the connection.
     acquiring?.then((acquired) => pool.release(acquired, isClean)).catch(() => {});
   }
 }

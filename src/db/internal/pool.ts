@@ -8,43 +8,41 @@ export type Pools = ReturnType<typeof createPools>;
  * The pools of one lifetime, one for each address.
  * @param max connections open at once to one address; whoever comes then waits
  * @param connectMs milliseconds until a connection must be usable
- * @param over whether each use has a pool of its own, which keeps nothing
+ * @param closed as after `drain`: each use has a pool of its own, which keeps nothing
  */
-export function createPools(max: number, connectMs: number, over = false) {
+export function createPools(max: number, connectMs: number, closed = false) {
   const pools = new Map<ConnectionTarget, Pool>();
   return {
     at(transport: SocketTransport, target: ConnectionTarget): Pool {
-      const pool = pools.get(target) ?? createPool(() => transport.open(target, connectMs), max, over);
-      if (!over) pools.set(target, pool);
+      const pool = pools.get(target) ?? createPool(() => transport.open(target, connectMs), max, closed);
+      if (!closed) pools.set(target, pool);
       return pool;
     },
 
     /** For addresses that are used no more: keeps nothing that leads there. */
     retire(targets: object): void {
       for (const target of Object.values(targets) as ConnectionTarget[]) {
-        void pools
-          .get(target)
-          ?.drain()
-          .then(() => pools.delete(target));
+        const drained = pools.get(target)?.drain();
+        void drained?.then(() => pools.delete(target));
       }
     },
 
     /** Closes what is idle now, and what is in use when it comes back. Resolves when all is closed. Idempotent. */
     async drain(): Promise<void> {
-      over = true;
+      closed = true;
       await Promise.all([...pools.values()].map((pool) => pool.drain()));
     },
   };
 }
 
-function createPool(open: () => Connection, max: number, over: boolean) {
+function createPool(open: () => Connection, max: number, closed: boolean) {
   const idle: { connection: Connection; expires: number; timer: ReturnType<typeof setTimeout> }[] = [];
   let lent = 0;
-  /** Who waits for all that is lent: they take no place. */
-  const drained: (() => void)[] = [];
+  /** Called when nothing is lent any more. */
+  const onDrained: (() => void)[] = [];
   /** First come, first served. */
   const waiting = new Set<() => void>();
-  const turn = (signal: AbortSignal) =>
+  const waitForPlace = (signal: AbortSignal) =>
     new Promise<void>((resolve) => {
       waiting.add(resolve);
       signal.addEventListener('abort', () => waiting.delete(resolve));
@@ -54,7 +52,7 @@ function createPool(open: () => Connection, max: number, over: boolean) {
     if (next) {
       waiting.delete(next);
       next();
-    } else if (--lent === 0) for (const settle of drained.splice(0)) settle();
+    } else if (--lent === 0) for (const settle of onDrained.splice(0)) settle();
   };
 
   const takeIdle = (): Connection | undefined => {
@@ -70,10 +68,10 @@ function createPool(open: () => Connection, max: number, over: boolean) {
     /** @param fresh opens a connection instead of taking one that was used before */
     async acquire(signal: AbortSignal, fresh: boolean): Promise<Connection> {
       if (lent < max) lent++;
-      else await turn(signal);
+      else await waitForPlace(signal);
       try {
         signal.throwIfAborted();
-        // A new one where one lies idle could be one too many.
+        // Makes room: together with those that are idle, a new one could be one too many.
         if (fresh && lent + idle.length > max) void takeIdle()?.close();
         return (!fresh && takeIdle()) || open();
       } catch (error) {
@@ -84,9 +82,9 @@ function createPool(open: () => Connection, max: number, over: boolean) {
 
     /** Takes a connection back: kept for the next one when it is `clean`, closed otherwise. */
     async release(connection: Connection, clean: boolean): Promise<void> {
-      if (clean && !over && connection.transactionStatus === 'I') {
+      if (clean && !closed && connection.transactionStatus === 'I') {
         const timer = setTimeout(() => void connection.close(), IDLE_MS);
-        // In Node the timer must not keep the process alive; elsewhere a timer is a number.
+        // In Node the timer must not outlive a socket that the server has ended; elsewhere a timer is a number.
         (timer as { unref?: () => void }).unref?.();
         idle.push({ connection, timer, expires: Date.now() + IDLE_MS });
       } else {
@@ -97,9 +95,9 @@ function createPool(open: () => Connection, max: number, over: boolean) {
 
     /** Closes what is idle now, and what is in use when it comes back. Resolves when all is closed. Idempotent. */
     async drain(): Promise<void> {
-      over = true;
+      closed = true;
       while (idle.length) void takeIdle()?.close();
-      if (lent > 0) await new Promise<void>((resolve) => drained.push(resolve));
+      if (lent > 0) await new Promise<void>((resolve) => onDrained.push(resolve));
     },
   };
 }

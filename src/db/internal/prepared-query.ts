@@ -13,6 +13,11 @@ export interface QueryResult<Row = Record<string, unknown>> extends Omit<Stateme
 
 type Joins = Record<string, boolean> | undefined;
 
+/** What drizzle's builders set on a prepared query. */
+interface Joined {
+  joinsNotNullableMap?: Joins;
+}
+
 declare module 'drizzle-orm/utils' {
   /** From a row to what was selected. Exported, but missing from drizzle's types. */
   function mapResultRow(fields: SelectedFieldsOrdered, row: unknown[], joins: Joins): unknown;
@@ -20,7 +25,7 @@ declare module 'drizzle-orm/utils' {
 
 export type PreparedQuery = ReturnType<typeof prepareQuery>;
 
-/** What drizzle's builders use of a `PgPreparedQuery`. Behind the scope, the parameters are those of its `prepareQuery`. */
+/** What drizzle's builders use of a `PgPreparedQuery`. After the scope, the parameters are those of its `prepareQuery`. */
 export function prepareQuery(
   scope: Scope,
   query: Query,
@@ -30,17 +35,15 @@ export function prepareQuery(
   mapRows?: (rows: unknown[][]) => unknown,
 ) {
   const prepared = {
-    /** Set by drizzle's select. */
-    joinsNotNullableMap: undefined as Joins,
-    setToken: () => prepared,
+    setToken: () => prepared, // the builders call it; tokens are for neon-http alone
     getQuery: () => query,
     mapResult(result: StatementResult, _isFromBatch?: boolean): unknown {
       const decoders = result.fields.map(({ dataTypeID }) => decoderFor(dataTypeID));
       const rows = result.rows.map((row) => row.map((text, i) => (text === null ? null : decoders[i]?.(text))));
       if (mapRows) return mapRows(rows);
-      if (selected) return rows.map((row) => mapResultRow(selected, row, prepared.joinsNotNullableMap));
+      if (selected) return rows.map((row) => mapResultRow(selected, row, (prepared as Joined).joinsNotNullableMap));
       const { command, rowCount } = result;
-      const fields = result.fields.map(({ name, dataTypeID }) => ({ name, dataTypeID }));
+      const fields = result.fields.map(({ name, dataTypeID }) => ({ name, dataTypeID })); // the drivers' differ in the rest
       return {
         command,
         rowCount,
@@ -61,7 +64,7 @@ export function toStatement({ sql, params }: Query, placeholderValues: Record<st
   if (sql.includes('\0')) throw misuse('A statement has NUL.'); // it ends the text over sockets
   try {
     return {
-      text: encodeParameter(sql) as string, // half a character in it becomes the mark for one that is broken, too
+      text: encodeParameter(sql) as string, // a lone surrogate becomes U+FFFD, as in a parameter
       params: fillPlaceholders(params, placeholderValues).map(encodeParameter),
     };
   } catch (error) {

@@ -1,13 +1,13 @@
-import type { Connection as DriverConnection } from '@neondatabase/serverless';
 import type { ConnectionTarget } from '../connection-string.ts';
-import { DatabaseError, misuse, type TransportName, toDatabaseError } from '../error.ts';
-import type { Connection, Statement, StatementResult } from '../transport.ts';
+import { DatabaseError, toDatabaseError } from '../error.ts';
+import type { Connection, TransportName } from '../transport.ts';
+import { createFlight, type Flight, type Protocol } from './flight.ts';
 
 /** What this file needs of a client: the Neon driver's `Client` and `pg`'s both have it. */
 export interface WireClient {
   /** A `Protocol`, of which their types declare a part. */
   connection: object;
-  /** What it says of itself in the start-up. Neither has this, or what follows, in its types. */
+  /** The parameters of the start-up message. Neither has this, or what follows, in its types. */
   getStartupConf?: () => object;
   /** By which the server knows whose statement a CancelRequest means. */
   processID?: number;
@@ -16,27 +16,6 @@ export interface WireClient {
   query(flight: { submit(protocol: Protocol): void }): unknown;
   on(event: 'error', listener: (error: Error) => void): unknown;
   on(event: 'end', listener: () => void): unknown;
-}
-
-/** PostgreSQL's protocol, message by message. */
-interface Protocol extends Pick<DriverConnection, 'sync' | 'end' | 'on' | 'prependListener'> {
-  // Their types ask for more than either client reads.
-  parse(statement: { text: string }): void;
-  bind(portal: { values: readonly (string | null)[] }): void;
-  describe(what: { type: 'P' }): void;
-  execute(): void;
-  /** Corked, what is written in one go leaves in one packet. The Neon driver's stream cannot, and gathers by itself. */
-  stream: { cork?(): void; uncork?(): void; destroy(): void };
-  ssl: unknown;
-  connect(port: number, host: string): void;
-  requestSsl(): void;
-  cancel(processID: number | undefined, secretKey: number | undefined): void;
-  attachListeners(stream: Source): void;
-}
-
-/** Where the server's bytes come from. */
-interface Source {
-  on(event: string, listener: (data: unknown) => void): unknown;
 }
 
 /** A connection over a client of the Neon driver or of `pg`. What is sent at once leaves with the start-up where it can. */
@@ -48,7 +27,7 @@ export function openConnection(
 ): Connection {
   const client = createClient();
   const protocol = client.connection as Protocol;
-  /** What the server has not ended, even when nobody waits for it any more. */
+  /** The one that the server has not finished, whether or not anybody still waits for it. */
   let flight: Flight | undefined;
   /** Undefined until the end of the start-up. */
   let status: Connection['transactionStatus'];
@@ -57,7 +36,7 @@ export function openConnection(
 
   const connection: Connection = {
     get transactionStatus() {
-      // In a flight, whoever has given up on it (a tracer, `query_timeout`), it is about to change.
+      // In a flight it is about to change, also when the caller's side has given up on it (a tracer, `query_timeout`).
       return failure || flight ? undefined : status;
     },
 
@@ -65,7 +44,7 @@ export function openConnection(
       if (failure) throw toDatabaseError(failure, transport, false);
       const sent = createFlight(statements);
       flight = sent;
-      sent.results.catch(() => {}); // a tracer may throw, and nobody wait for them
+      sent.results.catch(() => {}); // a tracer may throw in the next line, and then nobody waits for them
       client.query(sent);
       try {
         return await sent.results;
@@ -77,23 +56,23 @@ export function openConnection(
     close: (reason) => (closing ??= shutDown(reason)),
   };
 
-  /** Asks the server, over a connection of its own, to stop what runs on this one. False when it says nothing. */
+  /** Sends a CancelRequest, over a connection of its own. False when the server says nothing. */
   const cancel = async () => {
-    const asking = createClient().connection as Protocol;
-    const request = () => asking.cancel(client.processID, client.secretKey);
+    const other = createClient().connection as Protocol;
+    const request = () => other.cancel(client.processID, client.secretKey);
     const { promise: answered, resolve } = Promise.withResolvers<boolean>();
-    asking.on('connect', asking.ssl ? () => asking.requestSsl() : request);
-    asking.on('sslconnect', request);
-    // Whatever it says: the client could throw at it.
-    asking.attachListeners = (stream) => stream.on('data', () => resolve(true));
-    asking.on('end', () => resolve(true));
-    asking.on('error', () => resolve(true));
-    asking.connect(target.port, target.host);
-    // A WebSocket whose other end is gone does not even end.
+    other.on('connect', other.ssl ? () => other.requestSsl() : request);
+    other.on('sslconnect', request);
+    // In place of the client's own, which could throw at what comes. Whatever it is, it is an answer.
+    other.attachListeners = (stream) => stream.on('data', () => resolve(true));
+    other.on('end', () => resolve(true));
+    other.on('error', () => resolve(true));
+    other.connect(target.port, target.host);
+    // Where the other end is gone, a WebSocket may never say that it ended.
     const giveUp = setTimeout(resolve, connectMs, false);
     await answered;
     clearTimeout(giveUp);
-    asking.stream.destroy();
+    other.stream.destroy();
     return answered;
   };
 
@@ -103,15 +82,15 @@ export function openConnection(
     if (status || !reason) fail(reason);
     else expire(reason.message, reason.cause);
     const isIdle = status && !flight;
-    if (isIdle) protocol.end(); // which leaves the Neon driver's socket open
+    if (isIdle) protocol.end();
     else await stop();
-    // Before the start-up's end a flight may still wait to be sent: it must not be.
+    // `end` leaves the Neon driver's socket open; and a flight that still waits for the start-up must not be sent.
     protocol.stream.destroy();
   };
 
-  /** What runs is stopped before the socket goes: a proxy may forget the key together with the socket. */
+  /** Stops what runs before the socket goes: a proxy may forget the secret key together with the socket. */
   const stop = async () => {
-    // The request may overtake the statement it is about, and is repeated until that has ended.
+    // The request may overtake the statement that it is about: it is repeated until that has ended.
     for (let ms = 50; ms < 1_000; ms *= 2) {
       if (!flight?.mayHaveRun) break;
       if (client.processID && !(await cancel())) break;
@@ -125,10 +104,10 @@ export function openConnection(
     // The event of a WebSocket that failed says nothing.
     failure = reason?.message ? reason : { message: `the connection to ${target.host}:${target.port} failed` };
     flight?.settle(failure);
-    connection.onFailure?.(toDatabaseError(failure, transport, !!(status ?? flight?.mayHaveRun)));
+    connection.onFailure?.(toDatabaseError(failure, transport, !!status || !!flight?.mayHaveRun));
   };
 
-  /** Before the end of the start-up: nothing has run that did not leave with it. */
+  /** Fails before the end of the start-up, when nothing has run but what left together with it. */
   const expire = (message: string, cause?: unknown) =>
     fail(new DatabaseError(message, { kind: 'timeout', transport, retryable: !flight?.mayHaveRun, cause }));
 
@@ -138,9 +117,9 @@ export function openConnection(
     protocol.stream.destroy();
   }, connectMs);
 
-  // What the URL says and nothing else: the clients would add PGOPTIONS and the like from the environment.
+  // Nothing but what the URL says: the clients would add PGOPTIONS and the like from the environment.
   client.getStartupConf = () => ({ user: target.user, database: target.database });
-  // The clients throw at what they do not expect, a log-in by GSSAPI among it, where nobody else could catch it.
+  // At what they do not expect, such as a log-in by GSSAPI, the clients throw where nobody else could catch it.
   const attach = protocol.attachListeners.bind(protocol);
   protocol.attachListeners = (stream) =>
     attach({
@@ -159,8 +138,8 @@ export function openConnection(
     flight = undefined;
   });
   client.connect().catch(fail);
-  // Only now: connecting with a pipelined password removes every listener of this event.
-  // Ahead of the client's own, which sends the next query: what has been sent until now is what this answers.
+  // Only now: connecting with a pipelined password removes every listener of this event. Ahead of the client's own, which
+  // sends the next query: what has been sent until then is what this message answers.
   protocol.prependListener('readyForQuery', (message: { status: typeof status }) => {
     clearTimeout(timer);
     // The first one ends the start-up, and no flight; nor does one that answers what a tracer of `pg` has sent before it.
@@ -171,78 +150,13 @@ export function openConnection(
     status = message.status;
   });
   protocol.on('notification', (notification) => connection.onNotification?.(notification));
-  // A refused log-in, which Neon's proxy calls an ERROR; a server shutting down: nothing else will come.
+  // Nothing comes after a refused log-in, which Neon's proxy calls an ERROR, or a server that shuts down.
   protocol.on('errorMessage', (error: Error & { severity?: string; code?: string }) => {
     if (status && error.severity !== 'FATAL') return;
-    // In answer to the start-up, nothing has run of what was sent with it; nor, from an idle_session_timeout on, of any flight.
+    // Refused at log-in, nothing has run of what was sent with it; nor has a flight that crossed an idle_session_timeout on its way.
     if (flight && (!status || error.code === '57P05')) flight.mayHaveRun = false;
     fail(error);
   });
 
   return connection;
-}
-
-type Flight = ReturnType<typeof createFlight>;
-
-/** A query, as the clients see it: they have it write its messages, and hand it the server's one by one. */
-function createFlight(statements: readonly Statement[]) {
-  const { promise, resolve, reject } = Promise.withResolvers<StatementResult[]>();
-  const results: StatementResult[] = [];
-  let fields: StatementResult['fields'] = [];
-  let rows: StatementResult['rows'] = [];
-  let error: unknown;
-
-  /** An empty query ends without a command tag. */
-  const complete = ({ text = '' }: { text?: string }) => {
-    const [command] = text.split(' ') as [string];
-    const count = /\d+$/.exec(text);
-    results.push({ command, rowCount: count && Number(count[0]), fields, rows });
-    fields = [];
-    rows = [];
-  };
-
-  const flight = {
-    mayHaveRun: false,
-    results: promise,
-    /** Tracers of `pg` read a query's text, and wrap the callback that tells its end: without one, Datadog's throws. */
-    callback: reject,
-    text: statements.map(({ text }) => text).join('; '),
-
-    submit(protocol: Protocol) {
-      flight.mayHaveRun = true;
-      protocol.stream.cork?.();
-      for (const { text, params } of statements) {
-        protocol.parse({ text });
-        protocol.bind({ values: params });
-        protocol.describe({ type: 'P' });
-        protocol.execute();
-      }
-      protocol.sync();
-      protocol.stream.uncork?.();
-    },
-
-    /** What the server said is a better explanation than that it says no more. */
-    settle(broken?: unknown) {
-      error ??= broken;
-      // One answer too few or too many, and the next flight would be given what answers this one.
-      if (!error && results.length !== statements.length) throw new Error('the server lost count');
-      if (error) reject(error);
-      else resolve(results);
-      queueMicrotask(() => flight.callback(error)); // where it harms nothing should it throw
-    },
-
-    handleRowDescription: (message: { fields: StatementResult['fields'] }) => (fields = message.fields),
-    handleDataRow: (message: { fields: (string | null)[] }) => rows.push(message.fields),
-    handleCommandComplete: complete,
-    handleEmptyQuery: complete,
-    handleError: (thrown: unknown) => (error ??= thrown),
-    handleReadyForQuery: () => {}, // after an error the clients do not call it
-    handleCopyData: () => {},
-
-    // A COPY inside the extended protocol swallows the Sync: the connection cannot be used after it.
-    handleCopyInResponse() {
-      throw misuse('COPY is not supported');
-    },
-  };
-  return flight;
 }

@@ -1,0 +1,90 @@
+import type { Connection as DriverConnection } from '@neondatabase/serverless';
+import { misuse } from '../error.ts';
+import type { Statement, StatementResult } from '../transport.ts';
+
+/** PostgreSQL's protocol, message by message. */
+export interface Protocol extends Pick<DriverConnection, 'sync' | 'end' | 'on' | 'prependListener'> {
+  // Their types ask for more than either client reads.
+  parse(statement: { text: string }): void;
+  bind(portal: { values: readonly (string | null)[] }): void;
+  describe(what: { type: 'P' }): void;
+  execute(): void;
+  /** Corked, what is written in one go leaves in one packet. The Neon driver's stream cannot, and gathers by itself. */
+  stream: { cork?(): void; uncork?(): void; destroy(): void };
+  ssl: unknown;
+  connect(port: number, host: string): void;
+  requestSsl(): void;
+  cancel(processID: number | undefined, secretKey: number | undefined): void;
+  attachListeners(stream: Source): void;
+}
+
+/** Where the server's bytes come from. */
+interface Source {
+  on(event: string, listener: (data: unknown) => void): unknown;
+}
+
+export type Flight = ReturnType<typeof createFlight>;
+
+/** A query, as the clients see it: they have it write its messages, and hand it the server's one by one. */
+export function createFlight(statements: readonly Statement[]) {
+  const { promise, resolve, reject } = Promise.withResolvers<StatementResult[]>();
+  const results: StatementResult[] = [];
+  let fields: StatementResult['fields'] = [];
+  let rows: StatementResult['rows'] = [];
+  let error: unknown;
+
+  /** An empty query ends without a command tag. */
+  const complete = ({ text = '' }: { text?: string }) => {
+    const [command] = text.split(' ') as [string];
+    const count = /\d+$/.exec(text);
+    results.push({ command, rowCount: count && Number(count[0]), fields, rows });
+    fields = [];
+    rows = [];
+  };
+
+  const flight = {
+    /** From when it is sent. */
+    mayHaveRun: false,
+    results: promise,
+    /** For tracers of `pg`, which wrap it to learn of the end (without one, Datadog's throws), and read the text. */
+    callback: reject,
+    text: statements.map(({ text }) => text).join('; '),
+
+    submit(protocol: Protocol) {
+      flight.mayHaveRun = true;
+      protocol.stream.cork?.();
+      for (const { text, params } of statements) {
+        protocol.parse({ text });
+        protocol.bind({ values: params });
+        protocol.describe({ type: 'P' });
+        protocol.execute();
+      }
+      protocol.sync();
+      protocol.stream.uncork?.();
+    },
+
+    /** The server's own error explains more than that the connection broke. */
+    settle(broken?: unknown) {
+      error ??= broken;
+      // With one answer too few or too many, the next flight would be given an answer to this one.
+      if (!error && results.length !== statements.length) throw new Error('the server lost count');
+      if (error) reject(error);
+      else resolve(results);
+      queueMicrotask(() => flight.callback(error)); // where it harms nothing should it throw
+    },
+
+    handleRowDescription: (message: { fields: StatementResult['fields'] }) => (fields = message.fields),
+    handleDataRow: (message: { fields: (string | null)[] }) => rows.push(message.fields),
+    handleCommandComplete: complete,
+    handleEmptyQuery: complete,
+    handleError: (thrown: unknown) => (error ??= thrown),
+    handleReadyForQuery: () => {}, // the connection settles it: after an error the clients do not call this
+    handleCopyData: () => {},
+
+    // A COPY inside the extended protocol swallows the Sync: the connection cannot be used after it.
+    handleCopyInResponse() {
+      throw misuse('COPY is not supported');
+    },
+  };
+  return flight;
+}
