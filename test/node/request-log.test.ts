@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { afterEach, expect, it, vi } from 'vitest';
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { parseConfig } from '../../src/config.ts';
 import { createApp } from '../../src/create-app.ts';
 import { serverTransports } from '../../src/server-transports.ts';
@@ -13,7 +14,12 @@ it('the log of a request tells what failed at the database although another try,
   const primary = await createEmptyDatabase();
   cleanup.defer(() => primary.close());
   const gone = 'postgresql://app:nobody@127.0.0.1:1/app';
-  const config = parseConfig({ DATABASE_URL: primary.url, DATABASE_REPLICA_URL: gone, API_TOKEN: apiToken });
+  const config = parseConfig({
+    ...EXAMPLE_ENVIRONMENT,
+    DATABASE_URL: primary.url,
+    DATABASE_REPLICA_URL: gone,
+    API_TOKEN: apiToken,
+  });
   const { app, database } = createApp(config, {
     transports: await serverTransports(config.transport),
     sockets: 'instance',
