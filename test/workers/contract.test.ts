@@ -32,7 +32,7 @@ describe('a Worker with an incomplete environment', () => {
     const miniflare = new Miniflare(
       convertV4MiniflareOptions({
         ...workerOptions(),
-        bindings: { DATABASE_URL: 'postgresql://app:hunter2@host:port/app' },
+        bindings: { DATABASE_URL: 'postgresql://app:hunter2@host:port/app', DATABASE_REPLICA_URL: 'hunter2' },
       }),
     );
     const error = await miniflare.ready.then(
@@ -40,7 +40,7 @@ describe('a Worker with an incomplete environment', () => {
       (reason: Error) => reason.message,
     );
     await miniflare.dispose().catch(() => {}); // it never started
-    expect(error).toMatch(/DATABASE_URL: [\s\S]*API_TOKEN is not set/);
+    expect(error).toMatch(/DATABASE_URL: [\s\S]*DATABASE_REPLICA_URL: /);
     expect(error).not.toContain('hunter2');
   });
 });
