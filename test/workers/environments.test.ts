@@ -7,28 +7,32 @@ import { json } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { unstable_readConfig } from 'wrangler';
+import { experimental_readRawConfig, unstable_readConfig } from 'wrangler';
 import { startListening } from '../../local/start-listening.ts';
 import { runStep } from '../scripts/run-step.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 /** Of an application in production: at a domain of its own, with jobs, and all switches on. */
-const PRODUCTION = `
-routes = [{ pattern = "api.example.com", custom_domain = true }]
-workers_dev = false
-triggers = { crons = ["0 3 * * *"] }
-`;
+const PRODUCTION = {
+  routes: [{ pattern: 'api.example.com', custom_domain: true }],
+  workers_dev: false,
+  triggers: { crons: ['0 3 * * *'] },
+};
 
 let directory: string;
+let config: string;
 beforeAll(async () => {
   directory = await mkdtemp(path.join(tmpdir(), 'environments-'));
-  const switches = (await readFile(`${ROOT}wrangler.toml`, 'utf8')).replaceAll(/^#(?=\S)/gm, '');
-  await writeFile(path.join(directory, 'wrangler.toml'), switches.replace(/^(?=minify)/m, PRODUCTION));
+  const switches = path.join(directory, 'switches.toml');
+  await writeFile(switches, (await readFile(`${ROOT}wrangler.toml`, 'utf8')).replaceAll(/^#(?=\S)/gm, ''));
+  config = path.join(directory, 'wrangler.jsonc');
+  const { rawConfig } = experimental_readRawConfig({ config: switches });
+  await writeFile(config, JSON.stringify({ ...rawConfig, ...PRODUCTION }));
 });
 afterAll(() => rm(directory, { recursive: true }));
 
-const read = (env?: string) => unstable_readConfig({ config: path.join(directory, 'wrangler.toml'), env });
+const read = (env?: string) => unstable_readConfig({ config, env });
 
 it.each(['staging', 'preview'])('has %s take nothing over that leads to production', (env) => {
   expect(read().routes).toHaveLength(1);
@@ -75,8 +79,8 @@ it('names the command for a Hyperdrive that reads what was just written, over co
     database: 'main',
     user: 'app',
   });
-  const config = expect.objectContaining({ name: 'NAME', origin, caching: { disabled: true } });
-  expect(created).toEqual([['/accounts/account/hyperdrive/configs', config]]);
+  const described = expect.objectContaining({ name: 'NAME', origin, caching: { disabled: true } });
+  expect(created).toEqual([['/accounts/account/hyperdrive/configs', described]]);
 });
 
 it('asks who deploys by a button for what it needs, and not for the owner of the tables', async () => {
