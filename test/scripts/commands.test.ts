@@ -10,10 +10,11 @@ interface Failure {
 
 const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> };
 
-/** What they do not know, `deploy:lambda` and `test:platforms` pass on; `start` runs the app. */
+/** Those with a HELP: another would be run. What they do not know, `deploy:lambda` and `test:platforms` pass on. */
 const commands = Object.entries(scripts).flatMap(([name, command]) => {
-  const [, file = ''] = /^(?:exec )?node (\S+)$/.exec(command) ?? [];
-  return file && !['deploy:lambda', 'test:platforms', 'start'].includes(name) ? [[name, file] as const] : [];
+  const [, file] = /^(?:exec )?node (\S+)$/.exec(command) ?? [];
+  if (!file || ['deploy:lambda', 'test:platforms'].includes(name)) return [];
+  return /\bHELP\b/.test(readFileSync(file, 'utf8')) ? [[name, file] as const] : [];
 });
 
 const execute = (file: string, option: string) => promisify(execFile)(process.execPath, [file, option]);
