@@ -80,6 +80,9 @@ export function contents({ name, outputs, unused, size }: Bundle): Measurement[]
   ];
 }
 
+const ADVICE =
+  'Leave out what is not needed, or raise the budget: scripts/bundles/, and scripts/bundle-budgets.ts for the imports.';
+
 /** @throws {Error} with the table when a budget is exceeded */
 export function bundleTable(measurements: Measurement[]): string {
   const rows = measurements.map(({ what, measured, budget, unit, remark = '' }) => {
@@ -89,7 +92,7 @@ export function bundleTable(measurements: Measurement[]): string {
     return `${what.padEnd(27)}${amount}${over}  ${remark}`.trimEnd();
   });
   const table = rows.join('\n');
-  if (measurements.some(({ measured, budget }) => measured > budget)) throw new Error(table);
+  if (measurements.some(({ measured, budget }) => measured > budget)) throw new Error(`${table}\n${ADVICE}`);
   return table;
 }
 
