@@ -191,10 +191,15 @@ it('OpenTelemetry on Node is told of the last request, too', async () => {
 });
 
 it('a browser is told what it may do, also where a request is refused', async () => {
-  const log = '    .use(requestLog())\n';
+  const id = '    .use(requestId())\n';
+  const routes = `    .route('/health', healthRoutes)\n`;
+  const kept = `    .get('/kept', (c) => c.json([], 200, { 'Cache-Control': 'max-age=60' }))
+    .get('/elsewhere', () => Response.redirect('https://example.org'))
+    .get('/nothing', (() => ({ id: 1 })) as never)\n`;
   const worker = await startChanged('cors', 'src/create-app.ts', [
     [`import { Hono } from 'hono';\n`, `import { Hono } from 'hono';\n${blockWith(`'hono/cors'`)}`],
-    [log, blockWith(log)],
+    [id, blockWith(id)],
+    [routes, routes + kept],
   ]);
   const headers = { Origin: 'https://app.example.com' };
   const asked = { 'Access-Control-Request-Method': 'POST', 'Access-Control-Request-Headers': 'authorization' };
@@ -204,12 +209,18 @@ it('a browser is told what it may do, also where a request is refused', async ()
   expect(preflight.headers.get('Access-Control-Allow-Methods')).toContain('POST');
   expect(preflight.headers.get('Access-Control-Allow-Headers')).toBe('authorization');
 
-  const refused = await worker.fetch('/transfers', { method: 'POST', headers });
-  expect(refused.status).toBe(401);
-  expect(refused.headers.get('Access-Control-Allow-Origin')).toBe(headers.Origin);
-  expect(refused.headers.get('Access-Control-Expose-Headers')).toBe(
-    'X-Request-Id,Location,Retry-After,Idempotency-Replayed',
-  );
+  const readable = async (path: string, init: RequestInit = {}) => {
+    const response = await worker.fetch(path, { ...init, headers, redirect: 'manual' });
+    expect(response.headers.get('Access-Control-Allow-Origin')).toBe(headers.Origin);
+    expect(response.headers.get('Access-Control-Expose-Headers')).toBe(
+      'X-Request-Id,Location,Retry-After,Idempotency-Replayed',
+    );
+    return [response.status, response.headers.get('Cache-Control')];
+  };
+  expect(await readable('/transfers', { method: 'POST' })).toEqual([401, 'no-store']);
+  expect(await readable('/kept')).toEqual([200, 'max-age=60']);
+  expect(await readable('/elsewhere')).toEqual([302, 'no-store']);
+  expect(await readable('/nothing')).toEqual([500, 'no-store']);
 
   const stranger = await worker.fetch('/transfers', { method: 'POST', headers: { Origin: 'https://example.org' } });
   expect(stranger.headers.get('Access-Control-Allow-Origin')).toBeNull();
