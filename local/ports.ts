@@ -68,11 +68,11 @@ async function freePortFrom(first: number): Promise<number> {
 
 /**
  * Takes a free port for this process, which does not listen on it yet: a file says whose it is, so that of two that start at
- * the same moment only one gets it.
+ * the same moment only one gets it. It has no name of this app: the other may be of another one.
  */
 async function claim(port: number): Promise<boolean> {
   if (!(await isFree(port))) return false;
-  const file = path.join(tmpdir(), `edge-postgres-starter-port-${port}`);
+  const file = path.join(tmpdir(), `npm-run-dev-port-${port}`);
   const own = String(process.pid);
   try {
     const owner = await createOnce(file, own);

@@ -6,7 +6,7 @@ import { anyFreePort, choosePort } from '../../local/ports.ts';
 
 it('a port that another process is about to listen on is in use, but not for ever', async () => {
   const port = await anyFreePort();
-  const claim = path.join(tmpdir(), `edge-postgres-starter-port-${port}`);
+  const claim = path.join(tmpdir(), `npm-run-dev-port-${port}`);
   await writeFile(claim, String(process.ppid));
   try {
     await expect(choosePort('port', port, 0, () => {})).rejects.toThrow(`Port ${port} is in use`);
