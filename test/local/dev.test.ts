@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { RUNTIMES } from '../../scripts/fork-host.ts';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
@@ -30,10 +31,16 @@ const GOES_OVER: Record<string, string> = {
   Session: 'websocket 3 round trips',
 };
 
+/** What the app does not start without. */
+const DOT_ENV = Object.entries(EXAMPLE_ENVIRONMENT)
+  .map(([name, value]) => `${name}=${value}\n`)
+  .join('');
+
 let data: string;
 
 beforeAll(async () => {
   data = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter dev-')); // with a space
+  await writeFile(path.join(data, '.env'), DOT_ENV);
 });
 
 afterAll(async () => {
@@ -42,7 +49,7 @@ afterAll(async () => {
 });
 
 function startDev(...options: string[]): Dev {
-  return startDevIn(ROOT, ...options);
+  return startDevIn(data, ...options);
 }
 
 /** @param cwd where its `.env` is */
@@ -167,7 +174,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
 
   it('on workers says why an app does not start', async () => {
     const directory = await mkdtemp(path.join(tmpdir(), 'dev-environment-'));
-    await writeFile(path.join(directory, '.env'), 'DATABASE_TRANSPORT=tcp\nAPI_TOKEN=0123456789abcdef0123456789abcdef');
+    await writeFile(path.join(directory, '.env'), `${DOT_ENV}DATABASE_TRANSPORT=tcp\n`);
     const port = await anyFreePort();
     const dev = startDevIn(directory, '--port', String(port), '--remote');
     expect(await dev.exited).toBe(1);
@@ -192,7 +199,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     async (runtime) => {
       const directory = await mkdtemp(path.join(tmpdir(), 'dev-environment-'));
       const print = `data:text/javascript,const{MINE:m,DATABASE_REPLICA_URL:d}=process.env;console.log([m,typeof(d)].join())`;
-      const env = `\uFEFFMINE="of my own"\nDATABASE_REPLICA_URL=postgresql://a:b@nowhere.example/c\nNODE_OPTIONS=--import="${print}"\n`;
+      const env = `\uFEFFMINE="of my own"\nDATABASE_REPLICA_URL=postgresql://a:b@nowhere.example/c\nNODE_OPTIONS=--import="${print}"\n${DOT_ENV}`;
       await writeFile(path.join(directory, '.env'), env);
       const port = await anyFreePort();
       const dev = startDevIn(directory, '--port', String(port), '--runtime', runtime);
