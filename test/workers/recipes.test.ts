@@ -1,17 +1,19 @@
-import { createHmac } from 'node:crypto';
+import { createHmac, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { sql } from 'drizzle-orm';
 import { build, type Plugin } from 'esbuild';
 import { sign } from 'hono/jwt';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
-import { createDatabase, type QueryEvent } from '../../src/db/database.ts';
+import { createDatabase, type Queryable, type QueryEvent } from '../../src/db/database.ts';
 import { neonHttp } from '../../src/db/http.ts';
+import { neonWebSocket } from '../../src/db/websocket.ts';
 import type { Target } from '../contract.ts';
 import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { NODE, startServer } from '../node/start-server.ts';
@@ -241,6 +243,35 @@ it('users log in with tokens of their own', async () => {
   expect(await status({})).toBe(401);
   expect(await status({ sub: 'ada' }, 'another-token-0123456789')).toBe(401);
   expect((await worker.fetch('/accounts')).status).toBe(401);
+});
+
+it('a tenant finds its own rows, in a batch and in a transaction, and a one-shot none', async () => {
+  const outfile = path.join(path.dirname(inject('workerBundle')), 'tenant.mjs');
+  const contents = `import { sql } from 'drizzle-orm';\n${blockWith('asTenant =')}`;
+  await build({ stdin: { contents, loader: 'ts', resolveDir: ROOT }, outfile, bundle: true, format: 'esm' });
+  const { asTenant } = (await import(pathToFileURL(outfile).href)) as {
+    asTenant: (db: Pick<Queryable, 'execute'>, tenant: string) => ReturnType<Queryable['execute']>;
+  };
+  const [, policy = ''] = /using: sql`(.*)`/.exec(blockWith('pgPolicy(')) ?? [];
+  const [mine, other] = [randomUUID(), randomUUID()];
+  await database.query(`
+    create table notes (tenant_id uuid);
+    insert into notes values ('${mine}'), ('${other}');
+    alter table notes enable row level security;
+    create policy of_tenant on notes using (${policy});
+    grant select, insert on notes to app`);
+  const transports = { http: neonHttp(), websocket: neonWebSocket() };
+  const db = createDatabase({ url: database.url, schema: {}, transports, sockets: 'instance' });
+  const notes = (on: Queryable) => on.select({ tenant: sql`tenant_id` }).from(sql`notes`);
+  const [, batch] = await db.batch([asTenant(db, mine), notes(db)]);
+  const transaction = await db.transaction(async (tx) => {
+    await asTenant(tx, mine);
+    return notes(tx);
+  });
+  expect([batch, transaction, await notes(db)]).toEqual([[{ tenant: mine }], [{ tenant: mine }], []]);
+  const insert = db.batch([asTenant(db, mine), db.execute(sql`insert into notes values (${other}::uuid)`)]);
+  await expect(insert).rejects.toThrow('violates row-level security policy');
+  await db.close();
 });
 
 it('a webhook is let in by its signature, and what a route leaves for later is done', async () => {
