@@ -143,7 +143,8 @@ export function describeExample({ database, call, post, json, expectProblem }: A
     it.each(['limit=0', 'limit=101', 'limit=-1', 'limit=ten', 'limit=', 'cursor=17', 'cursor='])(
       'refuses the page %s',
       async (query) => {
-        const { errors } = await expectProblem(await call(`/accounts?${query}`), 400, 'invalid-request');
+        const { detail, errors } = await expectProblem(await call(`/accounts?${query}`), 400, 'invalid-request');
+        expect(detail).toContain('query');
         expect(errors?.map(({ pointer }) => pointer)).toEqual([`/${query.split('=')[0]}`]);
       },
     );

@@ -24,10 +24,13 @@ export const validate = <Target extends keyof ValidationTargets, TSchema extends
     throw new Problem('invalid-request', {
       detail: `The request's ${PARTS[result.target] ?? result.target} is not as expected.`,
       errors: result.error.map(({ path = [], message }) => ({
-        pointer: path.map((part) => `/${String(typeof part === 'object' ? part.key : part)}`).join(''),
+        pointer: path.map((part) => `/${referenceToken(typeof part === 'object' ? part.key : part)}`).join(''),
         detail: message,
       })),
     });
   });
 
 const PARTS: Partial<Record<keyof ValidationTargets, string>> = { json: 'body', param: 'path' };
+
+/** A name in a JSON pointer (RFC 6901, section 3). */
+const referenceToken = (name: PropertyKey) => String(name).replaceAll('~', '~0').replaceAll('/', '~1');
