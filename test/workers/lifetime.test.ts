@@ -84,6 +84,18 @@ describe('one request', () => {
     }
   });
 
+  it('opens four sockets at most: a Worker may have six connections, and HTTP needs some', async () => {
+    const worker = await startOwn('two-transactions');
+    try {
+      const before = gateway.stats().sockets;
+      const lines = (await (await worker.fetch('/at-once')).text()).trim().split('\n');
+      expect([lines.length, new Set(lines).size, gateway.stats().sockets - before]).toEqual([8, 4, 4]);
+      await untilClosed();
+    } finally {
+      await worker.close();
+    }
+  });
+
   it('meets no socket of another, even by way of the database of no request', async () => {
     const worker = await startOwn('two-transactions');
     try {

@@ -1,4 +1,4 @@
-/** A Worker whose requests run two transactions each, and tell which server process ran them. */
+/** A Worker whose requests run two transactions each, or many, and tell which server process ran them. */
 import { env } from 'cloudflare:workers';
 import { sql } from 'drizzle-orm';
 import { Hono } from 'hono';
@@ -24,6 +24,9 @@ const backend = (db: AppEnv['Variables']['db']) =>
 export default new Hono<AppEnv>()
   .use(requestDatabase({ database, waitUntil: (c, promise) => c.executionCtx.waitUntil(promise) }))
   .get('/', async (c) => c.text((await backend(c.var.db)) + (await backend(c.var.db))))
+  .get('/at-once', async (c) =>
+    c.text((await Promise.all(Array.from({ length: 8 }, () => backend(c.var.db)))).join('')),
+  )
   .get('/of-no-request', async (c) => c.text((await backend(database)) + (await backend(database))))
   .get('/streamed', (c) => {
     const { readable, writable } = new TransformStream<string, string>();
