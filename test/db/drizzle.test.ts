@@ -138,6 +138,12 @@ const STEPS: Record<string, (db: Queryable<Schema>) => PromiseLike<unknown>> = {
       await tx.execute(sql`select set_config('app.tenant', ${'t"1'}, true)`);
       return (await tx.execute(sql`select current_setting('app.tenant') as tenant`)).rows;
     }),
+  'modes that a transaction sets': (db) =>
+    db.transaction(async (tx) => {
+      await tx.setTransaction({ isolationLevel: 'serializable', accessMode: 'read only' });
+      const setting = (name: string) => sql`current_setting(${`transaction_${name}`})`;
+      return (await tx.execute(sql`select ${setting('isolation')} as level, ${setting('read_only')} as only`)).rows;
+    }),
   replicas: (db) => withReplicas(db, [db]).select().from(people),
   'what it is': async (db) => [is(db, PgDatabase), Object.keys(db._.fullSchema), db._.tableNamesMap],
 };
