@@ -16,7 +16,9 @@ it.each([
 ] as const)('%s takes cookies of any characters', async (handler, trigger) => {
   const lambda = await startFunction({ handler, environment: EXAMPLE_ENVIRONMENT });
   const event = await trigger.toEvent(new Request('https://api.example/health/live'));
-  const response = await trigger.toResponse(await lambda.invoke({ ...(event as object), cookies: ['a=日本'] }));
+  const response = await trigger.toResponse(
+    await lambda.invoke({ ...(event as object), cookies: ['a=日本', 'b=\r\n\0\ud800'] }),
+  );
   expect([response.status, await response.text()]).toEqual([200, '{"status":"live"}']);
   await lambda.close();
 });
