@@ -174,6 +174,12 @@ describe('the Node server', () => {
     await Promise.all(refused);
   });
 
+  it('listens at HOST and nowhere else', async () => {
+    const elsewhere = withVariable('HOST', '192.0.2.1'); // no machine's (RFC 5737)
+    const started = startServer({ databaseUrl: database.url, apiToken }, elsewhere);
+    await expect(started).rejects.toThrow('EADDRNOTAVAIL');
+  });
+
   it('asks over TCP where DATABASE_TRANSPORT says so', async () => {
     const direct = new URL(database.url);
     direct.port = String(inject('stack').postgresPort);
