@@ -40,7 +40,7 @@ describe('an unexpected error', () => {
   it('tells the caller its request id and nothing else, and the log everything but credentials', async () => {
     const cause = new Error('cannot reach postgresql://app:hunter2@and-more@db.example.com/app');
     // As other libraries' errors have them, and mean something else.
-    const fields = { status: 404, kind: 'timeout' };
+    const fields = { status: 404, kind: 'timeout', hint: { password: 'hunter2' } };
     const { response, body, log } = await answer(Object.assign(new Error('the books are wrong', { cause }), fields));
     expect(response.status).toBe(500);
     expect(JSON.parse(body)).toMatchObject({ type: 'urn:problem:internal-error', instance: 'urn:request:request-1' });
