@@ -613,12 +613,13 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       await expect(work).rejects.toThrow('bad news');
     });
 
-    it('hear notifications', async () => {
+    it('hear notifications, each on its channel, whatever its name', async () => {
+      const channels = ['news', 'Of the "day"'];
       const heard: string[] = [];
       await db.session(async (session) => {
-        await session.listen('news', (payload) => heard.push(payload));
-        await db.execute(sql`select pg_notify('news', 'hello')`);
-        await vi.waitFor(() => expect(heard).toEqual(['hello']), PATIENCE);
+        for (const name of channels) await session.listen(name, (payload) => heard.push(`${name}: ${payload}`));
+        for (const name of channels) await db.execute(sql`select pg_notify(${name}, 'hello')`);
+        await vi.waitFor(() => expect(heard).toEqual(channels.map((name) => `${name}: hello`)), PATIENCE);
       });
     });
   });
