@@ -100,6 +100,14 @@ export function describeExample({ database, call, post, json, expectProblem }: A
       expect(problem.errors).toEqual([{ pointer: '', detail: 'must be an object' }]);
     });
 
+    it('refuses what is not UTF-8, and would be kept as broken characters', async () => {
+      const body = Buffer.from(JSON.stringify({ name: 'J\xf6rg', currency: 'EUR' }), 'latin1');
+      const headers = { 'Content-Type': 'application/json' };
+      const response = await call('/accounts', { method: 'POST', body, headers });
+      const { errors } = await expectProblem(response, 400, 'invalid-request');
+      expect(errors?.map(({ pointer }) => pointer)).toEqual(['/name']);
+    });
+
     it('refuses a body that is too large', async () => {
       const response = await post('/accounts', { name: 'x'.repeat(70_000), currency: 'EUR' });
       await expectProblem(response, 413, 'payload-too-large');

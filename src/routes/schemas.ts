@@ -41,11 +41,14 @@ export const statementPage = object({
   ),
 });
 
-/** Text of so many characters. PostgreSQL's cannot hold the character NUL, and UTF-8 no half of a surrogate pair. */
+/**
+ * Text of so many characters. PostgreSQL's cannot hold the character NUL, and UTF-8 no half of a surrogate pair. U+FFFD stands
+ * where a body was not UTF-8, but Latin-1 for instance: what it said there is lost.
+ */
 export const text = (min: number, max: number) => {
-  const message = `must be ${min} to ${max} characters, none of them NUL or half a surrogate pair`;
+  const message = `must be ${min} to ${max} characters in UTF-8, none of them NUL or U+FFFD`;
   // With the flag u it counts code points, as PostgreSQL does, and half a pair is one, of the category Cs.
-  return v.pipe(v.string(message), v.regex(new RegExp(`^[^\\0\\p{Cs}]{${min},${max}}$`, 'u'), message));
+  return v.pipe(v.string(message), v.regex(new RegExp(`^[^\\0\\ufffd\\p{Cs}]{${min},${max}}$`, 'u'), message));
 };
 
 export const currency = v.pipe(
