@@ -37,6 +37,16 @@ describe('the Node server', () => {
     NODE,
   ];
 
+  /** The arguments of a server that has this route beside those of health. */
+  const withRoute = (route: string) => {
+    const hook = `(url, context, next) => {
+      const loaded = next(url, context);
+      return url.endsWith('/routes/health.ts') ? { ...loaded, source: loaded.source + ${JSON.stringify(route)} } : loaded;
+    }`;
+    const script = `import { registerHooks } from 'node:module'; registerHooks({ load: ${hook} });`;
+    return ['--import', `data:text/javascript,${encodeURIComponent(script)}`, NODE];
+  };
+
   /** @returns what ends that */
   const lockTable = async () => {
     const superuser = new URL(inject('stack').superuser);
@@ -166,6 +176,22 @@ describe('the Node server', () => {
     expect(answers).toMatch(/^HTTP\/1.1 200 .*\r\nConnection: close\r\n/s);
   });
 
+  it('ends with a body that had begun before, though its head had promised to take more requests', async () => {
+    const body = `{ start(body) { body.enqueue(Buffer.from('begun')); let n = 0; process.on('SIGTERM', () => n++ && body.close()); } }`;
+    const route = `healthRoutes.get('/streamed', () => new Response(new ReadableStream(${body})));`;
+    const server = await startServer({ databaseUrl: database.url, apiToken }, withRoute(route));
+    const response = await server.fetch('/health/streamed');
+    expect(response.headers.get('Connection')).toBe('keep-alive');
+    const exited = once(server.process, 'exit');
+    server.process.kill('SIGTERM');
+    await vi.waitFor(() => expect(server.fetch('/health/live')).rejects.toThrow('fetch failed'), PATIENCE);
+    server.process.kill('SIGTERM');
+    expect(await response.text()).toBe('begun');
+    const answered = performance.now();
+    expect(await exited).toEqual([0, null]);
+    expect(performance.now() - answered).toBeLessThan(PATIENCE);
+  });
+
   it('does not start where PORT is no port, and says so', async () => {
     const refused = ['-1', '1.5', '65536'].map(async (port) => {
       const started = startServer({ databaseUrl: database.url, apiToken }, withVariable('PORT', port));
@@ -202,13 +228,7 @@ describe('the Node server', () => {
 
   it('breaks off where a body fails, and says to the log alone why', async () => {
     const route = `healthRoutes.get('/broken', () => new Response(new ReadableStream({ pull() { throw new Error('secret') } })));`;
-    const hook = `(url, context, next) => {
-      const loaded = next(url, context);
-      return url.endsWith('/routes/health.ts') ? { ...loaded, source: loaded.source + ${JSON.stringify(route)} } : loaded;
-    }`;
-    const script = `import { registerHooks } from 'node:module'; registerHooks({ load: ${hook} });`;
-    const preload = `data:text/javascript,${encodeURIComponent(script)}`;
-    const server = await startServer({ databaseUrl: database.url, apiToken }, ['--import', preload, NODE]);
+    const server = await startServer({ databaseUrl: database.url, apiToken }, withRoute(route));
     const log = text(server.process.stderr as Readable);
     const client = connect(Number(new URL(server.url).port), '127.0.0.1');
     client.end('GET /health/broken HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\n\r\n');
