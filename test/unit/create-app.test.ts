@@ -1,7 +1,9 @@
+import { Hono } from 'hono';
 import { afterEach, expect, it, vi } from 'vitest';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { parseConfig } from '../../src/config.ts';
 import { createApp } from '../../src/create-app.ts';
+import { requireResponse } from '../../src/middleware/require-response.ts';
 import { apiToken } from '../token.ts';
 
 afterEach(() => vi.restoreAllMocks());
@@ -53,5 +55,11 @@ it.each([
     [expect.objectContaining({ requestId, error: expect.objectContaining(error) as object })],
     [expect.objectContaining({ requestId, status: 500 })],
   ]);
-  expect(waitUntil).toHaveBeenCalledOnce();
+  expect(waitUntil.mock.calls).toEqual([[expect.anything(), expect.any(Promise)]]);
+});
+
+it('a handler that returns nothing fails also where no middleware returns what `next` does', async () => {
+  const app = new Hono().use(requireResponse()).get('/', (() => {}) as unknown as () => Response);
+  app.onError(({ message }, c) => c.text(message, 500));
+  expect(await (await app.request('/')).text()).toBe('The handler returned no response.');
 });
