@@ -5,6 +5,7 @@ import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import type VercelApp from '../../functions/vercel.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { EXAMPLE } from '../example-contract.ts';
 import { apiToken } from '../token.ts';
 
 const REQUEST_CONTEXT = Symbol.for('@vercel/request-context');
@@ -34,9 +35,9 @@ describe('an instance on Vercel', () => {
     await database.close();
   });
 
-  const ask = async () => {
+  const ask = async (path = '/held') => {
     const headers = { Authorization: `Bearer ${apiToken}` };
-    return (await app.fetch(new Request('https://api.example/held', { headers }))).status;
+    return (await app.fetch(new Request(`https://api.example${path}`, { headers }))).status;
   };
 
   it('stays awake until the sockets that it keeps for the next request are closed', async () => {
@@ -50,6 +51,8 @@ describe('an instance on Vercel', () => {
     vi.stubEnv('VERCEL_REGION', 'iad1');
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     try {
+      expect(await ask(EXAMPLE.path)).toBe(200);
+      expect(awake.size).toBe(0); // over HTTP there is nothing to close
       expect(await ask()).toBe(204);
       expect(awake.size).toBe(1);
       await vi.advanceTimersByTimeAsync(59_000);
@@ -69,7 +72,7 @@ describe('an instance on Vercel', () => {
   it('shares ten sockets among all requests that it serves at once', async () => {
     const before = gateway.stats().sockets;
     const { statuses } = await database.whileLocked('held', async () => {
-      const statuses = Promise.all(Array.from({ length: 40 }, ask));
+      const statuses = Promise.all(Array.from({ length: 40 }, () => ask()));
       await database.untilWaiting(10);
       return { statuses };
     });
