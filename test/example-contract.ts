@@ -231,7 +231,8 @@ export function describeExample({ database, call, post, json, expectProblem }: A
         await openAccount(),
         await openAccount('ordinary', 'USD'),
       ];
-      await expectProblem(await transfer(ada.id, ada.id, 1), 422, 'same-account');
+      const { detail } = await expectProblem(await transfer(ada.id, ada.id, 1), 422, 'same-account');
+      expect(detail).toContain('two different accounts');
       await expectProblem(await transfer(randomUUID(), ada.id, 1), 422, 'unknown-account');
       await expectProblem(await transfer(bank.id, randomUUID(), 1), 422, 'unknown-account');
       await expectProblem(await transfer(bank.id, dollars.id, 1), 422, 'currency-mismatch');
