@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { LOCAL_CLIENT } from './pg-client.ts';
-import { findPostmaster, hasEnded, removeStaleLocks } from './postgres-process.ts';
+import { findPostmaster, hasEnded, interruptPostgres, removeStaleLocks } from './postgres-process.ts';
 
 export const SUPERUSER = 'postgres';
 export const HOST = '127.0.0.1';
@@ -42,7 +42,7 @@ export async function takeOver(dataDirectory: string, password: string): Promise
   await assertNotOwned(dataDirectory, password);
   const postmaster = await findPostmaster(dataDirectory);
   if (postmaster) {
-    process.kill(postmaster.pid, 'SIGINT');
+    interruptPostgres(postmaster.pid);
     if (!(await hasEnded(postmaster.pid, STOP_DEADLINE))) process.kill(postmaster.pid, 'SIGQUIT');
     await hasEnded(postmaster.pid, STOP_DEADLINE);
   }

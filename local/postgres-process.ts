@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process';
 import { readdir, readFile, readlink, realpath, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { constants } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -44,6 +46,20 @@ export function isRunning(pid: number): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
+}
+
+/**
+ * Asks a server to stop in order: a "fast shutdown". Windows has no signals, and Node would end the process at once; there
+ * PostgreSQL reads their numbers from a pipe, as `pg_ctl` writes them.
+ */
+export function interruptPostgres(pid: number): void {
+  if (process.platform !== 'win32') {
+    process.kill(pid, 'SIGINT');
+    return;
+  }
+  const pipe = connect(`\\\\.\\pipe\\pgsignal_${pid}`);
+  pipe.on('error', () => {}); // it ends, or has ended: whoever asks waits for that
+  pipe.resume().write(Buffer.of(constants.signals.SIGINT));
 }
 
 /**

@@ -20,7 +20,7 @@ import {
 } from './postgres-data.ts';
 import { assertNotOwned, HOST, holdLock, STOP_DEADLINE, SUPERUSER, takeOver } from './postgres-owner.ts';
 import { socketPath } from './postgres-messages.ts';
-import { readPostmaster } from './postgres-process.ts';
+import { interruptPostgres, readPostmaster } from './postgres-process.ts';
 
 export interface PostgresOptions {
   /** Everything is kept below it: created if missing. */
@@ -106,8 +106,8 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
   let closing: Promise<void> | undefined;
   const isUp = () => server.exitCode === null && server.signalCode === null;
   const stop = async () => {
-    if (!isUp()) return;
-    server.kill('SIGINT');
+    if (!isUp() || server.pid === undefined) return;
+    interruptPostgres(server.pid);
     const tooLong = setTimeout(() => server.kill('SIGQUIT'), STOP_DEADLINE);
     await ended;
     clearTimeout(tooLong);

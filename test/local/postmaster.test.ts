@@ -49,6 +49,16 @@ it('a server reads and writes times as one of a provider does, wherever this mac
   await rm(directory, { recursive: true });
 });
 
+it('a server stops in order: its data need no recovery at the next start', async () => {
+  const directory = await mkdtemp(path.join(tmpdir(), 'postmaster-'));
+  const postgres = await startPostgres({ directory, port: await anyFreePort() });
+  await postgres.close();
+  const log = await readFile(path.join(directory, 'postgres.log'), 'utf8');
+  expect(log).toMatch(/database system is shut down\s*$/);
+  await deletePostgres(directory);
+  await rm(directory, { recursive: true });
+});
+
 it.skipIf(platform === 'win32')('a server that recovers from the crash of a session stops', async () => {
   const directory = await mkdtemp(path.join(tmpdir(), 'postmaster-'));
   const postgres = await startPostgres({ directory, port: await anyFreePort() });
