@@ -159,9 +159,16 @@ export async function initialise(
     await promisify(execFile)(binaries.initdb, ['-D', temporary, '--no-sync', ...options, ...locale], run);
     await rename(temporary, dataDirectory);
   } catch (error) {
-    if (!(await isInitialised(dataDirectory))) throw error;
+    if (!(await isInitialised(dataDirectory))) throw explain(error as Error, `${binaries.initdb} ${temporary}`);
   } finally {
     await rm(passwordFile, { force: true });
     await rm(temporary, { recursive: true, force: true });
   }
+}
+
+/** It names its files in SQL, which is UTF-8, as Windows encodes their names, which is not. */
+function explain(error: Error, paths: string): Error {
+  if (process.platform !== 'win32' || !/[^ -~]/.test(paths)) return error;
+  const remedy = 'On Windows PostgreSQL wants paths of ASCII characters: move this project, to C:\\dev for instance.';
+  return new Error(`${error.message.trim()}\n${remedy}`, { cause: error });
 }

@@ -1,7 +1,7 @@
 import { chmod, copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { assertRuns, copyBinariesForRoot, findBinaries, ROOT_STORE } from '../../local/postgres-binaries.ts';
 import { initialise } from '../../local/postgres-data.ts';
 
@@ -35,6 +35,21 @@ describe.skipIf(process.platform === 'win32')('programs of PostgreSQL that do no
     await writeFile(initdb, '#!/lib64/no-such-loader\n');
     await chmod(initdb, 0o755);
     await expect(assertRuns({ ...bare, initdb })).rejects.toThrow(/ENOENT\nIt needs glibc/);
+  });
+
+  it('are named with the path that they do not take on Windows', async () => {
+    const { platform } = process;
+    onTestFinished(() => void Object.defineProperty(process, 'platform', { value: platform }));
+    Object.defineProperty(process, 'platform', { value: 'win32' });
+    const data = path.join(directory, 'data');
+    const run = { cwd: directory, env: {} };
+    await mkdir(path.join(directory, 'Zoë'));
+    const initdb = path.join(directory, 'Zoë/initdb');
+    await copyFile(bare.initdb, initdb);
+    await expect(initialise({ ...bare, initdb }, data, 'secret', run)).rejects.toThrow(
+      'wants paths of ASCII characters',
+    );
+    await expect(initialise(bare, data, 'secret', run)).rejects.not.toThrow('ASCII');
   });
 
   it('are named with the account that they may not run as', async () => {
