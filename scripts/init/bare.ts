@@ -68,7 +68,7 @@ function bareTests(tree: Tree): void {
 
 /** What is left of the Node server's tests where no route has a transaction. */
 const withoutTransfers = (text: string) =>
-  ["it('finishes the requests", "it('ends although the other end", 'const prepareTransfer']
+  ["onUnix('finishes the requests", "onUnix('ends although the other end", 'const prepareTransfer']
     .reduce(withoutBlock, text)
     .replace("import { randomUUID } from 'node:crypto';\n", '')
     .replace('type Server, ', '');

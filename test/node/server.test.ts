@@ -14,6 +14,9 @@ import { startFaultProxy } from '../fault-proxy.ts';
 import { NODE, type Server, startServer } from './start-server.ts';
 import { apiToken } from '../token.ts';
 
+/** Windows has no signals: Node ends there at once what it is to send one to. */
+const onUnix = it.skipIf(process.platform === 'win32');
+
 describeContract('the Node server', (options) => startServer(options));
 
 describe('the Node server', () => {
@@ -74,7 +77,7 @@ describe('the Node server', () => {
     return () => call('/transfers', { fromAccountId: bank.id, toAccountId: ada.id, amount: 1, currency: 'EUR' });
   };
 
-  it('finishes the requests in flight when it is told to end, and leaves no connection behind', async () => {
+  onUnix('finishes the requests in flight when it is told to end, and leaves no connection behind', async () => {
     const server = await start(database.url);
     const transfer = await prepareTransfer(server);
 
@@ -97,7 +100,7 @@ describe('the Node server', () => {
     await vi.waitFor(async () => expect(await database.query(open)).toEqual([]), PATIENCE);
   });
 
-  it.skipIf(process.platform === 'win32')('finishes them also where Ctrl-C arrives twice, as through npm', async () => {
+  onUnix('finishes them also where Ctrl-C arrives twice, as through npm', async () => {
     const server = await start(database.url);
     const unlock = await lockTable();
     const answered = server.fetch(EXAMPLE.path, { headers: { Authorization: `Bearer ${apiToken}` } });
@@ -114,7 +117,7 @@ describe('the Node server', () => {
     expect(await exited).toEqual([0, null]);
   });
 
-  it.skipIf(process.platform === 'win32')('answers what was sent before it is told to end', async () => {
+  onUnix('answers what was sent before it is told to end', async () => {
     const server = await startServer({ databaseUrl: database.url, apiToken });
     const exited = once(server.process, 'exit');
     const request = 'GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n';
@@ -140,7 +143,7 @@ describe('the Node server', () => {
     expect(await exited).toEqual([0, null]);
   });
 
-  it('ends although the other end of a WebSocket says no more', async () => {
+  onUnix('ends although the other end of a WebSocket says no more', async () => {
     const proxy = await startFaultProxy({ port: inject('stack').gatewayPort });
     const databaseUrl = new URL(database.url);
     databaseUrl.port = String(proxy.port);
@@ -154,7 +157,7 @@ describe('the Node server', () => {
     await proxy.close();
   });
 
-  it('ends although a client goes on asking on the connection of a request in flight', async () => {
+  onUnix('ends although a client goes on asking on the connection of a request in flight', async () => {
     const server = await start(database.url);
     const unlock = await lockTable();
     const client = connect(Number(new URL(server.url).port), '127.0.0.1').on('error', () => {});
@@ -276,7 +279,7 @@ describe('the Node server', () => {
     await server.close();
   });
 
-  it('ends although a connection never sends a request', async () => {
+  onUnix('ends although a connection never sends a request', async () => {
     const server = await start(database.url);
     const silent = connect(Number(new URL(server.url).port), '127.0.0.1');
     silent.on('error', () => {});
