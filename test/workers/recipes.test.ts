@@ -194,20 +194,21 @@ it.skipIf(process.platform === 'win32')('OpenTelemetry on Node is told of the la
 });
 
 it('a browser is told what it may do, also where a request is refused', async () => {
-  const id = '    .use(requestId())\n';
+  const log = '    .use(requestLog())\n';
   const routes = `    .route('/health', healthRoutes)\n`;
   const kept = `    .get('/kept', (c) => c.json([], 200, { 'Cache-Control': 'max-age=60' }))
     .get('/elsewhere', () => Response.redirect('https://example.org'))
+    .get('/passed-on', (c) => fetch(new URL('/health/live', c.req.url)))
     .get('/nothing', (() => ({ id: 1 })) as never)\n`;
   const worker = await startChanged('cors', 'src/create-app.ts', [
     [`import { Hono } from 'hono';\n`, `import { Hono } from 'hono';\n${blockWith(`'hono/cors'`)}`],
-    [id, blockWith(id)],
+    [log, blockWith(log)],
     [routes, routes + kept],
   ]);
   const headers = { Origin: 'https://app.example.com' };
   const asked = { 'Access-Control-Request-Method': 'POST', 'Access-Control-Request-Headers': 'authorization' };
   const preflight = await worker.fetch('/transfers', { method: 'OPTIONS', headers: { ...headers, ...asked } });
-  expect(preflight.status).toBe(204);
+  expect([preflight.status, preflight.headers.get('Cache-Control')]).toEqual([204, 'no-store']);
   expect(preflight.headers.get('Access-Control-Allow-Origin')).toBe(headers.Origin);
   expect(preflight.headers.get('Access-Control-Allow-Methods')).toContain('POST');
   expect(preflight.headers.get('Access-Control-Allow-Headers')).toBe('authorization');
@@ -223,6 +224,7 @@ it('a browser is told what it may do, also where a request is refused', async ()
   expect(await readable('/transfers', { method: 'POST' })).toEqual([401, 'no-store']);
   expect(await readable('/kept')).toEqual([200, 'max-age=60']);
   expect(await readable('/elsewhere')).toEqual([302, 'no-store']);
+  expect(await readable('/passed-on')).toEqual([200, 'no-store']);
   expect(await readable('/nothing')).toEqual([500, 'no-store']);
 
   const stranger = await worker.fetch('/transfers', { method: 'POST', headers: { Origin: 'https://example.org' } });
