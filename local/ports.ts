@@ -68,7 +68,7 @@ async function freePortFrom(first: number): Promise<number> {
 
 /**
  * Takes a free port for this process, which does not listen on it yet: a file says whose it is, so that of two that start at
- * the same moment only one gets it. It has no name of this app: the other may be of another one.
+ * the same moment only one gets it. The file is not named after this app: the other process may be another app's.
  */
 async function claim(port: number): Promise<boolean> {
   if (!(await isFree(port))) return false;

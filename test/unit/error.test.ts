@@ -168,7 +168,7 @@ it.each<[kind: DatabaseErrorKind, code: string | undefined, expected: boolean]>(
   ['constraint', '23505', false],
   ['query', '42601', false],
   ['query', undefined, false], // HTTP status 413
-])('by %s %s a replica is lost: %s', (kind, code, expected) => {
+])('by %s %s a replica is unusable: %s', (kind, code, expected) => {
   expect(isReplicaUnusable(new DatabaseError('', { kind, code }))).toBe(expected);
 });
 
