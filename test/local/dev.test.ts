@@ -232,9 +232,10 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
       expect(one).not.toBe(other);
     } finally {
       for (const { child } of both) child.kill('SIGINT');
-      expect(await Promise.all(both.map(({ exited }) => exited))).toEqual([0, 0]);
+      await Promise.all(both.map(({ exited }) => exited));
       await deletePostgres(beside);
     }
+    expect(await Promise.all(both.map(({ exited }) => exited))).toEqual([0, 0]);
   });
 
   it('lets reads that may lag come from a replica', async () => {
