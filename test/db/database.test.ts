@@ -618,8 +618,8 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       const heard: string[] = [];
       await db.session(async (session) => {
         for (const name of channels) await session.listen(name, (payload) => heard.push(`${name}: ${payload}`));
-        for (const name of channels) await db.execute(sql`select pg_notify(${name}, 'hello')`);
-        await vi.waitFor(() => expect(heard).toEqual(channels.map((name) => `${name}: hello`)), PATIENCE);
+        for (const name of channels) await db.execute(sql`select pg_notify(${name}, ${name})`);
+        await vi.waitFor(() => expect(heard).toEqual(channels.map((name) => `${name}: ${name}`)), PATIENCE);
       });
     });
   });
