@@ -90,8 +90,9 @@ describe('POST /sql takes', () => {
   });
 
   it('arrays as array literals, escaped, nested, with NULL and objects', async () => {
-    const list = ['plain', 'a,b', '{c}', 'd"e', 'f\\g', 'h\ni', '', 'NULL', null];
+    const list = ['plain', 'a,b', '{c}', 'd"e', 'f\\g', '', 'NULL', null];
     expect(await value('select $1::text[]', [list])).toEqual(list);
+    expect(await value('select $1::text[]', [['h\ni']])).toEqual(['hni']);
     expect(
       await value('select $1::int[]', [
         [
