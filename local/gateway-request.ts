@@ -44,7 +44,6 @@ export function readConnectionString(headers: IncomingHttpHeaders): ConnectionSt
   if (password === '' || authorization !== undefined) {
     throw new RequestError(400, 'missing authentication credentials: required password');
   }
-  if (url.hostname === '') throw new RequestError(400, 'missing hostname');
   const parts = { user, password, database, port: Number(url.port || 5432) };
   lastRead = { text: connectionString, parts };
   return parts;
@@ -121,7 +120,7 @@ function parseExactly(text: string): unknown {
     if (!key.isWellFormed() || (typeof value === 'string' && !value.isWellFormed())) throw new SyntaxError();
     if (typeof value !== 'number' || Number.isSafeInteger(value)) return value;
     if (!Number.isFinite(value)) throw new RangeError();
-    return /^-?\d{16,20}$/.test(source) && isInt64(BigInt(source)) ? JSON.rawJSON(source) : value;
+    return /^-?\d+$/.test(source) && isInt64(BigInt(source)) ? JSON.rawJSON(source) : value;
   });
 }
 

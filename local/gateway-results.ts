@@ -161,6 +161,6 @@ function parseFields(message: Buffer): Field[] {
 /** `INSERT 0 1`, `SELECT 3`, `CREATE TABLE`: the first word, and the number at the end if there is one. */
 function parseTag(tag: string): { command: string; rowCount: number | null } {
   const [command = '', ...rest] = tag.split(' ');
-  const count = Number((command === 'INSERT' ? rest[1] : rest.join(' ')) || Number.NaN);
+  const count = Number(rest.at(-1));
   return { command, rowCount: Number.isInteger(count) ? count : null };
 }

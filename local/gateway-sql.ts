@@ -84,7 +84,6 @@ export function createSqlHandler({ counts, simulator, limits, pool: poolOptions 
     } finally {
       release();
     }
-    if (response.destroyed) return;
     if (drop === 'after' || (drop === 'commit' && results.committed())) return void request.socket.destroy();
     const error = results.error();
     if (error) throw error;
