@@ -5,6 +5,7 @@ import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { int32, startupMessage } from '../../local/postgres-messages.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { CREATE_NOTES } from '../db/ways.ts';
+import { startFaultProxy } from '../fault-proxy.ts';
 import { errorFields, logInMessages, message, overWebSocket, query, typeOf } from './wire.ts';
 
 // A test for each thing that is known of how Neon's proxy answers: https://github.com/neondatabase/neon proxy/src/serverless
@@ -68,6 +69,8 @@ describe('POST /sql takes', () => {
     expect((await ask({ query: 'select 1 as one' })).body.rows).toEqual([{ one: 1 }]);
     expect((await ask({ query: 'select $1::int as one', params: [null] })).body.rows).toEqual([{ one: null }]);
     expect((await ask({ query: 'select 1 as one', params: [], arrayMode: true })).body.rows).toEqual([[1]]);
+    const arrays = { 'Neon-Array-Mode': 'true' };
+    expect((await ask({ query: 'select 1 as one', arrayMode: false }, arrays)).body.rows).toEqual([{ one: 1 }]);
   });
 
   it('parameters of every kind of JSON as text', async () => {
@@ -80,13 +83,17 @@ describe('POST /sql takes', () => {
 
   it('whole numbers of 64 bits as they are written, which JavaScript would round', async () => {
     const number = '9007199254740993';
-    const params = `[${number}, -9223372036854775808, [${number}], {"a": [${number}, 1.5]}, "${number}"]`;
-    const types = ['int8', 'int8', 'int8[]', 'jsonb', 'text'];
-    const columns = types.map((type, i) => `($${i + 1}::${type})::text as c${i}`);
-    const response = await post(`{"query": "select ${columns.join(', ')}", "params": ${params}}`);
-    expect(((await response.json()) as Answer).rows).toEqual([
-      { c0: number, c1: '-9223372036854775808', c2: `{${number}}`, c3: `{"a": [${number}, 1.5]}`, c4: number },
-    ]);
+    for (const [type, param, text = param] of [
+      ['int8', number],
+      ['int8', '-9223372036854775808'],
+      ['numeric', '18446744073709551615'],
+      ['int8[]', `[${number}]`, `{${number}}`],
+      ['jsonb', `{"a": [${number}, 1.5]}`],
+      ['text', `"${number}"`, number],
+    ]) {
+      const { body } = await ask(`{"query": "select ($1::${type})::text as text", "params": [${param}]}`);
+      expect(body.rows).toEqual([{ text }]);
+    }
   });
 
   it('arrays as array literals, escaped, nested, with NULL and objects', async () => {
@@ -109,15 +116,21 @@ describe('POST /sql takes', () => {
     expect(await value('select $1::text', [[1, 'x']])).toBe('{1,"x"}');
   });
 
-  it('one statement a query', async () => {
+  it('one statement a query, and no more parameters than a message can hold', async () => {
     expect(await ask({ query: 'select 1; select 2', params: [] })).toMatchObject({
       status: 400,
       body: { code: '42601', message: 'cannot insert multiple commands into a prepared statement' },
     });
+    for (const [body, message] of [
+      [{ query: 'select 1\0', params: [] }, 'the query contains a null byte'], // which would end it
+      [{ query: 'select 1', params: Array.from({ length: 65_536 }, () => 0) }, 'more than 65535 parameters'],
+    ]) {
+      expect(await ask(body)).toMatchObject({ status: 400, body: { code: '', message } });
+    }
   });
 
   it('only user, password and database from the connection string: options do nothing', async () => {
-    const url = `${test.url}?options=-c%20statement_timeout%3D7`;
+    const url = `${test.url.replace('/test_', '/test%5F')}/more?options=-c%20statement_timeout%3D7`;
     expect(await value('show statement_timeout', [], { 'Neon-Connection-String': url })).toBe('30s');
   });
 });
@@ -138,7 +151,7 @@ describe('POST /sql answers', () => {
           name: 'text',
           dataTypeID: 25,
           tableID: table,
-          columnID: expect.any(Number),
+          columnID: 2,
           dataTypeSize: -1,
           dataTypeModifier: -1,
           format: 'text',
@@ -179,7 +192,7 @@ describe('POST /sql answers', () => {
   });
 
   it('OPTIONS with CORS', async () => {
-    const response = await fetch(`${gateway.url}/sql`, { method: 'OPTIONS' });
+    const response = await fetch(`${gateway.url}/sql?any=query`, { method: 'OPTIONS' });
     expect(response.status).toBe(200);
     expect(response.headers.get('access-control-allow-origin')).toBe('*');
     expect(response.headers.get('access-control-allow-headers')).toContain('Neon-Connection-String');
@@ -248,6 +261,9 @@ describe('values without raw text', () => {
       ['a"b', 'c\\d', 'NULL', null, '', 'e,f', '{g}', 'h\ni'],
     ],
     [`array['{"a": "b,c"}'::jsonb]`, [{ a: 'b,c' }]],
+    [`array['{"a": "b,c"}'::json]`, [{ a: 'b,c' }]],
+    [`'{1,2}'::int2[]`, [1, 2]],
+    [`'{1.5,NaN}'::float4[]`, [1.5, 'NaN']],
     [`'{"(1,2)","(3,4)"}'::point[]`, ['(1,2)', '(3,4)']],
     [`'{(2,2),(1,1);(4,4),(3,3)}'::box[]`, ['(2', '2)', '(1', '1);(4', '4)', '(3', '3)']],
     [`array[row(1, 2)]`, '{"(1,2)"}'],
@@ -259,7 +275,20 @@ describe('values without raw text', () => {
     expect(await value(`select ${sql}`)).toEqual(expected);
   });
 
-  it('an array of long text is whole, however many bytes a letter takes', async () => {
+  it('arrays of every type that PostgreSQL brings along are arrays', async () => {
+    const types = await test.query<{ name: string }>(`select format_type(a.oid, null) as name
+      from pg_type a join pg_type e on e.typarray = a.oid
+      where a.typcategory = 'A' and e.typtype <> 'c' and a.oid < 10000`);
+    const query = `select ${types.map(({ name }) => `'{}'::${name}`).join(', ')}`;
+    const { body } = await ask({ query, arrayMode: true });
+    const others = types.filter((_, i) => !Array.isArray(body.rows[0]?.[i]));
+    expect(others).toEqual([]);
+  });
+
+  it('a long one is whole, however many bytes a letter takes', async () => {
+    const text = '☃\u001f'.repeat(9_000);
+    expect(await value('select $1::text', [text])).toBe(text);
+    expect(await value('select to_jsonb($1::text)', [text])).toBe(text);
     expect(await value(`select array[repeat('☃', 700)]`)).toEqual(['☃'.repeat(700)]);
   });
 
@@ -318,7 +347,11 @@ describe('errors', () => {
         routine: '_bt_check_unique',
       },
     });
-    expect((await ask({ query: 'select nonsense', params: [] })).body).toMatchObject({ code: '42703', position: '8' });
+    expect((await ask({ query: 'select missing(1)', params: [] })).body).toMatchObject({
+      code: '42883',
+      position: '8',
+      hint: expect.stringContaining('No function matches'),
+    });
     const inner = `do $$ begin perform * from missing; end $$`;
     expect((await ask({ query: inner, params: [] })).body).toMatchObject({
       internalPosition: expect.any(String),
@@ -329,8 +362,9 @@ describe('errors', () => {
 
   it.each([
     ['a number that is too large', '{"a": [1e400]}'],
+    ['a number that is too large, with a sign', '[-1e+400]'],
     ['half a character', '"\\ud83e"'],
-    ['half a character in a name', '{"\\ud83e": 1}'],
+    ['half a character in a name', '{"\\uD83E": 1}'],
     ['what nests too deeply', '['.repeat(100_000) + ']'.repeat(100_000)],
     ['what nests too deeply, with a long number', `${'['.repeat(100_000)}9007199254740993${']'.repeat(100_000)}`],
   ])('of a parameter with %s are 400', async (_, parameter) => {
@@ -372,6 +406,7 @@ describe('errors', () => {
       /^invalid isolation level$/,
     ],
   ])('of %s are 400 with a message and an empty code', async (_, headers, text) => {
+    expect((await ask({ query: 'select 1' })).status).toBe(200); // whose connection string is remembered
     expect(await ask({ query: 'select 1', params: [] }, headers())).toMatchObject({
       status: 400,
       body: { ...NOTHING, message: expect.stringMatching(text), code: '', severity: '' },
@@ -420,7 +455,8 @@ describe('errors', () => {
     ['no JSON', 'select 1'],
     ['no query', '{"sql":"select 1"}'],
     ['parameters that are no list', '{"query":"select 1","params":"x"}'],
-    ['a batch with something else in it', '{"queries":[{"query":"select 1"},1]}'],
+    ['an array mode that is none', '{"query":"select 1","arrayMode":1}'],
+    ['a batch with something else in it', '{"queries":[{"query":"select 1"},null]}'],
     ['nothing', ''],
   ])('of a body that is %s are 400, and do not repeat it', async (_, body) => {
     const answer = await ask(body);
@@ -431,18 +467,36 @@ describe('errors', () => {
     expect(answer.body.message).not.toContain('select 1');
   });
 
+  const through = async ({ url }: Gateway, query = 'select 1') => {
+    const headers = { 'Neon-Connection-String': test.url };
+    const response = await fetch(`${url}/sql`, { method: 'POST', body: JSON.stringify({ query }), headers });
+    return [response.status, await response.json()];
+  };
+
   it('of a server out of reach are 500', async () => {
     const nowhere = await startGateway({ upstream: { host: '127.0.0.1', port: 1 }, port: 0 });
-    const response = await fetch(`${nowhere.url}/sql`, {
-      method: 'POST',
-      body: '{"query":"select 1"}',
-      headers: { 'Neon-Connection-String': test.url },
-    });
-    expect([response.status, await response.json()]).toEqual([
+    expect(await through(nowhere)).toEqual([
       500,
       { ...NOTHING, message: 'Control plane request failed', code: '', severity: '' },
     ]);
     await nowhere.close();
+  });
+
+  it('of a connection that is lost while a query runs are 400', async () => {
+    const proxy = await startFaultProxy({ port: inject('stack').postgresPort });
+    const far = await startGateway({ upstream: { host: '127.0.0.1', port: proxy.port }, port: 0 });
+    const lost = await test.whileLocked('lost', async () => {
+      const answer = through(far, `select pg_advisory_xact_lock(hashtextextended('lost', 0))`);
+      await test.untilWaiting();
+      proxy.reset();
+      return answer;
+    });
+    expect(lost).toEqual([
+      400,
+      { ...NOTHING, message: 'the connection to the database was lost', code: '', severity: '' },
+    ]);
+    await far.close();
+    await proxy.close();
   });
 });
 
@@ -461,6 +515,7 @@ describe('limits', () => {
     for (const sql of [
       `select repeat('x', 100) as too_large from generate_series(1, 10000) a, generate_series(1, 10000) b`,
       `select repeat('x', 5000000) as too_large`,
+      `select repeat('x', ${limits.maxResponseBytes - 100}) as too_large`,
     ]) {
       expect(await ask({ query: sql, params: [] })).toMatchObject({ status: 507, body: tooLarge });
     }
