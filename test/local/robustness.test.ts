@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { connect, createServer, Socket } from 'node:net';
-import { duplexPair, Readable } from 'node:stream';
+import { duplexPair, pipeline, Readable } from 'node:stream';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import pg from 'pg';
@@ -131,6 +131,29 @@ describe('a client that goes away has its query stopped, even when the query rea
     wire.close();
     await untilStopped();
   });
+});
+
+it('a client that goes away while the gateway logs in for its query has nothing run', async () => {
+  await test.query('create sequence left_out; grant usage on left_out to app');
+  const { promise: asked, resolve: hold } = Promise.withResolvers<void>();
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  const slow = createServer((socket) => {
+    hold();
+    void released.then(() => pipeline(socket, connect(upstream.port, upstream.host), socket, () => {}));
+  });
+  const port = await startListening(slow);
+  const near = await startGateway({ upstream: { host: '127.0.0.1', port }, port: 0, pool: { max: 1 } });
+  const abort = new AbortController();
+  const gone = ask(near, `select nextval('left_out')`, { signal: abort.signal }).catch(() => 'gone');
+  await asked;
+  abort.abort();
+  expect(await gone).toBe('gone');
+  await vi.waitFor(() => expect(near.stats().openConnections).toBe(0), PATIENCE);
+  release();
+  expect(await ask(near)).toBe(200); // behind it: there is one place
+  expect(await test.query('select is_called from left_out')).toEqual([{ is_called: false }]);
+  await near.close();
+  slow.close();
 });
 
 it.each<[string, (near: Gateway, text: string) => Promise<() => void>]>([
