@@ -50,14 +50,27 @@ it('the application’s role makes temporary tables, as at a provider', async ()
 });
 
 describe('a replica', () => {
+  /** Resolves when what is written from then on lags: a server tells its processes of a setting before it takes a connection. */
+  const setLag = async (lagMs: number) => {
+    await stack.replica?.setLag(lagMs);
+    await vi.waitFor(async () => {
+      const client = new pg.Client({ connectionString: stack.replicaUrl?.owner });
+      await client.connect();
+      const setting = `select setting from pg_settings where name = 'recovery_min_apply_delay'`;
+      const { rows } = await client.query(setting);
+      await client.end();
+      expect(rows).toEqual([{ setting: String(lagMs) }]);
+    }, PATIENCE);
+  };
+
   it('follows the primary, as far behind as it is told', async () => {
     const write = () => neon(stack.url.owner)`insert into followed values (1)`;
     await write();
     await vi.waitFor(async () => expect(await rows()).toBe(1), PATIENCE);
-    await stack.replica?.setLag(60_000);
+    await setLag(60_000);
     await write();
     await expect(vi.waitFor(async () => expect(await rows()).toBe(2), 500)).rejects.toThrow();
-    await stack.replica?.setLag(0);
+    await setLag(0);
     await vi.waitFor(async () => expect(await rows()).toBe(2), PATIENCE);
   });
 
