@@ -16,7 +16,10 @@ export interface StandbyOptions {
 }
 
 export interface Standby extends Postgres {
-  /** Resolves when it has all that the primary has had until now. */
+  /**
+   * Resolves when it has all that the primary has had until now.
+   * @throws {Error} when the primary ends first
+   */
   catchUp(): Promise<void>;
   /** Milliseconds. */
   setLag(lagMs: number): Promise<void>;
@@ -49,7 +52,10 @@ recovery_min_apply_delay = ${lagMs}\n`,
         const { rows } = await ahead.query<{ lsn: string }>('select pg_current_wal_flush_lsn() as lsn');
         const caughtUp = async () =>
           (await behind.query('select where pg_last_wal_replay_lsn() >= $1::pg_lsn', [rows[0]?.lsn])).rowCount === 1;
-        while (!(await caughtUp())) await sleep(POLL_MS);
+        while (!(await caughtUp())) {
+          await sleep(POLL_MS);
+          await ahead.query('select'); // fails when the primary has ended: the rest never comes then
+        }
       } finally {
         await Promise.all([ahead.end(), behind.end()]);
       }

@@ -74,6 +74,21 @@ describe('a replica', () => {
     await vi.waitFor(async () => expect(await rows()).toBe(2), PATIENCE);
   });
 
+  it('is waited for no longer when the primary has ended', async () => {
+    await setLag(60_000);
+    await neon(stack.url.owner)`insert into followed values (1)`;
+    const failed = expect(stack.replica?.catchUp()).rejects.toThrow();
+    const admin = await stack.postgres.connect();
+    await vi.waitFor(async () => {
+      const ended = await admin.query(`select pg_terminate_backend(pid) from pg_stat_activity
+        where usename = 'postgres' and query in ('select', 'select pg_current_wal_flush_lsn() as lsn')`);
+      expect(ended.rowCount).toBe(1);
+    }, PATIENCE);
+    await failed;
+    await admin.end();
+    await setLag(0);
+  });
+
   it('refuses to write, over HTTP and over a socket', async () => {
     const url = stack.replicaUrl?.owner ?? '';
     await expect(neon(url)`insert into followed values (1)`).rejects.toMatchObject({ code: '25006' });
