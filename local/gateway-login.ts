@@ -50,14 +50,13 @@ const ASKING = new Set([3, 5, 10, 11]);
  */
 export async function logIn(upstream: Upstream, parameters: Parameters, password: string): Promise<LoggedIn> {
   const { host, port, tls = false } = upstream;
-  const { user = '', database = user } = parameters;
+  const { user = '' } = parameters;
   const client = new pg.Client({
     ...LOCAL_CLIENT,
     host,
     port,
     ssl: tls,
     user,
-    database,
     password,
     connectionTimeoutMillis: CONNECT_DEADLINE,
     query_timeout: CONNECT_DEADLINE,

@@ -19,7 +19,7 @@ export function webSocketStream(webSocket: WebSocket): Duplex {
   stream.on('error', () => {}); // followed by `close`
   webSocket.on('message', (data: Buffer, isBinary) => {
     if (!isBinary) webSocket.close(1003, 'text frames are not supported');
-    else if (!stream.writableEnded && !stream.push(data)) webSocket.pause();
+    else if (!stream.push(data)) webSocket.pause();
   });
   webSocket.on('error', (error) => stream.destroy(error));
   webSocket.on('close', () => stream.destroy());
