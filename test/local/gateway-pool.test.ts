@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createPool, type Login } from '../../local/gateway-pool.ts';
 import type { Session } from '../../local/gateway-session.ts';
 
@@ -26,6 +26,76 @@ it('a session whose connection has just gone is lent to nobody', async () => {
   for (const session of opened) session.usable = false;
   expect(await use()).not.toBe(first);
   pool.close();
+});
+
+describe('a pool of one', () => {
+  const sink = { receive: () => {}, maxBytes: 0 };
+  /** What was opened with which password, and whether it is closed. */
+  const createPoolOfOne = () => {
+    const opened: { password: string; session: Session; closed: boolean }[] = [];
+    const pool = createPool(
+      async ({ password }, onReset, onClosed) => {
+        const session: Session = {
+          usable: true,
+          run: async () => onReset(session),
+          cancel: () => {},
+          close() {
+            own.closed = true;
+            onClosed(session);
+          },
+        };
+        const own = { password, session, closed: false };
+        opened.push(own);
+        return session;
+      },
+      { max: 1, waitMs: 1_000 },
+    );
+    const acquire = (password = login.password) => pool.acquire({ ...login, password }, new EventEmitter());
+    return { opened, pool, acquire };
+  };
+
+  it('gives nobody who waits a session of another password', async () => {
+    const { opened, pool, acquire } = createPoolOfOne();
+    const first = await acquire();
+    const waiting = acquire('wrong');
+    await first.run(Buffer.alloc(0), sink);
+    expect(await waiting).toBe(opened[1]?.session);
+    expect(opened).toMatchObject([
+      { password: 'secret', closed: true },
+      { password: 'wrong', closed: false },
+    ]);
+    pool.close();
+  });
+
+  it('opens a session anew after a minute, and closes one that nobody needs', async () => {
+    vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'] });
+    const { opened, pool, acquire } = createPoolOfOne();
+    const use = async () => (await acquire()).run(Buffer.alloc(0), sink);
+    const advance = async (ms: number) => {
+      for (let passed = 0; passed < ms; passed += 5_000) {
+        vi.advanceTimersByTime(5_000);
+        await use();
+      }
+    };
+    await use();
+    await advance(55_000);
+    expect(opened.map(({ closed }) => closed)).toEqual([false]);
+    await advance(5_000);
+    expect(opened.map(({ closed }) => closed)).toEqual([true]);
+    await use();
+    vi.advanceTimersByTime(20_000);
+    expect(opened.map(({ closed }) => closed)).toEqual([true, true]);
+    pool.close();
+    vi.useRealTimers();
+  });
+
+  it('closes what is opened while it is closed itself', async () => {
+    const { opened, pool, acquire } = createPoolOfOne();
+    const opening = acquire();
+    pool.close();
+    await opening;
+    expect(opened).toMatchObject([{ closed: true }]);
+  });
 });
 
 it('a client that goes away while a session is opened for it leaves its place', async () => {

@@ -149,6 +149,7 @@ describe('safety', () => {
     ['a page of another site', `Host: 127.0.0.1\r\nOrigin: https://evil.example`],
     ['a page of no site', `Host: 127.0.0.1\r\nOrigin: null`],
     ['a name rebound to this machine', `Host: evil.example`],
+    ['a name rebound to this machine that begins as its own', `Host: localhost.evil.example`],
   ])('refuses %s', async (_, headers) => {
     const sqlRequest = `POST /sql HTTP/1.1\r\n${headers}\r\nConnection: close\r\nContent-Length: 0`;
     expect(await raw(sqlRequest)).toMatch(/^HTTP\/1\.1 403 /);

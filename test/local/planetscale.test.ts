@@ -60,6 +60,35 @@ describe('the gateway in place of PlanetScale', () => {
     await expect(client.connect()).rejects.toMatchObject({ code: '28000', message: expect.stringContaining('branch') });
   });
 
+  it('refuses a replica where there is none', async () => {
+    const client = new pg.Client({ connectionString: withUser('.main|replica') });
+    await expect(client.connect()).rejects.toMatchObject({
+      code: '28000',
+      message: expect.stringContaining('replica'),
+    });
+  });
+
+  it('takes the route that an address names, be it by PlanetScale’s port or by its own', async () => {
+    const { port: direct, poolerPort: pooled } = gateway;
+    const wsProxy = neonConfig.wsProxy;
+    for (const [arrived, named, keeps] of [
+      [direct, 6432, false],
+      [direct, pooled, false],
+      [direct, 7777, true],
+      [pooled, 5432, true],
+      [pooled, direct, true],
+      [pooled, 7777, false],
+    ] as const) {
+      neonConfig.wsProxy = (host, port) => `${host}:${arrived}/v2?address=${host}:${port}`;
+      const pool = new Pool({ connectionString: withUser('.main').replace(/:\d+\//, `:${named}/`), max: 1 });
+      await pool.query(`set application_name = 'kept'`);
+      const { rows } = await pool.query(`select current_setting('application_name') = 'kept' as kept`);
+      expect([arrived, named, rows]).toEqual([arrived, named, [{ kept: keeps }]]);
+      await pool.end();
+    }
+    neonConfig.wsProxy = wsProxy;
+  });
+
   it('passes on that the password is wrong', async () => {
     const wrong = new URL(withUser('.main'));
     wrong.password = 'wrong';

@@ -363,6 +363,20 @@ it('nothing is kept of a client that breaks off while it is logged in', async ()
   }, PATIENCE);
 });
 
+it('a client that does not log in within a minute is hung up on', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const [client, near] = duplexPair();
+  for (const stream of [client, near]) stream.on('error', () => {});
+  const relay = createRelay({ upstream, simulator: createSimulator({}), passOn: (parameters) => parameters });
+  const related = relay(near, 'pass', (role) => ({ upstream, role, pooled: false }));
+  const silent = connect(gateway.port, '127.0.0.1');
+  await vi.waitUntil(() => vi.getTimerCount() === 2);
+  vi.advanceTimersByTime(60_000);
+  await Promise.all([related, once(silent.resume(), 'close')]);
+  expect(near.destroyed).toBe(true);
+  vi.useRealTimers();
+});
+
 it('10,000 one-shots leave nothing behind', async () => {
   // Of its own: nothing else connects to it.
   const counted = await startGateway({ upstream, port: 0 });

@@ -145,14 +145,18 @@ it('an upstream that refuses a log-in and does not hang up is hung up on', async
   refusing.close();
 });
 
-it('an upstream that lets the gateway in and says nothing more keeps no place for ever', async () => {
+it.each([
+  ['says nothing', []],
+  ['lets the gateway in and says nothing more', [message('R', int32(0)), message('Z', 'I')]],
+])('an upstream that %s keeps no place for ever', async (_, said) => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
   const asked = Promise.withResolvers<Socket>();
   const silent = createServer((socket) => {
     socket
       .on('error', () => {})
       .once('data', () => {
-        socket.write(Buffer.concat([message('R', int32(0)), message('Z', 'I')]));
+        if (said.length === 0) return asked.resolve(socket);
+        socket.write(Buffer.concat(said));
         socket.once('data', () => asked.resolve(socket));
       });
   });
