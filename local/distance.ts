@@ -132,13 +132,11 @@ interface LaneOptions {
 /** One direction: a queue in the order sent, and one timer for its head. A timer for each chunk would let them overtake. */
 function startLane({ from, to, arrival, onTaken, onDelivered }: LaneOptions): void {
   const queue: { due: number; item: Buffer | 'end' | 'reset' }[] = [];
-  let lastDue = 0;
   let bytes = 0;
   let timer: NodeJS.Timeout | undefined;
 
   const take = (item: Buffer | 'end' | 'reset') => {
-    lastDue = Math.max(lastDue, arrival(performance.now()));
-    queue.push({ due: lastDue, item });
+    queue.push({ due: arrival(performance.now()), item });
     if (timer === undefined) deliver();
   };
 

@@ -74,11 +74,10 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
     // Pooled, data too: a reset must not come in the middle of a message.
     watched: pooled ? `${ENDS_FLIGHT}XcfPd` : `${ENDS_FLIGHT}Xcf`,
     onMessage(type, message) {
-      if (type === 'X') return inTurn(() => socket.write(message)); // Terminate
       const allowed = pooled ? refuseListen(type, message) : message;
       inTurn(() => {
         if (ENDS_FLIGHT.includes(type)) endFlight(type, allowed);
-        // What is left of a COPY that has failed begins no flight: the server passes over it.
+        // Terminate begins no flight, nor does what is left of a COPY that has failed: the server passes over it.
         else if (type !== 'P' && !flying && !copying) socket.write(allowed);
         else {
           toServer(allowed);

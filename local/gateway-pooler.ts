@@ -49,7 +49,7 @@ function listens(sql: string): boolean {
       const pattern = depth > 0 ? COMMENT_ENDS : NO_WORDS;
       pattern.lastIndex = at;
       const { index = sql.length, 0: found = '' } = pattern.exec(sql) ?? {};
-      if (depth === 0) words += sql.slice(at, index) + (/^[-/]/.test(found) ? ' ' : "''");
+      if (depth === 0) words += `${sql.slice(at, index)} `;
       if (found === '/*') depth++;
       else if (depth > 0) depth--;
       at = index + found.length;
