@@ -636,6 +636,7 @@ describe('a session', () => {
     expect(await one('select count(*)::int from pg_listening_channels()')).toBe(0);
     expect(await one('select count(*)::int from pg_cursors where is_holdable')).toBe(0);
     expect(await one(`select current_setting('transaction_isolation')`)).toBe('read committed');
+    expect(await one(`select current_setting('role')`)).toBe('none');
   });
 
   it.each(['copy notes from stdin', 'copy notes to stdout'])('refuses %j, and the next query works', async (sql) => {

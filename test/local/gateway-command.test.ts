@@ -193,7 +193,6 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
       [`select repeat(E'\\x01', 9000000)`, true], // each is \u0001 in JSON
       [`select array_agg(i::text) from generate_series(1, 900000) i`, false],
       [`select repeat('x', 1000) from generate_series(1, 100000)`, true],
-      [`select repeat('x', 50000000)`, true],
     ] as const) {
       const peaks: number[] = [];
       // When rubbish is collected is V8's choice: once in three is proof enough that it can be.

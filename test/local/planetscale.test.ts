@@ -60,6 +60,13 @@ describe('the gateway in place of PlanetScale', () => {
     await expect(client.connect()).rejects.toMatchObject({ code: '28000', message: expect.stringContaining('branch') });
   });
 
+  it('refuses a setting that its pooler cannot keep', async () => {
+    const connectionString = withUser('.main').replace(/:\d+\//, `:${gateway.poolerPort}/`);
+    const client = new pg.Client({ connectionString, statement_timeout: 5_000 });
+    const message = 'unsupported startup parameter: statement_timeout';
+    await expect(client.connect()).rejects.toMatchObject({ code: '08P01', message });
+  });
+
   it('refuses a replica where there is none', async () => {
     const client = new pg.Client({ connectionString: withUser('.main|replica') });
     await expect(client.connect()).rejects.toMatchObject({

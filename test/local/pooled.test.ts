@@ -43,7 +43,9 @@ describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) 
       `set application_name = 'left'`,
       'create temp table left_behind ()',
       'select pg_advisory_lock(4711)',
-      'prepare left_behind as select 1',
+      'prepare "Left behind" as select 1',
+      'set role app_owner',
+      `do $$ begin execute 'listen left_behind'; end $$`,
       'declare left_behind cursor with hold for select 1',
       `select nextval('counted')`,
     ]) {
@@ -57,6 +59,8 @@ describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) 
     );
     expect(await one('select count(*)::int from pg_prepared_statements where from_sql')).toBe(0);
     expect(await one('select count(*)::int from pg_cursors where is_holdable')).toBe(0);
+    expect(await one('select count(*)::int from pg_listening_channels()')).toBe(0);
+    expect(await one(`select current_setting('role')`)).toBe('none');
     await expect(pool.query('select lastval()')).rejects.toThrow('lastval is not yet defined');
   });
 
@@ -145,7 +149,9 @@ describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) 
   });
 
   it('takes options that a pooler keeps', async () => {
-    const options = '-c TimeZone=Asia/Tokyo -cDateStyle=ISO,\\ DMY  --application_name=a\\ name';
+    const others =
+      '--client_encoding=UTF8 -c IntervalStyle=iso_8601 -c standard_conforming_strings=on -c extra_float_digits=1';
+    const options = `-c TimeZone=Asia/Tokyo -cDateStyle=ISO,\\ DMY  --application_name=a\\ name ${others}`;
     const client = new pg.Client({ connectionString: test.url, options });
     await client.connect();
     const settings = `select current_setting('TimeZone'), current_setting('DateStyle'), current_setting('application_name')`;

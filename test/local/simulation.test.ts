@@ -62,10 +62,10 @@ describe('distance', () => {
     await vi.waitFor(async () => expect(await timed(five)).toBeLessThan(5 * 58), PATIENCE);
   });
 
-  it('ends connections that do not have it', async () => {
+  it.each(['rtt', 'jitter'])('ends connections that do not have it, be it %s', async (name) => {
     const client = await connect();
     const ended = new Promise((resolve) => client.once('end', () => resolve(true)));
-    await gateway.simulate({ rtt: 1 });
+    await gateway.simulate({ [name]: 1 });
     expect(await ended).toBe(true);
   });
 });
@@ -75,9 +75,14 @@ it('a cold start is waited for by all who come, and by nobody afterwards', async
   const sql = neon(test.url);
   const times = await Promise.all([timed(() => sql`select 1`), timed(() => sql`select 1`)]);
   for (const time of times) expect(time).toBeGreaterThanOrEqual(295);
-  const client = await connect(); // asleep again at once, and then held awake
+  // Asleep again at once, and then held awake.
+  const start = performance.now();
+  const client = await connect();
+  expect(performance.now() - start).toBeGreaterThanOrEqual(295);
   await vi.waitFor(async () => expect(await timed(() => sql`select 1`)).toBeLessThan(295), PATIENCE);
   await client.end();
+  await gateway.simulate({ idle: 300 });
+  await vi.waitFor(async () => expect(await timed(() => sql`select 1`)).toBeLessThan(295), PATIENCE);
 });
 
 describe('a connection is cut', () => {
@@ -101,6 +106,7 @@ describe('a connection is cut', () => {
 
   it('over a socket before the query ran, and after it did', async () => {
     const [before, after] = [await connect(), await connect()];
+    for (const client of [before, after]) await client.query('select 1');
     await gateway.simulate({ drop: 1, dropAt: ['before'] });
     await expect(before.query(insert)).rejects.toThrow('Connection terminated');
     expect(await written()).toBe(0);
@@ -118,23 +124,26 @@ describe('a connection is cut', () => {
     expect(await written()).toBe(1);
   });
 
-  it('as often as asked for, and at the same places with the same seed', async () => {
-    const sql = neon(test.url);
-    const run = async () => {
-      await gateway.simulate({ drop: 0.3, dropAt: ['before'], seed: 7 });
-      let outcomes = '';
-      for (let i = 0; i < 60; i++)
-        outcomes += await sql`select 1`.then(
-          () => '.',
-          () => 'x',
-        );
-      return outcomes;
-    };
-    const first = await run();
-    expect(await run()).toBe(first);
-    expect(first.replaceAll('.', '').length).toBeGreaterThan(8);
-    expect(first.replaceAll('.', '').length).toBeLessThan(30);
-  });
+  it.each(['drop', 'controlPlaneErrors'])(
+    '%s happens as often as asked for, and in the same order with the same seed',
+    async (name) => {
+      const sql = neon(test.url);
+      const run = async () => {
+        await gateway.simulate({ [name]: 0.3, dropAt: ['before'], seed: 7 });
+        let outcomes = '';
+        for (let i = 0; i < 60; i++)
+          outcomes += await sql`select 1`.then(
+            () => '.',
+            () => 'x',
+          );
+        return outcomes;
+      };
+      const first = await run();
+      expect(await run()).toBe(first);
+      expect(first.replaceAll('.', '').length).toBeGreaterThan(8);
+      expect(first.replaceAll('.', '').length).toBeLessThan(30);
+    },
+  );
 });
 
 it('the control plane fails as Neon’s does, over HTTP and over a socket', async () => {
@@ -157,7 +166,10 @@ it('refuses connections, on every port but the control port, until told otherwis
 });
 
 it('stalls: accepts, never answers, and goes on when told so', async () => {
+  const client = await connect();
+  const ended = new Promise((resolve) => client.once('end', () => resolve(true)));
   await gateway.simulate({ stall: true });
+  expect(await ended).toBe(true);
   const outcome = fetch(`${gateway.url}/sql`, { signal: AbortSignal.timeout(300) }).catch((error: Error) => error.name);
   expect(await outcome).toBe('TimeoutError');
   await vi.waitFor(() => expect(gateway.stats().openConnections).toBe(0), PATIENCE);

@@ -113,6 +113,28 @@ it('an upstream that ends the log-in behind the password, as a full pooler does,
   full.close();
 });
 
+it('a row that is too large is not waited for', async () => {
+  const ready = message('Z', 'I');
+  const answers = [
+    Buffer.concat([message('R', int32(0)), ready]),
+    Buffer.concat([message('C', 'SELECT 0\0'), ready]),
+    Buffer.concat([Buffer.from('D'), int32(2 ** 30)]), // and no more of it
+  ];
+  const large = createServer((socket) => {
+    socket.on('error', () => {}).on('data', () => socket.write(answers.shift() ?? ''));
+  });
+  const port = await startListening(large);
+  const gateway = await startGateway({ upstream: { host: '127.0.0.1', port }, port: 0 });
+  const response = await fetch(`${gateway.url}/sql`, {
+    method: 'POST',
+    body: '{"query":"select 1"}',
+    headers: { 'Neon-Connection-String': `postgresql://app:hunter2@127.0.0.1:${gateway.port}/app` },
+  });
+  expect(response.status).toBe(507);
+  await gateway.close();
+  large.close();
+});
+
 it.each([
   ['asks for a log-in that nobody knows', message('R', int32(4711))],
   ['says a message too short', message('K', '')],
