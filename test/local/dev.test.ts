@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -312,6 +312,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     expect(git('status', '--porcelain')).toBe('');
     await mkdir(path.join(theirs, 'old'));
     await readCredentials(path.join(theirs, 'old'));
+    expect((await stat(path.join(theirs, 'old/credentials.json'))).mode & 0o777).toBe(0o600);
     expect(git('status', '--porcelain')).toBe('?? old/\n');
     await rm(theirs, { recursive: true });
   });

@@ -111,10 +111,13 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
 
   it.each([
     ['PostgreSQL', [], '.'],
-    ['its replica', ['--replica'], 'replica'],
+    ['its replica', ['--replica', '--provider', 'planetscale'], 'replica'],
   ])('ends, and says so, when %s does', async (_, options, folder) => {
     const gateway = await start(...options);
     await ready(gateway);
+    const replica = urlOf('Replica', gateway.output());
+    if (replica) expect(await neon(replica)`select pg_is_in_recovery() as replica`).toEqual([{ replica: true }]);
+    expect(replica !== '').toBe(folder === 'replica');
     const lock = await readFile(path.join(data, folder, 'postgres/postmaster.pid'), 'utf8').catch(async () => {
       const elsewhere = await readFile(path.join(data, folder, 'postgres-data-path'), 'utf8'); // as root
       return readFile(path.join(elsewhere, 'postmaster.pid'), 'utf8');

@@ -1,8 +1,9 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
-import { afterEach, describe, expect, inject, it, vi } from 'vitest';
+import { afterEach, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
 import { deletePostgres, startPostgres } from '../../local/postgres.ts';
 import { findPostmaster } from '../../local/postgres-process.ts';
@@ -24,7 +25,12 @@ describe.each(platform === 'win32' ? [platform] : [platform, 'darwin'])('on %s',
     await client.connect();
     const { rows } = await client.query<{ directory: string }>(`select current_setting('data_directory') as directory`);
     await client.end();
-    expect(await onPlatform(rows[0]?.directory ?? '')).toMatchObject({ port: postgresPort, ready: true });
+    const link = path.join(await mkdtemp(path.join(tmpdir(), 'postmaster-')), 'link');
+    await symlink(rows[0]?.directory ?? '', link);
+    for (const directory of [rows[0]?.directory ?? '', link]) {
+      expect(await onPlatform(directory)).toMatchObject({ port: postgresPort, ready: true });
+    }
+    await rm(path.dirname(link), { recursive: true });
   });
 
   it('a lock whose number is that of another program by now names no server', async () => {
@@ -58,6 +64,30 @@ it('a server stops in order: its data need no recovery at the next start', async
   await deletePostgres(directory);
   await rm(directory, { recursive: true });
 });
+
+it.skipIf(platform === 'win32')(
+  'a server starts, and leaves no second copy of a password, whoever has its numbers by now',
+  async () => {
+    const directory = await mkdtemp(path.join(tmpdir(), 'postmaster-'));
+    const port = await anyFreePort();
+    const postgres = await startPostgres({ directory, port });
+    await postgres.close();
+    const { dataDirectory } = postgres;
+    const names = await Promise.all([directory, path.dirname(dataDirectory)].map((folder) => readdir(folder)));
+    const known = ['belongs-to', 'postgres', 'postgres-data-path', 'postgres.log', 'superuser-password'];
+    expect(names.flat().filter((name) => !known.includes(name))).toEqual([]);
+
+    const { uid, gid } = await stat(dataDirectory);
+    const other = spawn('sleep', ['600'], { cwd: '/', ...(process.getuid?.() === 0 && { uid, gid }) });
+    onTestFinished(() => void other.kill());
+    for (const lock of ['postmaster.pid', `.s.PGSQL.${port}.lock`]) {
+      await writeFile(path.join(dataDirectory, lock), `${other.pid}\n${dataDirectory}\n1\n${port}\n\n\n\nready\n`);
+    }
+    await (await startPostgres({ directory, port })).close();
+    await deletePostgres(directory);
+    await rm(directory, { recursive: true });
+  },
+);
 
 it.skipIf(platform === 'win32')('a server that recovers from the crash of a session stops', async () => {
   const directory = await mkdtemp(path.join(tmpdir(), 'postmaster-'));

@@ -6,7 +6,7 @@ import { neon, neonConfig } from '@neondatabase/serverless';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
-import { anyFreePort } from '../../local/ports.ts';
+import { anyFreePort, isFree } from '../../local/ports.ts';
 import { deletePostgres } from '../../local/postgres.ts';
 import { type Stack, startStack } from '../../local/stack.ts';
 import { PATIENCE } from '../database.ts';
@@ -38,6 +38,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await planetscale.close();
   await stack.close();
+  for (const { port } of [stack.gateway, stack.postgres]) expect(await isFree(port)).toBe(true);
   await deletePostgres(directory);
   expect(stack.replica && existsSync(stack.replica.dataDirectory)).toBe(false);
   await rm(directory, { recursive: true, force: true });

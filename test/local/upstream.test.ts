@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { chmod, chown, copyFile, stat } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
 import path from 'node:path';
@@ -55,6 +56,7 @@ describe.skipIf(!hasOpenssl)('an upstream with TLS', () => {
   afterAll(async () => {
     await gateway.close();
     await stack.close();
+    for (const gone of [stack.directory, stack.postgres.dataDirectory]) expect(existsSync(gone)).toBe(false);
   });
 
   const ENCRYPTED = 'select ssl from pg_stat_ssl where pid = pg_backend_pid()';
