@@ -681,7 +681,7 @@ describe('a session', () => {
 
   it('whose client goes away is cancelled, and the next one is served', async () => {
     const abort = new AbortController();
-    const gone = send('select pg_sleep(20) as abandoned', {}, { signal: abort.signal }).catch(() => 'gone');
+    const gone = send('select pg_sleep(600) as abandoned', {}, { signal: abort.signal }).catch(() => 'gone');
     const running = () =>
       test.query(`select from pg_stat_activity where query like '%as abandoned' and state = 'active'`);
     await vi.waitFor(async () => expect(await running()).toHaveLength(1), PATIENCE);
@@ -838,8 +838,8 @@ describe('a WebSocket', () => {
 
   it('whose client goes away has its query cancelled', async () => {
     const wire = await overWebSocket(url('/v2'));
-    const { startup, password } = logInMessages(test.url);
-    wire.send(startup, password, query('select pg_sleep(20) as left_alone'));
+    const { startup, password } = logInMessages(test.ownerUrl); // for whom no statement takes too long
+    wire.send(startup, password, query('select pg_sleep(600) as left_alone'));
     const running = () =>
       test.query(`select from pg_stat_activity where query like '%left_alone' and state = 'active'`);
     await vi.waitFor(async () => expect(await running()).toHaveLength(1), PATIENCE);

@@ -25,6 +25,9 @@ const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };
 beforeAll(async () => {
   gateway = await startGateway({ upstream, port: 0, controlPort: 0 });
   test = await createEmptyDatabase(gateway.port);
+  // What is to be stopped must not end by itself.
+  await test.query(`do $$ begin
+    execute format('alter role app in database %I set statement_timeout = 0', current_database()); end $$`);
 });
 
 afterAll(async () => {
