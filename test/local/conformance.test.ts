@@ -836,10 +836,17 @@ describe('a WebSocket', () => {
     wire.close();
   });
 
-  it('whose client goes away has its query cancelled', async () => {
+  const LONG = 'select pg_sleep(600) as left_alone';
+  it.each([
+    ['query', query(LONG)],
+    [
+      'flight, whose Sync has not come,',
+      Buffer.concat([message('P', `\0${LONG}\0\0\0`), message('B', '\0\0\0\0\0\0\0\0'), message('E', '\0\0\0\0\0')]),
+    ],
+  ])('whose client goes away has its %s cancelled', async (_, flight) => {
     const wire = await overWebSocket(url('/v2'));
     const { startup, password } = logInMessages(test.ownerUrl); // for whom no statement takes too long
-    wire.send(startup, password, query('select pg_sleep(600) as left_alone'));
+    wire.send(startup, password, flight);
     const running = () =>
       test.query(`select from pg_stat_activity where query like '%left_alone' and state = 'active'`);
     await vi.waitFor(async () => expect(await running()).toHaveLength(1), PATIENCE);

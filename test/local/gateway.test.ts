@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { startGateway } from '../../local/gateway.ts';
 import { IS_SUPERUSER } from '../../local/pg-client.ts';
+import { anyFreePort, isFree } from '../../local/ports.ts';
 import { createDatabase } from '../../src/db/database.ts';
 import { neonHttp } from '../../src/db/http.ts';
 import { tcp } from '../../src/db/tcp.ts';
@@ -86,6 +87,14 @@ describe('connections', () => {
     expect((await client.query('show client_encoding')).rows).toEqual([{ client_encoding: 'UTF8' }]);
     await client.end();
     await alter('reset client_encoding');
+  });
+
+  it('are taken on no port when one of them is taken', async () => {
+    const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };
+    const free = await anyFreePort();
+    const started = startGateway({ upstream, port: free, poolerPort: port });
+    await expect(started).rejects.toMatchObject({ code: 'EADDRINUSE' });
+    expect(await isFree(free)).toBe(true);
   });
 
   it('of a query that still runs do not hold up closing', async () => {

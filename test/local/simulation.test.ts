@@ -1,9 +1,12 @@
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
 import { neon, neonConfig, Pool } from '@neondatabase/serverless';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { NO_SIMULATION } from '../../local/gateway-simulation.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { logInMessages, overWebSocket, query } from './wire.ts';
 
 let gateway: Gateway;
 let test: TestDatabase;
@@ -115,6 +118,16 @@ describe('a connection is cut', () => {
     expect(await written()).toBe(1);
   });
 
+  it('over a socket with nothing of the answer', async () => {
+    const wire = await overWebSocket(`${gateway.url.replace('http', 'ws')}/v2`);
+    const { startup, password } = logInMessages(test.url);
+    wire.send(startup, password);
+    await wire.until('Z');
+    await gateway.simulate({ drop: 1, dropAt: ['after'] });
+    wire.send(query(`select; select repeat('x', 1000) from generate_series(1, 1000)`));
+    await expect(wire.until('TDCZ')).rejects.toThrow('the connection ended');
+  });
+
   it('over a socket after the commit, and nowhere else', async () => {
     const client = await connect();
     await gateway.simulate({ drop: 1, dropAt: ['commit'] });
@@ -163,6 +176,13 @@ it('refuses connections, on every port but the control port, until told otherwis
   expect((await fetch(`${control}/stats`)).status).toBe(200);
   await fetch(`${control}/simulate`, { method: 'POST', body: '{"refuse":false}' });
   await (await connect()).end();
+});
+
+it('refuses connections from the start', async () => {
+  const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };
+  const refusing = await startGateway({ upstream, port: 0, simulation: { refuse: true } });
+  await expect(fetch(refusing.url)).rejects.toThrow('fetch failed');
+  await refusing.close();
 });
 
 it('stalls: accepts, never answers, and goes on when told so', async () => {
@@ -236,6 +256,9 @@ describe('the control port', () => {
     for (const body of ['', 'rtt=1', '[]', 'null']) expect((await simulate(body))[0]).toBe(400);
     expect((await fetch(control)).status).toBe(404);
     expect((await simulate('{"refuse":true}', { Origin: 'https://evil.example' }))[0]).toBe(403);
+    const rebound = request(`${control}/stats`, { headers: { Host: 'evil.example' } }).end();
+    const [response] = (await once(rebound, 'response')) as [IncomingMessage];
+    expect(response.resume().statusCode).toBe(403);
     expect(gateway.simulation()).toEqual(NO_SIMULATION);
   });
 });

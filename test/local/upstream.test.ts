@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { logIn } from '../../local/gateway-login.ts';
 import { cancel, CONNECT_DEADLINE, connectUpstream, parseUpstream, stop } from '../../local/gateway-upstream.ts';
+import { anyFreePort } from '../../local/ports.ts';
 import { errorResponse, int32, message } from '../../local/postgres-messages.ts';
 import { startListening } from '../../local/start-listening.ts';
 import { startTemporaryStack, type TemporaryStack } from '../../local/temporary-stack.ts';
@@ -97,6 +98,41 @@ it('an upstream that does not say whether it has TLS is given up', async () => {
   timeout.mockRestore();
   silent.close();
   await once(silent, 'close'); // with every connection
+});
+
+it('an upstream that has no TLS is hung up on', async () => {
+  const plain = createServer((socket) => socket.on('data', () => socket.write('N')));
+  const port = await startListening(plain);
+  await expect(connectUpstream({ host: '127.0.0.1', port, tls: {} })).rejects.toThrow('does not support TLS');
+  plain.close();
+  await once(plain, 'close'); // with every connection
+});
+
+it.each([
+  ['in clear text', int32(3)],
+  ['hashed with MD5', Buffer.concat([int32(5), Buffer.from('salt')])],
+])('an upstream that wants the password %s gets it', async (_, request) => {
+  const ready = message('Z', 'I');
+  const answers = [
+    message('R', request),
+    Buffer.concat([message('R', int32(0)), ready]),
+    Buffer.concat([message('C', 'SELECT 0\0'), ready]),
+  ];
+  const passwords: string[] = [];
+  const old = createServer((socket) => {
+    socket.on('data', (data) => {
+      if (data[0] === 'p'.charCodeAt(0)) passwords.push(data.toString('latin1', 5));
+      socket.write(answers.shift() ?? '');
+    });
+  });
+  const port = await startListening(old);
+  const gateway = await startGateway({ upstream: { host: '127.0.0.1', port }, port: 0 });
+  const client = new pg.Client({ connectionString: `postgresql://app:hunter2@127.0.0.1:${gateway.port}/app` });
+  client.on('error', () => {}); // its end
+  await client.connect();
+  expect(passwords).toEqual([expect.stringMatching(/^(hunter2|md5[\da-f]{32})\0$/)]);
+  await gateway.close();
+  old.close();
 });
 
 it('an upstream that ends the log-in behind the password, as a full pooler does, is heard', async () => {
@@ -208,6 +244,7 @@ it('a request to cancel is not lost where a relay ends both ways as soon as one 
   await cancel({ host: '127.0.0.1', port: await startListening(server) }, int32(1, 2));
   expect(heard).toHaveBeenCalledOnce();
   server.close();
+  await cancel({ host: '127.0.0.1', port: await anyFreePort() }, int32(1, 2)); // of a server that is away there is none
 });
 
 it('a connection whose server does not hear that it is to stop is given up', async () => {
