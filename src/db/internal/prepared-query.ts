@@ -12,11 +12,8 @@ export interface QueryResult<Row = Record<string, unknown>> extends Omit<Stateme
 }
 
 type Joins = Record<string, boolean> | undefined;
-
 /** What drizzle's builders set on a prepared query. */
-interface Joined {
-  joinsNotNullableMap?: Joins;
-}
+type Joined = { joinsNotNullableMap?: Joins };
 
 declare module 'drizzle-orm/utils' {
   /** From a row to what was selected. Exported, but missing from drizzle's types. */
