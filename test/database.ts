@@ -4,8 +4,8 @@ import { expect, inject, vi } from 'vitest';
 import { PRISTINE } from './pristine.ts';
 
 /**
- * Milliseconds to wait for what happens at once on an idle machine: others may be busy. Less than the 30 s after which a statement of
- * the application's role ends by itself, stopped or not.
+ * Milliseconds to wait for what happens at once on an idle machine: others may be busy. Less than the 30 s after which a
+ * statement of the application's role ends by itself, stopped or not.
  */
 export const PATIENCE = 25_000;
 

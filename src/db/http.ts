@@ -20,8 +20,9 @@ export function neonHttp(): HttpTransport {
       // until then. Set, started and put back in one go, requests to different providers do not meet.
       const { fetchEndpoint } = neonConfig;
       neonConfig.fetchEndpoint = sql.endpoint;
+      // The driver's queries are lazy: `then` sends one.
       const request =
-        queries.length > 1 ? sql.transaction(queries, options) : Promise.all(queries.map((query) => query.then(null))); // sends it: the driver's queries are lazy
+        queries.length > 1 ? sql.transaction(queries, options) : Promise.all(queries.map((query) => query.then(null)));
       neonConfig.fetchEndpoint = fetchEndpoint;
       const results = await request.catch((error: Error) => {
         signal.throwIfAborted();

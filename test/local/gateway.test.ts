@@ -104,9 +104,7 @@ describe('connections', () => {
       body: JSON.stringify({ query: 'select pg_sleep(20)', params: [] }),
       headers: { 'Neon-Connection-String': test.url },
     }).catch(() => 'cut off');
-    await vi.waitFor(async () => {
-      expect(await test.query(`select from pg_stat_activity where query = 'select pg_sleep(20)'`)).toHaveLength(1);
-    }, PATIENCE);
+    await test.untilSleeping();
     await own.close();
     expect(await request).toBe('cut off');
   });

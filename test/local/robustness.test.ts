@@ -178,7 +178,7 @@ it.each<[string, (near: Gateway, text: string) => Promise<() => void>]>([
   ],
 ])(
   'a client that goes away %s has its query stopped behind a pooler, too, which forgets its key with it',
-  async (over, start) => {
+  async (_, start) => {
     let gone = false;
     const pooler = createServer((client) => {
       const server = connect(upstream.port, upstream.host).on('error', () => {});
@@ -191,17 +191,10 @@ it.each<[string, (near: Gateway, text: string) => Promise<() => void>]>([
     });
     const port = await startListening(pooler);
     const near = await startGateway({ upstream: { host: '127.0.0.1', port }, port: 0 });
-    const text = `select pg_sleep(60) as "${over}"`;
-    const untilRunning = (count: number) =>
-      vi.waitFor(async () => {
-        const running = await test.query(`select from pg_stat_activity where query = '${text}' and state = 'active'`);
-        expect(running).toHaveLength(count);
-      }, PATIENCE);
-
-    const leave = await start(near, text);
-    await untilRunning(1);
+    const leave = await start(near, 'select pg_sleep(60)');
+    await test.untilSleeping();
     leave();
-    await untilRunning(0);
+    await test.untilSleeping(0);
     await near.close();
     pooler.close();
   },
