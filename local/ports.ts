@@ -1,9 +1,10 @@
 import { randomInt } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { createOnce } from './create-once.ts';
 import { isRunning } from './postgres-process.ts';
 
@@ -13,10 +14,16 @@ const MAX_PORT = 65_535;
 const ATTEMPTS = 20;
 
 export async function isFree(port: number): Promise<boolean> {
+  const server = await listen(port);
+  await server?.[Symbol.asyncDispose]();
+  return server !== undefined;
+}
+
+function listen(port: number): Promise<Server | undefined> {
   return new Promise((resolve) => {
     const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen({ port, host: '127.0.0.1', exclusive: true }, () => server.close(() => resolve(true)));
+    server.once('error', () => resolve(undefined));
+    server.listen({ port, host: '127.0.0.1', exclusive: true }, () => resolve(server));
   });
 }
 
@@ -31,6 +38,12 @@ export async function anyFreePort(): Promise<number> {
     if (await isFree(port)) return port;
   }
 }
+
+/** Who listens here is choosing a port: one process at a time, and should it be killed, the system gives the next its turn. */
+const TURN_PORT = FIRST_PORT - 1;
+
+/** Milliseconds that one waits for its turn: whatever listens there for longer is something else. */
+const TURN_MS = 2_000;
 
 /** Milliseconds after which a process listens where it said it would, or has failed to. */
 const CLAIM_MS = 300_000;
@@ -50,7 +63,7 @@ export async function choosePort(
 ): Promise<number> {
   const other = requested && chosen.get(requested);
   if (other) throw new Error(`Port ${requested} is the ${other} already: choose another with --${name}.`);
-  if (requested && !(await claim(requested))) {
+  if (requested && !(await inTurn(() => claim(requested)))) {
     throw new Error(`Port ${requested} is in use, or not for this account: choose another with --${name}.`);
   }
   const port = requested ?? (await freePortFrom(byDefault));
@@ -61,9 +74,23 @@ export async function choosePort(
 
 async function freePortFrom(first: number): Promise<number> {
   for (let port = first; port < first + ATTEMPTS && port <= MAX_PORT; port++) {
-    if (!chosen.has(port) && (await claim(port))) return port;
+    if (!chosen.has(port) && (await inTurn(() => claim(port)))) return port;
   }
   return anyFreePort();
+}
+
+async function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  const giveUp = Date.now() + TURN_MS;
+  let turn = await listen(TURN_PORT);
+  while (!turn && Date.now() < giveUp) {
+    await setTimeout(10);
+    turn = await listen(TURN_PORT);
+  }
+  try {
+    return await work();
+  } finally {
+    await turn?.[Symbol.asyncDispose]();
+  }
 }
 
 /**

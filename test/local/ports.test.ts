@@ -1,6 +1,9 @@
+import { once } from 'node:events';
 import { rm, utimes, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { anyFreePort, choosePort } from '../../local/ports.ts';
 
@@ -15,4 +18,19 @@ it('a port that another process is about to listen on is in use, but not for eve
   } finally {
     await rm(claim, { force: true });
   }
+});
+
+it('of two processes one chooses a port while the other waits: both would take what a third has left', async () => {
+  const port = await anyFreePort();
+  const other = createServer();
+  const listens = () =>
+    once(other.listen({ port: 16_383, host: '127.0.0.1', exclusive: true }), 'listening').then(
+      () => true,
+      () => false,
+    );
+  while (!(await listens())) await setTimeout(10);
+  const choosing = choosePort('port', port, 0, () => {});
+  expect(await Promise.race([choosing, setTimeout(200, 'waits')])).toBe('waits');
+  other.close();
+  expect(await choosing).toBe(port);
 });
