@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { RUNTIMES } from '../../scripts/fork-host.ts';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
 import { deletePostgres } from '../../local/postgres.ts';
 import { hasEnded } from '../../local/postgres-process.ts';
@@ -66,11 +66,12 @@ function startDevIn(cwd: string, ...options: string[]): Dev {
   });
   let text = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (text += String(chunk)));
-  return {
-    child,
-    output: () => text,
-    exited: new Promise((resolve) => child.once('exit', resolve)),
-  };
+  const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
+  // After an assertion that failed it would run on, and the tests behind find its data in use.
+  onTestFinished(async () => {
+    if (child.kill('SIGTERM')) await exited;
+  });
+  return { child, output: () => text, exited };
 }
 
 async function ready(dev: Dev): Promise<string> {
