@@ -36,14 +36,14 @@ export interface Database<TSchema extends Schema = Schema> extends Queryable<TSc
  * @throws {DatabaseError} when a connection string cannot be used
  */
 export function createDatabase<TSchema extends Schema>(options: DatabaseOptions<TSchema>): Database<TSchema> {
-  const { schema, transports } = options;
+  const { transports } = options;
   const isPerRequest = options.sockets === 'request';
   // Workers allow a request six connections at once, those of HTTP requests included.
   const { maxSockets = isPerRequest ? 4 : 10 } = options;
   const timeouts = settleTimeouts(options.timeouts);
   const findTargets = createTargets(options, timeouts.connectMs, options.onWarning ?? console.warn);
   const retries = createRetries(options.retry);
-  const drizzle = createDrizzle(schema);
+  const drizzle = createDrizzle(options);
 
   const create = (scope: RequestScope, pools: Pools, close: () => Promise<void>): Database<TSchema> => {
     const executor = createExecutor({ transports, findTargets, timeouts, retries }, pools, scope);

@@ -7,6 +7,7 @@ import {
 } from 'drizzle-orm/relations';
 import type { SQL } from 'drizzle-orm/sql';
 import { prepareQuery, type PreparedQuery, type QueryResult, toStatement } from './internal/prepared-query.ts';
+import type { DatabaseOptions } from './options.ts';
 import { command, type Scope } from './transaction.ts';
 import type { TransactionOptions } from './transport.ts';
 
@@ -52,10 +53,10 @@ export interface PinnedSession<TSchema extends Schema = Schema> extends Queryabl
 }
 
 /** Makes drizzle's databases, transactions and sessions of scopes. */
-export function createDrizzle<TSchema extends Schema>(fullSchema: TSchema) {
-  const dialect = new PgDialect();
-  const { tables, tableNamesMap } = extractTablesRelationalConfig(fullSchema, createTableRelationsHelpers);
-  const relations = { fullSchema, schema: tables, tableNamesMap };
+export function createDrizzle<TSchema extends Schema>(options: DatabaseOptions<TSchema>) {
+  const dialect = new PgDialect(options); // it reads `casing`
+  const { tables, tableNamesMap } = extractTablesRelationalConfig(options.schema, createTableRelationsHelpers);
+  const relations = { fullSchema: options.schema, schema: tables, tableNamesMap };
 
   /** What drizzle's builders and its migrator use of a `PgSession`. */
   const sessionOf = (scope: Scope) => {

@@ -1,3 +1,4 @@
+import type { DrizzleConfig } from 'drizzle-orm/utils';
 import type { Operation } from './choose-transport.ts';
 import type { TransportName, Transports } from './transport.ts';
 
@@ -16,7 +17,7 @@ export interface DatabaseUrls {
 /** Some or all of them; one that is missing or undefined takes its default. */
 export type Settings<T> = { [Name in keyof T]?: T[Name] | undefined } | undefined;
 
-export interface DatabaseOptions<TSchema> extends DatabaseUrls {
+export interface DatabaseOptions<TSchema> extends DatabaseUrls, Pick<DrizzleConfig, 'casing'> {
   /** drizzle tables and relations. */
   schema: TSchema;
   transports: Transports;
