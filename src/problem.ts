@@ -109,7 +109,8 @@ function fromHttpException(error: HTTPException, c: Context<AppEnv>): Response {
   if (challenge !== null) {
     return respond(c, 'unauthorized', {
       detail: 'Send the header "Authorization: Bearer <token>".',
-      headers: { 'WWW-Authenticate': challenge },
+      // 400 is of who sends no bearer token, but Basic credentials for instance: no error is to be told of (RFC 6750, section 3.1).
+      headers: error.status === 400 ? CHALLENGE : { 'WWW-Authenticate': challenge },
     });
   }
   return respond(c, BY_STATUS[error.status] ?? 'invalid-request', error.message ? { detail: error.message } : {});

@@ -129,15 +129,19 @@ export function describeContract(
     });
 
     describe('authentication and routing', () => {
-      it.each([undefined, 'Bearer wrong-token-0123456789', 'Basic dXNlcjpwYXNz', 'Bearer', 'Bearer a b'])(
-        'refuses the authorization %s',
-        async (authorization) => {
-          const headers = authorization === undefined ? {} : { Authorization: authorization };
-          const response = await api.fetch(EXAMPLE.path, { headers });
-          await expectProblem(response, 401, 'unauthorized');
-          expect(response.headers.get('WWW-Authenticate')).toMatch(/^Bearer /);
-        },
-      );
+      // https://www.rfc-editor.org/rfc/rfc6750#section-3.1
+      it.each([
+        [undefined, 'realm="api"'],
+        ['Basic dXNlcjpwYXNz', 'realm="api"'],
+        ['Bearer', 'realm="api"'],
+        ['Bearer a b', 'realm="api"'],
+        ['Bearer wrong-token-0123456789', 'error="invalid_token"'],
+      ])('refuses the authorization %s', async (authorization, challenge) => {
+        const headers = authorization === undefined ? {} : { Authorization: authorization };
+        const response = await api.fetch(EXAMPLE.path, { headers });
+        await expectProblem(response, 401, 'unauthorized');
+        expect(response.headers.get('WWW-Authenticate')).toBe(`Bearer ${challenge}`);
+      });
 
       it('answers an unknown path with 404', async () => {
         await expectProblem(await call('/nowhere'), 404, 'not-found');
