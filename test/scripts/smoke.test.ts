@@ -76,7 +76,28 @@ it('passes against the API', async () => {
   expect(output).toMatch(/\d+ passed, 0 failed/);
 });
 
+it("passes through a gateway of AWS's, which gives a challenge another name", async () => {
+  const server = await startServer((_, { headers, status, body }) => {
+    const renamed = [...headers].map(([name, value]): [string, string] => [
+      name.replace('www-authenticate', 'x-amzn-remapped-www-authenticate'),
+      value,
+    ]);
+    return new Response(body, { status, headers: renamed });
+  });
+  const { code, output } = await smoke([server.url]);
+  server.close();
+  expect(code, output).toBe(0);
+});
+
 it.each<[string, Change, RegExp]>([
+  [
+    'answers without a challenge',
+    (_, { headers, status, body }) => {
+      headers.delete('WWW-Authenticate');
+      return new Response(body, { status, headers });
+    },
+    /FAIL {2}refuses who has no token/,
+  ],
   [
     'forgets to ask for the token',
     (_, response) => (response.status === 401 ? Response.json({ items: [], nextCursor: null }) : response),
