@@ -71,6 +71,12 @@ describe.each(readdirSync(WORKFLOWS))('%s', (file) => {
   it('installs packages where there is no secret', () => {
     const installing = steps.filter(({ run }) => run?.includes('npm ci'));
     expect(installing.map(({ run, env }) => [run, env])).toEqual(installing.map(() => ['npm ci', undefined]));
+    // These leave keys in the environment of all steps behind them.
+    const late = Object.values(jobs).flatMap(({ steps: all = [] }) => {
+      const keys = all.findIndex(({ uses }) => uses?.startsWith('aws-actions/configure-aws-credentials@'));
+      return keys === -1 ? [] : all.slice(keys).filter(({ run }) => run?.includes('npm ci'));
+    });
+    expect(late).toEqual([]);
   });
 
   it('pins every action, and has commands that a shell can read', () => {
