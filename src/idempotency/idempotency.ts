@@ -24,7 +24,8 @@ export class IdempotencyError extends Error {
  * trip. The lock comes first: a statement sees what was committed before it began.
  * @param tx at the isolation level `read committed`, which is the default: at others it may not see an earlier request, and
  * `keep` then fails, a violation of the primary key
- * @param request what makes it the same request again: JSON whose fields have one order, as those of a validated body do
+ * @param request what makes it the same request again, the route included where several take keys: JSON whose fields have one
+ * order, as those of a validated body do
  * @returns the outcome of the `earlier` request; if there is none, do the work and `keep` its outcome, as JSON
  * @throws {IdempotencyError} when the key is in use this moment, or was used for another request
  */
