@@ -15,6 +15,7 @@ export const PROBLEMS = {
   'request-in-progress': [409, 'A request with this idempotency key is in progress'],
   'reconciliation-in-progress': [409, 'A reconciliation is in progress'],
   'payload-too-large': [413, 'The request body is too large'],
+  'unsupported-media-type': [415, 'The request body is of another type'],
   'idempotency-key-reused': [422, 'The idempotency key was used for another request'],
   'same-account': [422, 'The accounts are the same'],
   'unknown-account': [422, 'An account does not exist'],

@@ -87,7 +87,7 @@ export function describeExample({ database, call, post, json, expectProblem }: A
 
     it('refuses a body of another content type', async () => {
       const response = await post('/accounts', { name: 'Ada', currency: 'EUR' }, { 'Content-Type': 'text/plain' });
-      const problem = await expectProblem(response, 400, 'invalid-request');
+      const problem = await expectProblem(response, 415, 'unsupported-media-type');
       expect(problem.detail).toContain('application/json');
     });
 

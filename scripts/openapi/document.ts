@@ -110,6 +110,7 @@ function problemsOf(method: string, { open, problems = [], ...operation }: Opera
   if (!open) names.push('unauthorized', 'database-unavailable');
   const isRead = method === 'get';
   if (!isRead) names.push('payload-too-large');
+  if (operation.json) names.push('unsupported-media-type');
   if (!isRead || operation.param || operation.query || operation.header) names.push('invalid-request');
   return [...new Set(names)];
 }

@@ -9,7 +9,7 @@ import { Problem } from '../problem.ts';
  * @example
  * app.post('/things', validate('json', v.object({ name: v.string() })), (c) => c.json(c.req.valid('json')))
  *
- * @throws {Problem} `invalid-request`, with a JSON pointer to each error
+ * @throws {Problem} `invalid-request`, with a JSON pointer to each error; `unsupported-media-type` for a body that is no JSON
  */
 export const validate = <Target extends keyof ValidationTargets, TSchema extends v.GenericSchema>(
   target: Target,
@@ -18,7 +18,7 @@ export const validate = <Target extends keyof ValidationTargets, TSchema extends
   sValidator(target, v.config(schema, { abortPipeEarly: true }), (result, c) => {
     // Hono reads no other body: everything in it would be missing, and nobody told where a schema asks for nothing.
     if (target === 'json' && !/^application\/([\w.-]+\+)?json\s*(;|$)/i.test(c.req.header('Content-Type') ?? '')) {
-      throw new Problem('invalid-request', { detail: "The request's Content-Type must be application/json." });
+      throw new Problem('unsupported-media-type', { detail: "The request's Content-Type must be application/json." });
     }
     if (result.success) return;
     throw new Problem('invalid-request', {

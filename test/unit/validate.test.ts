@@ -10,9 +10,9 @@ const app = new Hono<AppEnv>().post('/', validate('json', schema), (c) => c.json
 app.onError(answerProblem);
 
 it.each([
-  ['text/plain', 400, { detail: "The request's Content-Type must be application/json." }],
-  ['application/x-www-form-urlencoded', 400, { detail: "The request's Content-Type must be application/json." }],
-  ['text/plain; of=application/json', 400, { detail: "The request's Content-Type must be application/json." }],
+  ['text/plain', 415, { detail: "The request's Content-Type must be application/json." }],
+  ['application/x-www-form-urlencoded', 415, { detail: "The request's Content-Type must be application/json." }],
+  ['text/plain; of=application/json', 415, { detail: "The request's Content-Type must be application/json." }],
   ['application/json', 200, { name: 'Ada' }],
 ])('where a schema asks for nothing, a body of type %s is answered with %d', async (type, status, body) => {
   const request = { method: 'POST', headers: { 'Content-Type': type }, body: '{"name":"Ada"}' };
