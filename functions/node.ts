@@ -1,6 +1,6 @@
 import { type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { createAdaptorServer } from '@hono/node-server';
 import { parseConfig } from '../src/config.ts';
 import { createApp } from '../src/create-app.ts';
@@ -66,6 +66,9 @@ server.prependListener('request', ({ socket }: IncomingMessage, response: Server
 /** Milliseconds in which a platform that ends an instance still sends to it: what a server that closes has not read is lost. */
 const LAST_REQUESTS_MS = 1_000;
 
+/** Turns of the event loop that read what has arrived: each accepts one connection, of which Node has 511 wait, and one more reads the last. */
+const READING_TURNS = 512;
+
 /** Milliseconds after which nobody is waited for: a little more than an operation on the database may take. */
 const END_MS = 61_000;
 
@@ -81,6 +84,8 @@ async function end(ms: number) {
   // What is still open then waits for a body that does not come.
   setTimeout(() => (server as Server).closeAllConnections(), END_MS).unref();
   await sleep(ms);
+  // In a process that was held up, by its limit of CPU for one, the time is over before it has read what came in it.
+  for (let turn = 0; turn < READING_TURNS; turn++) await setImmediate();
   // A WebSocket whose other end says no more stays open, and would keep the process.
   server.close(() => void database.close().then(() => process.exit()));
   // Without a request they would keep a server that closes open for ever.

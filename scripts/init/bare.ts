@@ -70,8 +70,7 @@ function bareTests(tree: Tree): void {
 const withoutTransfers = (text: string) =>
   ["onUnix('finishes the requests", "onUnix('ends although the other end", 'const prepareTransfer']
     .reduce(withoutBlock, text)
-    .replace("import { randomUUID } from 'node:crypto';\n", '')
-    .replace('type Server, ', '');
+    .replace("import { randomUUID } from 'node:crypto';\n", '');
 
 function bareDocuments(tree: Tree): void {
   tree.edit('README.md', (text) =>

@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
 import { describeContract } from '../contract.ts';
@@ -117,9 +117,11 @@ describe('the Node server', () => {
     expect(await exited).toEqual([0, null]);
   });
 
-  onUnix('answers what was sent before it is told to end', async () => {
-    const server = await startServer({ databaseUrl: database.url, apiToken });
-    const exited = once(server.process, 'exit');
+  /**
+   * Sends requests while the process is stopped, over connections that it knows and over new ones.
+   * @returns the answers, when it has ended
+   */
+  const sendWhileStopped = async (server: Server, before: () => Promise<unknown>, meanwhile: () => unknown) => {
     const request = 'GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n';
     const connectTo = async () => {
       const client = connect(Number(new URL(server.url).port), '127.0.0.1').on('error', () => {});
@@ -132,16 +134,39 @@ describe('the Node server', () => {
       await once(client, 'data');
       return client;
     });
+    const exited = once(server.process, 'exit');
     const clients = await Promise.all(idle);
+    await before();
     server.process.kill('SIGSTOP');
     clients.push(...(await Promise.all(Array.from({ length: 50 }, connectTo))));
     for (const client of clients) client.write(request);
-    const answers = clients.map((client) => text(client));
-    server.process.kill('SIGTERM');
+    const answers = clients.map((client) => text(client).catch(() => 'reset'));
+    await meanwhile();
     server.process.kill('SIGCONT');
-    for (const answer of await Promise.all(answers)) expect(answer).toMatch(/^HTTP\/1.1 200 /);
     expect(await exited).toEqual([0, null]);
+    return Promise.all(answers);
+  };
+
+  onUnix('answers what was sent before it is told to end', async () => {
+    const server = await start(database.url);
+    const end = () => server.process.kill('SIGTERM');
+    const answers = await sendWhileStopped(server, async () => {}, end);
+    for (const answer of answers) expect(answer).toMatch(/^HTTP\/1.1 200 /);
   });
+
+  onUnix(
+    'answers what was sent while it still took requests, though it was held up until that time was over',
+    async () => {
+      const server = await start(database.url);
+      const end = async () => {
+        server.process.kill('SIGTERM');
+        const isEnding = async () => (await server.fetch('/health/live')).headers.get('Connection') === 'close';
+        await vi.waitFor(async () => expect(await isEnding()).toBe(true), PATIENCE);
+      };
+      const answers = await sendWhileStopped(server, end, () => sleep(1_100));
+      for (const answer of answers) expect(answer).toMatch(/^HTTP\/1.1 200 /);
+    },
+  );
 
   onUnix('ends although the other end of a WebSocket says no more', async () => {
     const proxy = await startFaultProxy({ port: inject('stack').gatewayPort });
