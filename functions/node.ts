@@ -36,7 +36,9 @@ const server = createAdaptorServer({
     const response = await app.fetch(request, env);
     env.outgoing.once('close', () => {
       const { errored } = env.outgoing;
-      if (errored) logError(errored, response.headers.get('X-Request-Id'));
+      // Where the connection goes, an answer that another one was still in front of has an error, too: its body has not failed.
+      const { errored: isGone, socket } = env.incoming;
+      if (errored && (!isGone || socket.errored === errored)) logError(errored, response.headers.get('X-Request-Id'));
     });
     return response;
   },

@@ -269,6 +269,22 @@ describe('the Node server', () => {
     ]);
   });
 
+  it('says nothing of a client that goes away while an answer waits for the one in front of it', async () => {
+    const route = `healthRoutes.get('/slow', async (c) => { await new Promise((done) => setTimeout(done, 500)); return c.text(''); });`;
+    const server = await startServer({ databaseUrl: database.url, apiToken }, withRoute(route));
+    const log = text(server.process.stderr as Readable);
+    const lines = createInterface(server.process.stdout as Readable);
+    const client = connect(Number(new URL(server.url).port), '127.0.0.1');
+    const requests = ['slow', 'live'].map((name) => `GET /health/${name} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    client.write(requests.join(''));
+    const [line] = (await once(lines, 'line')) as [string];
+    expect(JSON.parse(line)).toMatchObject({ path: '/health/live' });
+    client.destroy();
+    await once(lines, 'line'); // of the other
+    await server.close();
+    expect((await log).split('\n').filter((logged) => logged.startsWith('{'))).toEqual([]);
+  });
+
   it('answers although nobody reads its log any more', async () => {
     const server = await start(database.url);
     server.process.stdout?.destroy();
