@@ -68,7 +68,7 @@ server.prependListener('request', ({ socket }: IncomingMessage, response: Server
 /** Milliseconds in which a platform that ends an instance still sends to it: what a server that closes has not read is lost. */
 const LAST_REQUESTS_MS = 1_000;
 
-/** Turns of the event loop that read what has arrived: each accepts one connection, of which Node has 511 wait, and one more reads the last. */
+/** Turns of the event loop that read what has arrived: each takes one of the 511 connections that may wait, and the last reads. */
 const READING_TURNS = 512;
 
 /** Milliseconds after which nobody is waited for: a little more than an operation on the database may take. */
