@@ -4,24 +4,27 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { anyFreePort, choosePort } from '../../local/ports.ts';
 
-it('a port that another process is about to listen on is in use, but not for ever', async () => {
+/** A port, and the file that says whose it is. */
+async function freePort() {
   const port = await anyFreePort();
   const claim = path.join(tmpdir(), `npm-run-dev-port-${port}`);
+  onTestFinished(() => rm(claim, { force: true }));
+  return { port, claim };
+}
+
+it('a port that another process is about to listen on is in use, but not for ever', async () => {
+  const { port, claim } = await freePort();
   await writeFile(claim, String(process.ppid));
-  try {
-    await expect(choosePort('port', port, 0, () => {})).rejects.toThrow(`Port ${port} is in use`);
-    await utimes(claim, 0, 0);
-    expect(await choosePort('port', port, 0, () => {})).toBe(port);
-  } finally {
-    await rm(claim, { force: true });
-  }
+  await expect(choosePort('port', port, 0, () => {})).rejects.toThrow(`Port ${port} is in use`);
+  await utimes(claim, 0, 0);
+  expect(await choosePort('port', port, 0, () => {})).toBe(port);
 });
 
 it('of two processes one chooses a port while the other waits: both would take what a third has left', async () => {
-  const port = await anyFreePort();
+  const { port } = await freePort();
   const other = createServer();
   const listens = () =>
     once(other.listen({ port: 16_383, host: '127.0.0.1', exclusive: true }), 'listening').then(
