@@ -168,7 +168,9 @@ async function serverAccount(): Promise<{ uid: number; gid: number } | undefined
 
 /** Nothing of the user's PostgreSQL settings (PGDATA, PGPORT …) may reach this server. */
 function serverEnvironment(): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PG')));
+  const environment = { ...process.env }; // of this type: in a project of Next.js it has a variable that must be there
+  for (const name of Object.keys(environment)) if (name.startsWith('PG')) Reflect.deleteProperty(environment, name);
+  return environment;
 }
 
 /** PostgreSQL does not notice that its parent was killed. This process does: its standard input ends. */
