@@ -58,7 +58,7 @@ function createPool(open: () => Connection, max: number, closed: boolean) {
   const takeIdle = (): Connection | undefined => {
     const { connection, timer = 0, expires = 0 } = idle.pop() ?? {};
     clearTimeout(timer);
-    // Where a process was frozen meanwhile, its timers were, too.
+    // Where a process was frozen meanwhile, its timers were, too; on Lambda even the clock of `performance.now()`.
     if (!connection || (connection.transactionStatus && Date.now() < expires)) return connection;
     void connection.close();
     return takeIdle();
