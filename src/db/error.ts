@@ -133,7 +133,7 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
 /** PostgreSQL repeats values of the row in some fields, too: a cause must be as safe to log as the error itself. */
 function redact(error: unknown, message: string): unknown {
   if (!(error instanceof Error)) return undefined;
-  for (const field of ['detail', 'where', 'internalQuery']) Reflect.deleteProperty(error, field);
+  for (const field of ['detail', 'where', 'internalQuery']) delete (error as Error & Record<string, unknown>)[field];
   if (error.message) error.stack = error.stack?.replace(error.message, () => message) ?? '';
   error.message = message;
   return error;

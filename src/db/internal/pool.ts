@@ -56,10 +56,10 @@ function createPool(open: () => Connection, max: number, closed: boolean) {
   };
 
   const takeIdle = (): Connection | undefined => {
-    const { connection, timer = 0, expires = 0 } = idle.pop() ?? {};
+    const { connection, timer = 0, expires } = idle.pop() ?? {};
     clearTimeout(timer);
     // Where a process was frozen meanwhile, its timers were, too; on Lambda even the clock of `performance.now()`.
-    if (!connection || (connection.transactionStatus && Date.now() < expires)) return connection;
+    if (!connection || (connection.transactionStatus && Date.now() < (expires as number))) return connection;
     void connection.close();
     return takeIdle();
   };

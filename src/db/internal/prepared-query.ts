@@ -36,7 +36,7 @@ export function prepareQuery(
     getQuery: () => query,
     mapResult(result: StatementResult, _isFromBatch?: boolean): unknown {
       const decoders = result.fields.map(({ dataTypeID }) => decoderFor(dataTypeID));
-      const rows = result.rows.map((row) => row.map((text, i) => (text === null ? null : decoders[i]?.(text))));
+      const rows = result.rows.map((row) => row.map((text, i) => text && decoders[i]?.(text)));
       if (mapRows) return mapRows(rows);
       if (selected) return rows.map((row) => mapResultRow(selected, row, (prepared as Joined).joinsNotNullableMap));
       const { command, rowCount } = result;

@@ -57,7 +57,7 @@ function decodeArray(text: string, decode = asText): unknown[] {
   });
   const decodeItem = (item: unknown): unknown => {
     if (Array.isArray(item)) return item.map(decodeItem);
-    return item === null ? null : decode(item as string);
+    return item && decode(item as string); // NULL is none's text, '' is a text's alone
   };
   return decodeItem(JSON.parse(json)) as unknown[];
 }
