@@ -40,7 +40,12 @@ describe('answerChallenge', () => {
     [
       '100,001 iterations',
       RFC.serverFirst.replace('4096', '100001'),
-      { kind: 'auth', message: expect.stringContaining('100001 SCRAM iter') },
+      { kind: 'auth', message: expect.stringContaining('100001 scram_iter') },
+    ],
+    [
+      'as many iterations as take a message to say',
+      RFC.serverFirst.replace('4096', '9'.repeat(1_000)),
+      { kind: 'auth', message: expect.stringContaining('Infinity scram_iterations') },
     ],
     ['an error', 'e=unknown-user', { kind: 'auth', message: 'the server refused the log-in: unknown-user' }],
   ])('refuses %s', async (_, serverFirst, error) => {

@@ -88,8 +88,10 @@ function parseServerFirst(serverFirst: string, clientNonce: string) {
   }
   const iterations = Number(count);
   if (iterations > MAX_ITERATIONS) {
-    const remedy = 'lower scram_iterations, set the password again';
-    throw failure('auth', `${count} SCRAM iterations are more than ${MAX_ITERATIONS}: ${remedy}`);
+    throw failure(
+      'auth',
+      `${iterations} scram_iterations are more than ${MAX_ITERATIONS}: lower it, and set the password`,
+    );
   }
   return [nonce, salt, iterations] as const;
 }
