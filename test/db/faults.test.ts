@@ -206,6 +206,19 @@ describe.each(Object.keys(WAYS) as (keyof typeof WAYS)[])('over %s', (way) => {
     expect(onCancel).toHaveBeenCalled();
   });
 
+  it('a command tag of many digits keeps the process busy no longer than another', async () => {
+    const tags = ['BEGIN', 'SET', `${'1'.repeat(100_000)}x`].map((tag) => message('C', `${tag}\0`));
+    const committed = Buffer.concat([message('C', 'COMMIT\0'), message('Z', 'I')]);
+    const port = await answering(way, [GREETING, Buffer.concat([...tags, message('Z', 'T')]), committed]);
+    const url = `postgresql://app:hunter2@127.0.0.1:${port}/app`;
+    const database = createDatabase({ url, schema: {}, sockets: 'instance', transports: WAYS[way].transports });
+    const started = performance.now();
+    const { rowCount } = await database.transaction((tx) => tx.execute(sql`select 1`));
+    expect(rowCount).toBeNull();
+    expect(performance.now() - started).toBeLessThan(5_000);
+    await database.close();
+  });
+
   it('a COMMIT that a server counts as answered before it says so is of unknown outcome', async () => {
     const url = `postgresql://app:hunter2@127.0.0.1:${await answering(way, [GREETING, BEGUN, message('Z', 'I')])}/app`;
     const database = createDatabase({ url, schema: {}, sockets: 'instance', transports: WAYS[way].transports });

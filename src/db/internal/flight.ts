@@ -36,7 +36,7 @@ export function createFlight(statements: readonly Statement[]) {
   /** An empty query ends without a command tag. */
   const complete = ({ text = '' }: { text?: string }) => {
     const [command] = text.split(' ') as [string];
-    const count = /\d+$/.exec(text);
+    const count = / \d+$/.exec(text);
     results.push({ command, rowCount: count && Number(count[0]), fields, rows });
     fields = [];
     rows = [];
