@@ -56,6 +56,7 @@ describe('decoderFor', () => {
     ],
     [1009, '{"a,b",NULL,"NULL","q\\"\\\\",""}', ['a,b', null, 'NULL', 'q"\\', '']],
     [1009, '{}', []],
+    [1009, '{"\\\\","\\\\\\"",a,"\\"","\\",","\n"}', ['\\', '\\"', 'a', '"', '",', '\n']],
     [3807, '{"{\\"a\\": 1}"}', [{ a: 1 }]],
     [701, 'NaN', Number.NaN],
     [701, '-Infinity', Number.NEGATIVE_INFINITY],
@@ -70,7 +71,7 @@ describe('decoderFor', () => {
   });
 
   it('reads items of many megabytes', () => {
-    const items = ['a b'.repeat(4_000_000), 'a"'.repeat(1_000_000)];
+    const items = ['a b'.repeat(4_000_000), 'a"'.repeat(4_000_000)];
     expect(decoderFor(1009)(encodeParameter(items) ?? '')).toEqual(items);
   });
 });

@@ -49,7 +49,8 @@ function decodeBytea(text: string): Uint8Array {
 /** Array literals (https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO), read by way of JSON. */
 function decodeArray(text: string, decode = asText): unknown[] {
   const braces = text.slice(text.indexOf('{')); // before it may stand dimensions, as in [0:2]={1,2,3}
-  const json = braces.replace(/"([^"\\]*(?:\\.[^"\\]*)*)"|[^{},]+|[{}]/gs, (token, quoted?: string) => {
+  // Behind an even number of backslashes a quotation mark ends an item.
+  const json = braces.replace(/"(.*?)"(?<=[^\\](?:\\\\)*")|[^{},]+|[{}]/gs, (token, quoted?: string) => {
     if (token === '{') return '[';
     if (token === '}') return ']';
     if (token === 'NULL') return 'null';
