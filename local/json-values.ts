@@ -62,8 +62,11 @@ function jsonElement(type: number, text: string): string {
   }
 }
 
-/** A quoted element, NULL, another element, or what stands between elements; bounds and an equals sign may stand in front. */
-const ARRAY_TOKEN = /"([^"\\]*(?:\\.[^"\\]*)*)"|([{},])|([^{},"]+)/gs;
+/**
+ * A quoted element, up to a quotation mark behind an even number of backslashes; NULL, another element, or what stands between
+ * elements. Bounds and an equals sign may stand in front.
+ */
+const ARRAY_TOKEN = /"(.*?)"(?<=[^\\](?:\\\\)*")|([{},])|([^{},]+)/gs;
 
 /** https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */
 function writeArray(writer: JsonWriter, literal: string, element: (text: string) => string): void {
