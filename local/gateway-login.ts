@@ -14,6 +14,7 @@ import {
   startupMessage,
   typeOf,
 } from './postgres-messages.ts';
+import { splitMessages } from './split-messages.ts';
 
 /** Why a client is not let in, as PostgreSQL would say it. */
 export class Refusal extends Error {
@@ -87,14 +88,24 @@ export async function logIn(upstream: Upstream, parameters: Parameters, password
   return { socket, greeting: Buffer.concat(said), key };
 }
 
-/** At what no PostgreSQL says, `pg` throws as it comes, where nobody would catch it. */
+/**
+ * At what no PostgreSQL says, `pg` throws as it comes, where nobody would catch it; and in an error or a notice without an end it
+ * looks for one for ever.
+ */
 function catchOnData(connection: PgInternals['connection']): void {
   const attachListeners = connection.attachListeners.bind(connection);
   connection.attachListeners = (stream) => {
     attachListeners(stream);
     const listeners = stream.listeners('data');
+    const check = splitMessages({
+      watched: 'EN',
+      onMessage(_type, message) {
+        if (message.readUInt16BE(message.length - 2) !== 0) throw new ProtocolError('a message without an end');
+      },
+    });
     stream.removeAllListeners('data').on('data', (chunk: Buffer) => {
       try {
+        check(chunk);
         for (const listener of listeners) listener.call(stream, chunk);
       } catch (error) {
         stream.destroy(error as Error);

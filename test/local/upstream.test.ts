@@ -176,6 +176,8 @@ it('a row that is too large is not waited for', async () => {
 it.each([
   ['asks for a log-in that nobody knows', message('R', int32(4711))],
   ['says a message too short', message('K', '')],
+  ['says an error without an end', message('E', 'SFATAL\0')],
+  ['says a notice without an end', message('N', 'SNOTICE\0')],
 ])('an upstream that %s does not end the gateway', async (_, said) => {
   const strange = createServer((socket) => void socket.on('error', () => {}).end(said));
   const port = await startListening(strange);
