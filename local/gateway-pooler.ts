@@ -24,8 +24,12 @@ const LISTEN_REFUSED = `DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'feature_not
 /** A statement's first word, behind the start or a semicolon. */
 const LISTENS = /(?:^|;)\s*listen\b/i;
 
-/** A comment to the end of its line, the start of one that nests, strings, bodies between dollars, and quoted identifiers. */
-const NO_WORDS = /--[^\n]*|\/\*|\$(\w*)\$.*?\$\1\$|\b[eE]'[^'\\]*(?:(?:''|\\.)[^'\\]*)*'|'[^']*(?:''[^']*)*'|"[^"]*"/gs;
+/**
+ * A comment to the end of its line, the start of one that nests, strings, bodies between dollars, where nothing that ends one
+ * follows up to the end, and quoted identifiers. A dollar behind a letter belongs to a name.
+ */
+const NO_WORDS =
+  /--[^\n]*|\/\*|(?<![\w$])\$(\w*)\$.*?(?:\$\1\$|$)|\b[eE]'[^'\\]*(?:(?:''|\\.)[^'\\]*)*'|'[^']*(?:''[^']*)*'|"[^"]*"/gs;
 
 /** In a comment that nests nothing else counts. */
 const COMMENT_ENDS = /\/\*|\*\//g;

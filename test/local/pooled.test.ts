@@ -108,6 +108,7 @@ describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) 
     [`select 'it''s'; listen "x"`, undefined],
     [`-- don't\nlisten heard -- it's`, undefined],
     [`/* don't /* nest */ */ listen heard; select 'it'`, undefined],
+    ['select 1 as a$b$; listen heard; select 1 as a$b$', undefined],
   ])('refuses %j with the reason, and goes on', async (sql, values) => {
     await expect(pool.query({ text: sql, ...(values && { values, name: 'listens' }) })).rejects.toMatchObject({
       code: '0A000',
@@ -134,6 +135,13 @@ describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) 
     const comments = '/* -------- */\n'.repeat(40) + '/* '.repeat(50_000) + '*/ '.repeat(50_000);
     expect(await one(`${comments}select length('${'x'.repeat(9_000_000)}') as listen`)).toBe(9_000_000);
     expect(await one(`select length('${"''".repeat(10_000_000)}') as listen`)).toBe(10_000_000);
+  });
+
+  it('looks for the ends of many strings that have none in no more than one way', async () => {
+    const started = performance.now();
+    const strings = Array.from({ length: 30_000 }, (_, i) => `$a${i}$`);
+    await expect(one(`select ${strings.join(' ')} listen`)).rejects.toMatchObject({ code: '42601' });
+    expect(performance.now() - started).toBeLessThan(5_000);
   });
 
   // As PgBouncer 1.24 and 1.26 do, word for word.
