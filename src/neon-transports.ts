@@ -4,6 +4,6 @@ import type { Transports } from './db/transport.ts';
 import { neonWebSocket } from './db/websocket.ts';
 
 /** The Neon driver's: HTTP, and WebSocket with a cheap log-in. */
-export function neonTransports(): Transports {
-  return { http: neonHttp(), websocket: neonWebSocket({ Client: fastClient() }) };
+export function neonTransports() {
+  return { http: neonHttp(), websocket: neonWebSocket({ Client: fastClient() }) } satisfies Transports;
 }

@@ -1,0 +1,43 @@
+import { subscribe } from 'node:diagnostics_channel';
+import type { Socket } from 'node:net';
+import type { HttpTransport } from './db/transport.ts';
+
+/** Milliseconds after which `fetch` closes a connection that it does not use: servers keep theirs for longer. */
+const IDLE_MS = 4_000;
+
+/** https://github.com/nodejs/undici/blob/main/docs/docs/api/DiagnosticsChannel.md */
+interface Sent {
+  request: { path: string; completed: boolean };
+  socket: Socket;
+}
+
+/**
+ * For Node. Before it sends, closes the connections of `fetch` that have been idle for too long. `fetch` does so itself, but by a
+ * timer, which does not run while the process is frozen between two requests. The other end may have closed a connection meanwhile,
+ * or forgotten it. A query sent over it fails, some only at their deadline; and as nobody knows whether it has run, it is not sent
+ * again.
+ */
+export function freshHttp(http: HttpTransport): HttpTransport {
+  /** With the requests that they may still carry, and when the last of these left. */
+  const connections = new Map<Socket, { requests: Sent['request'][]; since: number }>();
+
+  subscribe('undici:client:sendHeaders', (message) => {
+    const { request, socket } = message as Sent;
+    if (request.path !== '/sql') return;
+    const known = connections.get(socket);
+    if (!known) socket.once('close', () => connections.delete(socket));
+    const underWay = known?.requests.filter(({ completed }) => !completed) ?? [];
+    connections.set(socket, { requests: [...underWay, request], since: Date.now() });
+  });
+
+  return {
+    send(...query) {
+      for (const [socket, { requests, since }] of connections) {
+        // By the date, which goes on while a process is frozen; it may also be set back.
+        const isOld = Math.abs(Date.now() - since) > IDLE_MS;
+        if (isOld && requests.every(({ completed }) => completed)) socket.destroy();
+      }
+      return http.send(...query);
+    },
+  };
+}

@@ -1,0 +1,51 @@
+import { setImmediate } from 'node:timers/promises';
+import { sql } from 'drizzle-orm';
+import { afterAll, afterEach, beforeAll, expect, inject, it, vi } from 'vitest';
+import { createDatabase, type Database } from '../../src/db/database.ts';
+import { serverTransports } from '../../src/server-transports.ts';
+import { createEmptyDatabase, type TestDatabase } from '../database.ts';
+import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
+
+let test: TestDatabase;
+let proxy: FaultProxy;
+let db: Database;
+
+beforeAll(async () => {
+  proxy = await startFaultProxy({ port: inject('stack').gatewayPort });
+  test = await createEmptyDatabase(proxy.port);
+  db = createDatabase({ url: test.url, schema: {}, transports: await serverTransports('neon'), sockets: 'instance' });
+});
+afterEach(() => vi.useRealTimers());
+afterAll(async () => {
+  await db.close();
+  await proxy.close();
+  await test.close();
+});
+
+const read = async () => {
+  await db.execute(sql`select 1`);
+  await setImmediate(); // then `fetch` has its connection back
+};
+
+/** What a process that was frozen sees: its timers have not run. */
+const skip = (ms: number) => vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + ms });
+
+it.each([5_000, 3_600_000, -3_600_000])(
+  'a query takes no connection from before the date jumped by %i ms',
+  async (ms) => {
+    await read();
+    void proxy.delay(2_000); // what is sent over a connection that is open now
+    const connections = proxy.connections();
+    skip(ms);
+    await read();
+    expect(proxy.connections()).toBe(connections + 1);
+  },
+);
+
+it('a connection that carries a query is left alone', async () => {
+  const slow = db.execute(sql`select pg_sleep(1)`).execute();
+  await test.untilSleeping();
+  skip(60_000);
+  await read();
+  expect((await slow).rowCount).toBe(1);
+});
