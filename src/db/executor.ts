@@ -5,7 +5,7 @@ import { type Attempt, createAttempt } from './internal/attempt.ts';
 import { lend } from './internal/lease.ts';
 import type { Pools } from './internal/pool.ts';
 import type { Retries } from './internal/retry.ts';
-import type { FindTargets, Targets } from './internal/targets.ts';
+import { type FindTargets, REST_MS, type Targets } from './internal/targets.ts';
 import type { RequestScope, Timeouts } from './options.ts';
 import { type Scope, sendOverHttp } from './transaction.ts';
 import type { TransactionOptions, TransportName, Transports } from './transport.ts';
@@ -30,9 +30,6 @@ export interface Executor extends Scope {
  * a function that writes, so it is not done twice; but the replica may be read after it, as if it had written nothing.
  */
 type Access = TransactionOptions['accessMode'] | 'lagging' | 'select';
-
-/** Milliseconds after which a replica that did not answer is asked again. */
-const REST_MS = 30_000;
 
 export function createExecutor(
   { transports, findTargets, retries, timeouts }: Resources,
@@ -66,7 +63,8 @@ export function createExecutor(
       targets = await attempt.race(findTargets(refusal?.by));
       if (targets === refusal?.by) throw refusal.error;
       if (refusal) pools.retire(refusal.by);
-      if (access === 'lagging' && !written && started >= targets.restsUntil) replica = targets.replica;
+      const isRested = Math.abs(Date.now() - targets.failedAt) > REST_MS;
+      if (access === 'lagging' && !written && isRested) replica = targets.replica;
       const target = replica ?? targets[choice.address];
       if (!target) throw misuse(`A ${operation} needs unpooledUrl.`);
 
@@ -92,7 +90,7 @@ export function createExecutor(
         // A transaction's callback may throw what failed elsewhere, where it has written: no reason to run it again.
         const isOwn = isSession || attempt.failures.has(error);
         // Each branch that does not throw leads to another try: at the primary, with a URL asked for anew, after a pause.
-        if (targets && replica && isReplicaUnusable(error)) targets.restsUntil = performance.now() + REST_MS;
+        if (targets && replica && isReplicaUnusable(error)) targets.failedAt = Date.now();
         // Rotated, perhaps. 42501 is among them: the role may have been dropped in favour of another.
         else if (targets && !refusal && isOwn && error.kind === 'auth') refusal = { by: targets, error };
         else if (!mayRepeat(error, readOnly && isOwn) || !(await waitToRetry(timeLeft, attempt.signal))) throw error;

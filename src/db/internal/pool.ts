@@ -36,7 +36,7 @@ export function createPools(max: number, connectMs: number, closed = false) {
 }
 
 function createPool(open: () => Connection, max: number, closed: boolean) {
-  const idle: { connection: Connection; expires: number; timer: ReturnType<typeof setTimeout> }[] = [];
+  const idle: { connection: Connection; since: number; timer: ReturnType<typeof setTimeout> }[] = [];
   let lent = 0;
   /** Called when nothing is lent any more. */
   const onDrained: (() => void)[] = [];
@@ -56,10 +56,11 @@ function createPool(open: () => Connection, max: number, closed: boolean) {
   };
 
   const takeIdle = (): Connection | undefined => {
-    const { connection, timer = 0, expires } = idle.pop() ?? {};
+    const { connection, timer, since = 0 } = idle.pop() ?? {};
     clearTimeout(timer);
-    // Where a process was frozen meanwhile, its timers were, too; on Lambda even the clock of `performance.now()`.
-    if (!connection || (connection.transactionStatus && Date.now() < (expires as number))) return connection;
+    // By the date, which may be set back: where a process was frozen meanwhile, its timers were, too; on Lambda perhaps even
+    // the clock of `performance.now()`.
+    if (!connection || (connection.transactionStatus && Math.abs(Date.now() - since) < IDLE_MS)) return connection;
     void connection.close();
     return takeIdle();
   };
@@ -86,7 +87,7 @@ function createPool(open: () => Connection, max: number, closed: boolean) {
         const timer = setTimeout(() => void connection.close(), IDLE_MS);
         // In Node the timer must not outlive a socket that the server has ended; elsewhere a timer is a number.
         (timer as { unref?: () => void }).unref?.();
-        idle.push({ connection, timer, expires: Date.now() + IDLE_MS });
+        idle.push({ connection, timer, since: Date.now() });
       } else {
         await connection.close();
       }

@@ -3,13 +3,16 @@ import { createDeadline } from './deadline.ts';
 import { DatabaseError } from '../error.ts';
 import type { DatabaseOptions } from '../options.ts';
 
+/** Milliseconds after which a replica that did not answer is asked again. */
+export const REST_MS = 30_000;
+
 /** Where each kind of address leads. */
 export interface Targets {
   readonly pooled: ConnectionTarget;
   readonly direct: ConnectionTarget | undefined;
   readonly replica: ConnectionTarget | undefined;
-  /** Until when a replica that did not answer is left alone, on the clock of `performance.now()`. */
-  restsUntil: number;
+  /** When the replica did not answer, or cancelled a read; by the date, as in pool.ts. */
+  failedAt: number;
 }
 
 export type FindTargets = ReturnType<typeof createTargets>;
@@ -38,7 +41,7 @@ export function createTargets(
     const warning = [pooled, direct, replica].map(roleWarning).find(Boolean);
     if (warning && !known) onWarning(warning);
     knownKey = key;
-    return (known = { pooled, direct, replica, restsUntil: 0 });
+    return (known = { pooled, direct, replica, failedAt: 0 });
   };
 
   const ask = async () => {
