@@ -1,4 +1,5 @@
 import { pipeline } from 'node:stream/promises';
+import { setImmediate } from 'node:timers/promises';
 import type { StreamifyHandler } from 'aws-lambda';
 import type { Hono } from 'hono';
 import { handle, type LambdaEvent } from 'hono/aws-lambda';
@@ -48,9 +49,15 @@ interface Event {
  * An event may have a body with GET and HEAD, and cookies of any characters, a `Request` may not: Hono would fail before the
  * app is asked, and the streaming handler then answers 200. Nobody reads such a body; of such cookies what no header can hold is
  * percent-encoded.
+ *
+ * Where the process was frozen until the event came, connections that have ended meanwhile must not be sent anything.
  */
-export function withValidRequest<Rest extends unknown[], Result>(handler: (event: never, ...rest: Rest) => Result) {
-  const forward = (event: Event, ...rest: Rest): Result => {
+export function withValidRequest<Rest extends unknown[], Result>(
+  handler: (event: never, ...rest: Rest) => Promise<Result>,
+) {
+  const forward = async (event: Event, ...rest: Rest): Promise<Result> => {
+    // The event loop may be in the turn that brought the event: in the next one it has read what became of connections.
+    for (let turn = 0; turn < 2; turn++) await setImmediate();
     const method = event.httpMethod ?? event.method ?? event.requestContext?.http?.method;
     const isIdle = method === 'GET' || method === 'HEAD';
     const cookies = event.cookies?.map((cookie) => cookie.toWellFormed().replaceAll(/[^ -~]+/g, encodeURIComponent));
