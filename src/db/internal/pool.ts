@@ -56,7 +56,7 @@ function createPool(open: () => Connection, max: number, closed: boolean) {
   };
 
   const takeIdle = (): Connection | undefined => {
-    const { connection, timer, since = 0 } = idle.pop() ?? {};
+    const { connection, timer = 0, since = 0 } = idle.pop() ?? {};
     clearTimeout(timer);
     // By the date, which may be set back: where a process was frozen meanwhile, its timers were, too; on Lambda perhaps even
     // the clock of `performance.now()`.
