@@ -26,10 +26,11 @@ const LISTENS = /(?:^|;)\s*listen\b/i;
 
 /**
  * A comment to the end of its line, the start of one that nests, strings, bodies between dollars, where nothing that ends one
- * follows up to the end, and quoted identifiers. A dollar behind a letter belongs to a name.
+ * follows up to the end, and quoted identifiers. A dollar behind a letter belongs to a name; all
+ * that is not ASCII is a letter.
  */
 const NO_WORDS =
-  /--[^\n]*|\/\*|(?<![\w$])\$(\w*)\$.*?(?:\$\1\$|$)|\b[eE]'[^'\\]*(?:(?:''|\\.)[^'\\]*)*'|'[^']*(?:''[^']*)*'|"[^"]*"/gs;
+  /--[^\n\r]*|\/\*|(?<![\w\u0080-\uffff$])\$([\w\u0080-\uffff]*)\$.*?(?:\$\1\$|$)|\b[eE]'[^'\\]*(?:(?:''|\\.)[^'\\]*)*'|'[^']*(?:''[^']*)*'|"[^"]*"/gs;
 
 /** In a comment that nests nothing else counts. */
 const COMMENT_ENDS = /\/\*|\*\//g;

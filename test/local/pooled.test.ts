@@ -109,6 +109,8 @@ describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) 
     [`-- don't\nlisten heard -- it's`, undefined],
     [`/* don't /* nest */ */ listen heard; select 'it'`, undefined],
     ['select 1 as a$b$; listen heard; select 1 as a$b$', undefined],
+    ['select 1 as é$b$; listen heard; select 1 as é$b$', undefined],
+    ['-- now\r listen heard', undefined],
   ])('refuses %j with the reason, and goes on', async (sql, values) => {
     await expect(pool.query({ text: sql, ...(values && { values, name: 'listens' }) })).rejects.toMatchObject({
       code: '0A000',
@@ -122,6 +124,7 @@ describe.each(Object.entries(CLIENTS))('%s on the pooled port', (_, createPool) 
     `select 1 as "; listen"`,
     'select 1 as listen',
     `do $x$ begin perform '; listen a'; end $x$`,
+    `do $é$ begin return; listen a; end $é$`,
     '-- listen\nselect 1',
     `-- don't\nselect 'x; listen y'`,
     `/* it's /* nested */ */ select 'x; listen y'`,
