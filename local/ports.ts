@@ -42,8 +42,9 @@ export async function anyFreePort(): Promise<number> {
 /** Who listens here is choosing a port: one process at a time, and should it be killed, the system gives the next its turn. */
 const TURN_PORT = FIRST_PORT - 1;
 
-/** Milliseconds that one waits for its turn: whatever listens there for longer is something else. */
+/** Milliseconds that one waits for its turn: whatever listens there for longer is something else, and not waited for again. */
 const TURN_MS = 2_000;
+let waitsForTurn = true;
 
 /** Milliseconds after which a process listens where it said it would, or has failed to. */
 const CLAIM_MS = 300_000;
@@ -82,7 +83,8 @@ async function freePortFrom(first: number): Promise<number> {
 async function inTurn<T>(work: () => Promise<T>): Promise<T> {
   const giveUp = Date.now() + TURN_MS;
   let turn = await listen(TURN_PORT);
-  while (!turn && Date.now() < giveUp) {
+  while (!turn && waitsForTurn) {
+    waitsForTurn = Date.now() < giveUp;
     await setTimeout(10);
     turn = await listen(TURN_PORT);
   }

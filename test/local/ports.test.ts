@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { anyFreePort, choosePort } from '../../local/ports.ts';
 
 /** A port, and the file that says whose it is. */
@@ -23,8 +23,8 @@ it('a port that another process is about to listen on is in use, but not for eve
   expect(await choosePort('port', port, 0, () => {})).toBe(port);
 });
 
-it('of two processes one chooses a port while the other waits: both would take what a third has left', async () => {
-  const { port } = await freePort();
+/** As another process that chooses a port, or any other that listens there. */
+async function takeTurn() {
   const other = createServer();
   const listens = () =>
     once(other.listen({ port: 16_383, host: '127.0.0.1', exclusive: true }), 'listening').then(
@@ -32,8 +32,26 @@ it('of two processes one chooses a port while the other waits: both would take w
       () => false,
     );
   while (!(await listens())) await setTimeout(10);
+  onTestFinished(() => void other.close());
+  return other;
+}
+
+it('of two processes one chooses a port while the other waits: both would take what a third has left', async () => {
+  const { port } = await freePort();
+  const other = await takeTurn();
   const choosing = choosePort('port', port, 0, () => {});
   expect(await Promise.race([choosing, setTimeout(200, 'waits')])).toBe('waits');
   other.close();
   expect(await choosing).toBe(port);
+});
+
+it('waits once, and not for each port, where another program listens for good', async () => {
+  const [first, second] = [await freePort(), await freePort()];
+  await takeTurn();
+  vi.useFakeTimers({ toFake: ['Date'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const choosing = choosePort('port', first.port, 0, () => {});
+  vi.setSystemTime(Date.now() + 2_000);
+  expect(await choosing).toBe(first.port);
+  expect(await choosePort('port', second.port, 0, () => {})).toBe(second.port);
 });
