@@ -26,8 +26,7 @@ const LISTENS = /(?:^|;)\s*listen\b/i;
 
 /**
  * A comment to the end of its line, the start of one that nests, strings, bodies between dollars, where nothing that ends one
- * follows up to the end, and quoted identifiers. A dollar behind a letter belongs to a name; all
- * that is not ASCII is a letter.
+ * follows up to the end, and quoted identifiers. A dollar behind a letter belongs to a name; all that is not ASCII is a letter.
  */
 const NO_WORDS =
   /--[^\n\r]*|\/\*|(?<![\w\u0080-\uffff$])\$([\w\u0080-\uffff]*)\$.*?(?:\$\1\$|$)|\b[eE]'[^'\\]*(?:(?:''|\\.)[^'\\]*)*'|'[^']*(?:''[^']*)*'|"[^"]*"/gs;
