@@ -6,6 +6,7 @@ import { describeOperation, openApiDocument } from '../../scripts/openapi/docume
 import { convert } from '../../scripts/openapi/json-schema.ts';
 import { parseConfig } from '../../src/config.ts';
 import { createApp } from '../../src/create-app.ts';
+import { schemas } from '../../src/openapi/operations.ts';
 
 const document = openApiDocument();
 
@@ -39,6 +40,77 @@ it('an operation with a schema that JSON Schema has no word for is named', () =>
   );
 });
 
+it('an operation is described with the problems that follow from what it takes', () => {
+  const operation = { operationId: 'any', summary: 'Any', responses: { 200: {} } };
+  const statuses = (method: string, taken: object) =>
+    Object.keys(describeOperation('/notes', method, { ...operation, ...taken }).responses).map(Number);
+  expect(statuses('get', { open: true })).toEqual([200, 429, 500]);
+  expect(statuses('get', {})).toEqual([200, 401, 429, 500, 503]);
+  for (const part of ['param', 'query', 'header']) {
+    expect(statuses('get', { [part]: v.object({}) })).toEqual([200, 400, 401, 429, 500, 503]);
+  }
+  expect(statuses('post', {})).toEqual([200, 400, 401, 413, 429, 500, 503]);
+  expect(statuses('post', { json: v.object({}) })).toEqual([200, 400, 401, 413, 415, 429, 500, 503]);
+});
+
+it('an operation says what it takes, and of a problem no more than is its own', () => {
+  const [named] = Object.values(schemas); // which others refer to; parameters cannot
+  const { tags, parameters, requestBody, responses } = describeOperation('/notes/:id', 'put', {
+    operationId: 'changeNote',
+    summary: 'Change a note',
+    param: v.object({ id: v.pipe(v.string(), v.description('Of a note.')) }),
+    ...(named && { query: named }),
+    header: v.object({ 'if-match': v.string() }),
+    json: v.object({}),
+    responses: { 200: {}, 404: { headers: v.object({ Link: v.optional(v.string()) }) } },
+    problems: ['not-found', 'invalid-request'],
+  });
+  expect([tags, requestBody?.required]).toEqual([['notes'], true]);
+  const type = 'string';
+  expect(parameters[0]).toEqual({
+    in: 'path',
+    name: 'id',
+    required: true,
+    description: 'Of a note.',
+    schema: { type },
+  });
+  expect(parameters.at(-1)).toEqual({ in: 'header', name: 'If-Match', required: true, schema: { type } });
+  expect(parameters.filter((parameter) => parameter.in === 'query')).not.toEqual([]);
+  expect(responses).toMatchObject({
+    200: { description: 'OK' },
+    400: { $ref: '#/components/responses/invalid-request' },
+    404: { description: 'There is nothing here.', headers: { Link: { required: false } } },
+  });
+  expect(responses[200]).toHaveProperty('content', {});
+});
+
+it('two problems of one status are described together', () => {
+  const problems = ['same-account', 'unknown-account'] as const;
+  const { responses } = describeOperation('/notes', 'get', {
+    operationId: 'any',
+    summary: 'Any',
+    responses: {},
+    problems,
+  });
+  expect(responses[422]).toMatchObject({ description: 'The accounts are the same. An account does not exist.' });
+});
+
+it('the document asks for the token, and names the headers of each problem', () => {
+  expect(document).toMatchObject({ servers: [{ url: '/' }], security: [{ bearer: [] }] });
+  const { responses } = document.components;
+  const typesOf = (name: string) =>
+    Object.fromEntries(
+      Object.entries(responses[name]?.headers ?? {}).map(([header, { schema }]) => [header, schema.type]),
+    );
+  const id = { 'X-Request-Id': 'string' };
+  expect(typesOf('not-found')).toEqual(id);
+  expect(typesOf('unauthorized')).toEqual({ ...id, 'WWW-Authenticate': 'string' });
+  expect(typesOf('method-not-allowed')).toEqual({ ...id, Allow: 'string' });
+  for (const name of ['too-many-requests', 'database-unavailable']) {
+    expect(typesOf(name)).toEqual({ ...id, 'Retry-After': 'integer' });
+  }
+});
+
 it('no two operations have the same name', () => {
   const names = Object.values(document.paths).flatMap((methods) =>
     Object.values(methods).map(({ operationId }) => operationId),
@@ -59,7 +131,17 @@ it.each<[string, v.GenericSchema, object]>([
   ],
   ['a date', v.pipe(v.string(), v.isoDate(), v.minValue('2020-01-01', 'm')), { type: 'string', format: 'date' }],
   ['letters', v.pipe(v.string(), v.regex(/^[a-z]{2,4}$/iu, 'm')), { type: 'string', minLength: 2, maxLength: 4 }],
-  ['more than letters', v.pipe(v.string(), v.regex(/^[a-z]{2}-\d{3,6}$/iu, 'm')), { type: 'string' }],
+  ['more than letters', v.pipe(v.string(), v.regex(/^[a-z]{2}-[0-9]{3,6}$/iu, 'm')), { type: 'string' }],
+  [
+    'a name without the space around it',
+    v.pipe(v.string(), v.trim(), v.trimStart(), v.trimEnd(), v.normalize(), v.nonEmpty('m'), v.readonly()),
+    { type: 'string', minLength: 1 },
+  ],
+  [
+    'digits if anything',
+    v.optional(v.pipe(v.string(), v.regex(/^\d{1,3}$/), v.transform(Number), v.minValue(2, 'm')), '20'),
+    { type: 'integer', minimum: 2, default: 20 },
+  ],
   ['an id', v.pipe(v.string(), v.uuid('m'), v.brand('Id')), { type: 'string', format: 'uuid' }],
 ])('a text that holds %s is described as it is sent', (_, schema, described) => {
   expect(convert(schema)).toEqual({ ...described, description: 'm' });
