@@ -82,6 +82,7 @@ export const PLATFORMS = {
       '.gitignore': /^\.vercel\//,
       'tsconfig.json': /Vercel's build|typeRoots/,
       'scripts/smoke.ts': /bypass/i,
+      'test/scripts/smoke.test.ts': /bypass/i,
       'README.md': /vercel\.com\/button/,
       'AGENTS.md': /Vercel would take it/,
       'scripts/fork-host.ts': /^ {2}vercel: \[/,

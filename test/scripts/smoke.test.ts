@@ -1,3 +1,4 @@
+import { AssertionError } from 'node:assert';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
@@ -8,6 +9,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startListening } from '../../local/start-listening.ts';
 import { seedDemoData } from '../../scripts/demo.ts';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
+import { type Answer, CHECKS } from '../../scripts/smoke-checks.ts';
 import { createDatabase } from '../../src/db/database.ts';
 import { neonHttp } from '../../src/db/http.ts';
 import { neonWebSocket } from '../../src/db/websocket.ts';
@@ -68,8 +70,9 @@ async function expectFailure(change: Change, failure: RegExp): Promise<void> {
   expect(output).not.toContain(apiToken);
 }
 
-it('passes against the API', async () => {
-  const server = await startServer();
+it('passes against the API, which is not everywhere at first', async () => {
+  let asked = 0;
+  const server = await startServer((_, response) => (asked++ ? response : new Response(null, { status: 503 })));
   const { code, output } = await smoke([server.url]);
   server.close();
   expect(code, output).toBe(0);
@@ -118,6 +121,64 @@ it('fails against an API that gives a statement that does not add up', async () 
   await expectFailure(change, /FAIL {2}reads an account and a statement/);
 });
 
+it.each<[name: string, by: string, change: (answer: Answer, token: string | undefined) => Partial<Answer>]>([
+  ['is live', 'its status', () => ({ status: 204 })],
+  ['is live', 'its body', () => ({ body: { status: 'ready' } })],
+  ['is live', 'the header that names the request', () => ({ headers: new Headers() })],
+  ['is live', 'a token that it asks for', (_, token) => (token === undefined ? { status: 401 } : {})],
+  ['reaches its database over each transport', 'its status', () => ({ status: 503 })],
+  ['reaches its database over each transport', 'its body', ({ body }) => ({ body: { ...body, status: 'live' } })],
+  ['reaches its database over each transport', 'no transport', ({ body }) => ({ body: { ...body, transports: [] } })],
+  [
+    'reaches its database over each transport',
+    'a token that it asks for',
+    (_, token) => (token === undefined ? { status: 401 } : {}),
+  ],
+  ['refuses who has no token, or a wrong one', 'no token', (_, token) => (token === undefined ? { status: 404 } : {})],
+  [
+    'refuses who has no token, or a wrong one',
+    'a wrong one',
+    (_, token) => (token === undefined ? {} : { status: 404 }),
+  ],
+  ['refuses who has no token, or a wrong one', 'its type', ({ body }) => ({ body: { ...body, type: 'about:blank' } })],
+  ['answers an unknown path with 404', 'its status', () => ({ status: 200 })],
+  ['answers an unknown path with 404', 'its type', ({ body }) => ({ body: { ...body, type: 'about:blank' } })],
+  [
+    'answers an unknown path with 404',
+    'its media type',
+    () => ({ headers: new Headers({ 'Content-Type': 'application/json' }) }),
+  ],
+])('the check "%s" fails by %s', async (name, _, change) => {
+  const check = CHECKS[name];
+  const run = (changed: typeof change) =>
+    check?.(async (path, { token } = { token: apiToken }) => {
+      const response = await api.fetch(path, { headers: { ...(token && { Authorization: `Bearer ${token}` }) } });
+      const { status, headers } = response;
+      const answer = { status, headers, body: (await response.json()) as Record<string, unknown> };
+      return { ...answer, ...changed(answer, token) };
+    });
+  await run(() => ({}));
+  await expect(run(change)).rejects.toThrow(AssertionError);
+});
+
+it('follows no redirection', async () => {
+  const asked: unknown[] = [];
+  let bypass: unknown;
+  const server = createServer((request, reply) => {
+    asked.push(request.url);
+    bypass = request.headers['x-vercel-protection-bypass'];
+    reply.writeHead(307, { Location: '/elsewhere' }).end();
+  });
+  const url = `http://127.0.0.1:${await startListening(server)}`;
+  const env: Record<string, string> = { API_TOKEN: apiToken };
+  env['VERCEL_AUTOMATION_BYPASS_SECRET'] = 'let me in';
+  const { code, output } = await smoke([url, '--wait', '0'], env);
+  server.close();
+  expect([code, asked]).toEqual([1, ['/health/live']]);
+  expect(output).toContain('not live: GET /health/live answers 307');
+  expect(bypass).toBe('let me in');
+});
+
 it('says that its token is refused', async () => {
   const server = await startServer();
   const { code, output } = await smoke([server.url], { API_TOKEN: 'another-token-0123456789' });
@@ -135,8 +196,27 @@ it('fails against nobody, after the time that it was given', async () => {
 
 it.each([
   ['no URL', [], { API_TOKEN: apiToken }, /Name one URL/],
+  ['two URLs', ['https://one.example', 'https://other.example'], { API_TOKEN: apiToken }, /Name one URL/],
+  [
+    'a URL with a path',
+    ['https://api.example/v1'],
+    { API_TOKEN: apiToken },
+    /Give the address alone: https:\/\/api.example$/m,
+  ],
+  [
+    'what is no time',
+    ['https://api.example', '--wait', 'soon'],
+    { API_TOKEN: apiToken },
+    /--wait must be .*, not "soon"/,
+  ],
   ['what is no URL', ['example.com'], { API_TOKEN: apiToken }, /"example.com" is not an https:\/\/ URL/],
   ['a URL without TLS', ['http://api.example'], { API_TOKEN: apiToken }, /the token would be read/],
+  [
+    'one that only begins as a local one',
+    ['http://127.0.0.1.example'],
+    { API_TOKEN: apiToken },
+    /the token would be read/,
+  ],
   ['no token', ['https://api.example'], {}, /API_TOKEN is not set/],
 ])('refuses %s', async (_, args, env, message) => {
   const { code, output } = await smoke(args, env);
