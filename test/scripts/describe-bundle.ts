@@ -9,9 +9,9 @@ import { type Bundle, unusedModules } from '../../scripts/bundles/bundle.ts';
 
 /**
  * What holds for every bundle that is deployed.
- * @param stranger a module that does not belong into it
+ * @param strangers modules that do not belong into it
  */
-export function describeBundle(make: (outdir: string) => Promise<Bundle>, stranger: string): void {
+export function describeBundle(make: (outdir: string) => Promise<Bundle>, strangers: string[]): void {
   describe(`the ${make.name}`, () => {
     const directories: string[] = [];
     afterAll(() => Promise.all(directories.map((directory) => rm(directory, { recursive: true, force: true }))));
@@ -24,15 +24,18 @@ export function describeBundle(make: (outdir: string) => Promise<Bundle>, strang
 
       const { metafile } = await build({
         absWorkingDir: fileURLToPath(new URL('../../', import.meta.url)),
-        entryPoints: [stranger],
+        entryPoints: strangers,
         bundle: true,
         write: false,
+        outdir: directory,
         platform: 'node',
-        external: ['pg-native'],
+        external: ['pg-native', 'cloudflare:sockets'],
         metafile: true,
       });
-      expect(unusedModules({ ...bundle, outputs: metafile.outputs })).toContain(stranger);
-      const [size] = contents(bundle);
+      const foreign = { ...bundle, outputs: metafile.outputs };
+      expect(unusedModules(foreign)).toEqual(expect.arrayContaining(strangers));
+      const [size, unused] = contents(foreign);
+      expect(() => bundleTable(unused ? [unused] : [])).toThrow('over its budget');
       expect(() => bundleTable(size ? [{ ...size, measured: size.budget + 0.04 }] : [])).toThrow('over its budget');
     });
   });
