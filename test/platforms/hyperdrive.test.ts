@@ -1,7 +1,13 @@
+import dns from 'node:dns';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { beforeAll, describe, expect, inject, it } from 'vitest';
+import { beforeAll, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
+import { connect } from '../../functions/worker-hyperdrive.ts';
+import { startListening } from '../../local/start-listening.ts';
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
+import { parseConnectionString } from '../../src/db/connection-string.ts';
 import { describeContract, NOBODY, type Target } from '../contract.ts';
 import { createTestDatabase } from '../database.ts';
 import { apiToken } from '../token.ts';
@@ -10,6 +16,9 @@ import { startWorker } from '../workers/start-worker.ts';
 import { replaceOnce } from './replace-once.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+/** What a client sends that wants TLS: https://www.postgresql.org/docs/current/protocol-message-formats.html. */
+const SSL_REQUEST = Buffer.from('0000000804d2162f', 'hex');
 
 /**
  * The Worker with all switches of wrangler.toml on, and the one of functions/worker.ts.
@@ -63,6 +72,40 @@ describe('a Worker that is switched to Hyperdrive', () => {
     expect(await statuses(await start(NOBODY, url))).toEqual([200, 503]);
     expect(await statuses(await start(url, NOBODY))).toEqual([503, 200]);
     await database.close();
+  });
+
+  it('encrypts what goes to the database itself, of any name, and not what goes to Hyperdrive', async () => {
+    const encrypted: boolean[] = [];
+    const server = createServer((socket) => {
+      socket
+        .on('error', () => {})
+        .once('data', (first) => {
+          encrypted.push(first.equals(SSL_REQUEST));
+          socket.destroy();
+        });
+    });
+    const port = await startListening(server);
+    // Every name leads here.
+    const lookup = (_name: string, { all }: dns.LookupOptions, found: (...answer: unknown[]) => void) =>
+      all ? found(null, [{ address: '127.0.0.1', family: 4 }]) : found(null, '127.0.0.1', 4);
+    vi.spyOn(dns, 'lookup').mockImplementation(lookup as never);
+    onTestFinished(() => {
+      vi.restoreAllMocks();
+      server.close();
+    });
+    const urlOf = (host: string) => `postgresql://app:secret@${host}:${port}/app`;
+    const [DATABASE_URL, DATABASE_REPLICA_URL] = [urlOf('database.example'), urlOf('replica.example')];
+    const variables = { ...EXAMPLE_ENVIRONMENT, DATABASE_URL, DATABASE_REPLICA_URL };
+    expect(() => connect(variables)).toThrow('wrangler.toml must bind one as HYPERDRIVE');
+    const HYPERDRIVE = { connectionString: `${urlOf('id.hyperdrive.local')}?sslmode=disable` };
+    const { config, transports } = connect({ ...variables, HYPERDRIVE });
+    const { url, unpooledUrl, replicaUrl = '' } = config.database;
+    expect([unpooledUrl, replicaUrl]).toEqual([DATABASE_URL, DATABASE_REPLICA_URL]);
+    for (const address of [url, unpooledUrl, replicaUrl]) {
+      const connection = transports.tcp.open(parseConnectionString(address), 10_000);
+      await new Promise((resolve) => (connection.onFailure = resolve));
+    }
+    expect(encrypted).toEqual([false, true, true]);
   });
 
   it('carries pg, unlike the default one', async () => {
