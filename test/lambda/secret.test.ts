@@ -1,7 +1,8 @@
 import { createHash, createHmac } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { text } from 'node:stream/consumers';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, onTestFinished, vi } from 'vitest';
+import { readSecret } from '../../functions/aws-secret.ts';
 import { startListening } from '../../local/start-listening.ts';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
@@ -133,6 +134,24 @@ it('asks again where Secrets Manager is busy', async () => {
   expect((await functionUrl.toResponse(await lambda.invoke(event))).status).toBe(200);
   expect(asked).toBe(3);
   await lambda.close();
+  busy = 3;
+  const other = await start();
+  await expect(other.invoke({})).rejects.toThrow('The secret app cannot be read: 503 ThrottlingException');
+  expect(asked).toBe(3);
+  await other.close();
+});
+
+it('asks Secrets Manager of its own region, and keeps the cause where that does not answer', async () => {
+  const cause = new TypeError('fetch failed');
+  const answers = vi
+    .fn<(request: Request) => Promise<Response>>()
+    .mockResolvedValueOnce(Response.json({ SecretString: '{"API_TOKEN":"any"}' }))
+    .mockRejectedValueOnce(cause);
+  vi.stubGlobal('fetch', answers);
+  onTestFinished(() => void vi.unstubAllGlobals());
+  expect(await readSecret('app', CREDENTIALS)).toEqual({ API_TOKEN: 'any' });
+  expect(answers.mock.calls[0]?.[0].url).toBe('https://secretsmanager.eu-central-1.amazonaws.com/');
+  await expect(readSecret('app', CREDENTIALS)).rejects.toMatchObject({ cause });
 });
 
 it.each([
@@ -146,7 +165,8 @@ it.each([
   ['belongs to others', 'app', { AWS_SECRET_ACCESS_KEY: 'another' }, /The secret app cannot be read: 400 AccessDenied/],
   ['is no object', 'app', {}, /The secret app must be a JSON object/],
   ['is a list', 'app', {}, /The secret app must be a JSON object/, '["hunter2"]'],
-  ['is out of reach', 'app', {}, /The secret app cannot be read: 404/, OUT_OF_ORDER],
+  ['is null', 'app', {}, /The secret app must be a JSON object/, 'null'],
+  ['is out of reach', 'app', {}, /The secret app cannot be read: 404$/, OUT_OF_ORDER],
   ['is cut off', 'app', {}, /The secret app cannot be read: Secrets Manager does not answer/, BROKEN],
 ])(
   'does not start with a secret that %s, and says so',
