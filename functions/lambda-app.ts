@@ -34,8 +34,7 @@ function reread(first: Config, load: () => Promise<Config>): DatabaseUrls {
     current.then(forget, forget);
     return (await current).database[name] ?? '';
   };
-  const optional = (name: 'unpooledUrl' | 'replicaUrl') => first.database[name] && read(name);
-  return { url: read('url'), unpooledUrl: optional('unpooledUrl'), replicaUrl: optional('replicaUrl') };
+  return { url: read('url'), unpooledUrl: read('unpooledUrl'), replicaUrl: read('replicaUrl') };
 }
 
 interface Event {

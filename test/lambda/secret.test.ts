@@ -1,10 +1,13 @@
 import { createHash, createHmac } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { text } from 'node:stream/consumers';
+import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, it, onTestFinished, vi } from 'vitest';
 import { readSecret } from '../../functions/aws-secret.ts';
+import { createLambdaApp } from '../../functions/lambda-app.ts';
 import { startListening } from '../../local/start-listening.ts';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
+import type { Queryable } from '../../src/db/database.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
 import { EXAMPLE } from '../example-contract.ts';
 import { functionUrl } from './events.ts';
@@ -107,7 +110,7 @@ it('starts with the variables of a secret, and reads it again when a log-in is r
   const rotated = new URL(database.url);
   rotated.password = 'of-yesterday';
   secret = variables(rotated.href);
-  const lambda = await start();
+  const lambda = await start('app', { API_TOKEN: 'that-of-the-environment' });
   const list = async () => {
     const headers = { Authorization: `Bearer ${apiToken}` };
     const event = await functionUrl.toEvent(new Request(`https://api.example${EXAMPLE.path}`, { headers }));
@@ -124,6 +127,32 @@ it('starts with the variables of a secret, and reads it again when a log-in is r
   expect(asked).toBe(1);
   expect(lambda.log()).not.toMatch(/of-yesterday|test-token/);
   await lambda.close();
+});
+
+it('reads the addresses of sessions and of a replica again, too', async () => {
+  const rotated = new URL(database.url);
+  rotated.password = 'of-yesterday';
+  const names = ['DATABASE_URL', 'DATABASE_URL_UNPOOLED', 'DATABASE_REPLICA_URL'];
+  const put = (valid?: string) => {
+    const urls = names.map((name) => [name, name === valid ? database.url : rotated.href]);
+    secret = JSON.stringify({ ...Object.fromEntries(urls), API_TOKEN: apiToken });
+  };
+  const readReplica = ({ replica }: { replica: Pick<Queryable, 'select'> }) =>
+    replica.select({ one: sql`1` }).from(sql`(select 1) as one`);
+  const environment = { ...CREDENTIALS, SECRET_ID: 'app', AWS_ENDPOINT_URL_SECRETS_MANAGER: endpoint };
+  put();
+  const { database: db } = await createLambdaApp(environment);
+  put('DATABASE_REPLICA_URL');
+  await readReplica(db);
+  put('DATABASE_URL_UNPOOLED');
+  await db.session((session) => session.execute('select 1'));
+  await db.close();
+
+  secret = JSON.stringify({ DATABASE_URL: database.url, API_TOKEN: apiToken });
+  const { database: single } = await createLambdaApp(environment);
+  await readReplica(single);
+  await single.session((session) => session.execute('select 1'));
+  await single.close();
 });
 
 it('asks again where Secrets Manager is busy', async () => {
