@@ -1,4 +1,5 @@
 import { expect, inject, it } from 'vitest';
+import { withValidRequest } from '../../functions/lambda-app.ts';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { describeContract } from '../contract.ts';
 import { functionUrl, httpApi, loadBalancer, restApi, streamedUrl } from './events.ts';
@@ -21,4 +22,16 @@ it.each([
   const response = await toResponse(await invoke(Object.assign(event as object, { body: '{}' })));
   expect(response.status).toBe(200);
   await close();
+});
+
+it.each<[string, (method: string) => object]>([
+  ['1.0', (method) => ({ httpMethod: method })],
+  ['2.0', (method) => ({ requestContext: { http: { method } } })],
+  ['VPC Lattice', (method) => ({ method })],
+])('an event of payload format %s keeps its body where a request may have one', (_, eventOf) => {
+  const valid = withValidRequest((event) => event);
+  const bodies = ['GET', 'HEAD', 'POST'].map(
+    (method) => valid({ ...eventOf(method), body: '{}' } as never) as { body?: string },
+  );
+  expect(bodies.map(({ body }) => body)).toEqual([null, null, '{}']);
 });

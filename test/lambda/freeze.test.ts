@@ -53,6 +53,12 @@ describe.skipIf(process.platform === 'win32').each(['neon', 'tcp'])('a frozen fu
     return functionUrl.toResponse(await lambda.invoke(event));
   };
 
+  it('keeps its connections for the requests that follow', async () => {
+    const connections = proxy.connections();
+    for (let i = 0; i < 10; i++) expect((await call('GET', '/health/ready')).status).toBe(200);
+    expect(proxy.connections() - connections).toBeLessThan(10);
+  });
+
   it.each(['before', 'after'])('answers its next request, though its connections were cut %s it came', async (when) => {
     for (const request of REQUESTS) {
       expect((await call(...request)).status).toBeLessThan(300); // its connections are open now

@@ -17,7 +17,7 @@ it.each([
   const lambda = await startFunction({ handler, environment: EXAMPLE_ENVIRONMENT });
   const event = await trigger.toEvent(new Request('https://api.example/health/live'));
   const response = await trigger.toResponse(
-    await lambda.invoke({ ...(event as object), cookies: ['a=日本', 'b=\r\n\0\ud800'] }),
+    await lambda.invoke({ ...(event as object), cookies: ['a=日本', 'b=\r\n\0\x7f\ud800'] }),
   );
   expect([response.status, await response.text()]).toEqual([200, '{"status":"live"}']);
   await lambda.close();
@@ -42,15 +42,21 @@ it('refuses an event that no request can be made of, as without streaming', asyn
   ]);
 });
 
-it('sends the metadata of an empty body, too', async () => {
+it('sends the metadata of an empty body, too, and passes on the context', async () => {
   const HttpResponseStream = { from: (stream: PassThrough) => stream };
   vi.stubGlobal('awslambda', { streamifyResponse: <T>(handler: T) => handler, HttpResponseStream });
-  const app = new Hono().get('/empty', () => new Response(''));
+  const environments: unknown[] = [];
+  const app = new Hono().get('/empty', ({ env }) => {
+    environments.push(env);
+    return new Response('');
+  });
   const stream = new PassThrough();
   const write = vi.spyOn(stream, 'write'); // what they leave in front of
   const event = await streamedUrl.toEvent(new Request('https://api.example/empty'));
-  await streamingHandler(app)(event, stream as never, {} as never);
+  const context = { awsRequestId: 'of this invocation' };
+  await streamingHandler(app)(event, stream as never, context as never);
   expect([write.mock.calls.length, stream.writableEnded]).toEqual([1, true]);
+  expect(environments).toMatchObject([{ lambdaContext: context }]);
 });
 
 afterEach(() => {
