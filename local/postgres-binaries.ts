@@ -84,7 +84,7 @@ export async function copyBinariesForRoot(binaries: Binaries): Promise<Binaries>
     for (const file of ['.', ...(await readdir(partial, { recursive: true }))]) {
       const name = path.join(partial, file);
       const info = await stat(name).catch(() => undefined);
-      if (info) await chmod(name, info.mode | 0o444 | (info.isDirectory() || info.mode & 0o100 ? 0o111 : 0));
+      if (info) await chmod(name, info.mode | 0o444 | (info.mode & 0o100 ? 0o111 : 0));
     }
     await rename(partial, target).catch(() => {}); // another was faster
   } finally {
