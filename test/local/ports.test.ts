@@ -23,6 +23,19 @@ it('a port that another process is about to listen on is in use, but not for eve
   expect(await choosePort('port', port, 0, () => {})).toBe(port);
 });
 
+it('takes a port behind the default where that is chosen already, and says so', async () => {
+  const { port } = await freePort();
+  const warnings: string[] = [];
+  const choose = (name: string, requested?: number) =>
+    choosePort(name, requested, port, (message) => warnings.push(message));
+  expect([await choose('port'), warnings]).toEqual([port, []]);
+  const next = await choose('pooler-port');
+  expect(next).toBeGreaterThan(port);
+  expect(next).toBeLessThan(port + 20);
+  expect(warnings).toEqual([`The default pooler-port ${port} is in use: using ${next}.`]);
+  await expect(choose('control-port', port)).rejects.toThrow(`Port ${port} is the port already`);
+});
+
 /** As another process that chooses a port, or any other that listens there. */
 async function takeTurn() {
   const other = createServer();
