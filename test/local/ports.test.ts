@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { rm, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -6,6 +7,7 @@ import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { anyFreePort, choosePort } from '../../local/ports.ts';
+import { startListening } from '../../local/start-listening.ts';
 
 /** A port, and the file that says whose it is. */
 async function freePort() {
@@ -21,6 +23,19 @@ it('a port that another process is about to listen on is in use, but not for eve
   await expect(choosePort('port', port, 0, () => {})).rejects.toThrow(`Port ${port} is in use`);
   await utimes(claim, 0, 0);
   expect(await choosePort('port', port, 0, () => {})).toBe(port);
+});
+
+it('a port that somebody listens on is in use, and that of a process that has ended is not', async () => {
+  const other = createServer();
+  const taken = await startListening(other);
+  await expect(choosePort('port', taken, 0, () => {})).rejects.toThrow(`Port ${taken} is in use`);
+  other.close();
+
+  const port = await anyFreePort();
+  const claim = path.join(tmpdir(), `npm-run-dev-port-${port}`);
+  await writeFile(claim, String(spawnSync(process.execPath, ['-v']).pid));
+  expect(await choosePort('port', port, 0, () => {})).toBe(port);
+  await rm(claim, { force: true });
 });
 
 it('takes a port behind the default where that is chosen already, and says so', async () => {

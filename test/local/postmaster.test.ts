@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
 import { afterEach, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
+import { copyBinariesForRoot, findBinaries } from '../../local/postgres-binaries.ts';
 import { deletePostgres, startPostgres } from '../../local/postgres.ts';
 import { findPostmaster } from '../../local/postgres-process.ts';
 import { PATIENCE } from '../database.ts';
@@ -61,6 +63,31 @@ it('a server stops in order: its data need no recovery at the next start', async
   await postgres.close();
   const log = await readFile(path.join(directory, 'postgres.log'), 'utf8');
   expect(log).toMatch(/database system is shut down\s*$/);
+  await deletePostgres(directory);
+  await rm(directory, { recursive: true });
+});
+
+it.skipIf(platform === 'win32')('a server that was left behind is stopped in order', async () => {
+  const directory = await mkdtemp(path.join(tmpdir(), 'postmaster-'));
+  const port = await anyFreePort();
+  const { dataDirectory, close } = await startPostgres({ directory, port });
+  await close();
+  const { uid, gid } = await stat(dataDirectory);
+  const isRoot = process.getuid?.() === 0;
+  const { postgres } = isRoot ? await copyBinariesForRoot(await findBinaries()) : await findBinaries();
+  const flags = ['-p', String(port), '-c', 'unix_socket_directories='];
+  const left = spawn(postgres, ['-D', dataDirectory, ...flags], {
+    cwd: '/',
+    stdio: 'ignore',
+    ...(isRoot && { uid, gid }),
+  });
+  onTestFinished(() => void left.kill('SIGQUIT'));
+  const ended = once(left, 'exit');
+  await vi.waitFor(async () => expect(await findPostmaster(dataDirectory)).toMatchObject({ ready: true }), PATIENCE);
+  const next = await startPostgres({ directory, port });
+  expect(await ended).toEqual([0, null]);
+  expect(await readFile(path.join(directory, 'postgres.log'), 'utf8')).toContain('database system was shut down at');
+  await next.close();
   await deletePostgres(directory);
   await rm(directory, { recursive: true });
 });
