@@ -70,8 +70,9 @@ it('a server stops in order: its data need no recovery at the next start', async
 it.skipIf(platform === 'win32')('a server that was left behind is stopped in order', async () => {
   const directory = await mkdtemp(path.join(tmpdir(), 'postmaster-'));
   const port = await anyFreePort();
-  const { dataDirectory, close } = await startPostgres({ directory, port });
-  await close();
+  const first = await startPostgres({ directory, port });
+  const { dataDirectory } = first;
+  await first.close();
   const { uid, gid } = await stat(dataDirectory);
   const isRoot = process.getuid?.() === 0;
   const { postgres } = isRoot ? await copyBinariesForRoot(await findBinaries()) : await findBinaries();
