@@ -31,11 +31,9 @@ it('a port that somebody listens on is in use, and that of a process that has en
   await expect(choosePort('port', taken, 0, () => {})).rejects.toThrow(`Port ${taken} is in use`);
   other.close();
 
-  const port = await anyFreePort();
-  const claim = path.join(tmpdir(), `npm-run-dev-port-${port}`);
+  const { port, claim } = await freePort();
   await writeFile(claim, String(spawnSync(process.execPath, ['-v']).pid));
   expect(await choosePort('port', port, 0, () => {})).toBe(port);
-  await rm(claim, { force: true });
 });
 
 it('takes a port behind the default where that is chosen already, and says so', async () => {
