@@ -66,15 +66,18 @@ function startDevIn(cwd: string, ...options: string[]): Dev {
   });
   let text = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (text += String(chunk)));
-  const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
-  // After an assertion that failed it would run on, and the tests behind find its data in use.
-  onTestFinished(async () => {
-    if (child.kill('SIGTERM')) await exited;
-  });
-  return { child, output: () => text, exited };
+  return {
+    child,
+    output: () => text,
+    exited: new Promise((resolve) => child.once('exit', resolve)),
+  };
 }
 
 async function ready(dev: Dev): Promise<string> {
+  // After an assertion that failed it would run on, and the tests behind find its data in use.
+  onTestFinished(async () => {
+    if (dev.child.kill('SIGTERM')) await dev.exited;
+  });
   for (const end = Date.now() + 3 * PATIENCE; Date.now() < end; await sleep(20)) {
     const url = /^ready (http\S+)$/m.exec(dev.output())?.[1];
     if (url) return url;
