@@ -7,7 +7,7 @@ const IDLE_MS = 4_000;
 
 /** https://github.com/nodejs/undici/blob/main/docs/docs/api/DiagnosticsChannel.md */
 interface Sent {
-  request: { path: string; completed: boolean };
+  request: { path: string; completed: boolean; aborted: boolean };
   socket: Socket;
 }
 
@@ -26,7 +26,7 @@ export function freshHttp(http: HttpTransport): HttpTransport {
     if (request.path !== '/sql') return;
     const known = connections.get(socket);
     if (!known) socket.once('close', () => connections.delete(socket));
-    const underWay = known?.requests.filter(({ completed }) => !completed) ?? [];
+    const underWay = known?.requests.filter(isUnderWay) ?? [];
     connections.set(socket, { requests: [...underWay, request], since: Date.now() });
   });
 
@@ -35,9 +35,14 @@ export function freshHttp(http: HttpTransport): HttpTransport {
       for (const [socket, { requests, since }] of connections) {
         // By the date, which goes on while a process is frozen; it may also be set back.
         const isOld = Math.abs(Date.now() - since) > IDLE_MS;
-        if (isOld && requests.every(({ completed }) => completed)) socket.destroy();
+        if (isOld && !requests.some(isUnderWay)) socket.destroy();
       }
       return http.send(...query);
     },
   };
+}
+
+/** Over HTTP/2 a connection goes on when a request on it is aborted. */
+function isUnderWay({ completed, aborted }: Sent['request']): boolean {
+  return !completed && !aborted;
 }

@@ -1,3 +1,5 @@
+import { channel } from 'node:diagnostics_channel';
+import { Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, expect, inject, it, vi } from 'vitest';
@@ -49,3 +51,19 @@ it('a connection that carries a query is left alone', async () => {
   await read();
   expect((await slow).rowCount).toBe(1);
 });
+
+/** What `fetch` says of a connection's requests. */
+const ABORTED = { completed: false, aborted: true };
+
+it.each([['goes on after an abort, as over HTTP/2', { '/sql': ABORTED }, true]])(
+  'closed is a connection that %s: %j %s',
+  async (_, requests, isClosed) => {
+    const socket = new Socket();
+    for (const [path, state] of Object.entries(requests)) {
+      channel('undici:client:sendHeaders').publish({ request: { path, ...state }, socket });
+    }
+    skip(60_000);
+    await read();
+    expect(socket.destroyed).toBe(isClosed);
+  },
+);
