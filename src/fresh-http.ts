@@ -23,8 +23,8 @@ export function freshHttp(http: HttpTransport): HttpTransport {
 
   subscribe('undici:client:sendHeaders', (message) => {
     const { request, socket } = message as Sent;
-    if (request.path !== '/sql') return;
     const known = connections.get(socket);
+    if (request.path !== '/sql' && !known) return;
     if (!known) socket.once('close', () => connections.delete(socket));
     const underWay = known?.requests.filter(isUnderWay) ?? [];
     connections.set(socket, { requests: [...underWay, request], since: Date.now() });

@@ -53,17 +53,19 @@ it('a connection that carries a query is left alone', async () => {
 });
 
 /** What `fetch` says of a connection's requests. */
+const UNDER_WAY = { completed: false, aborted: false };
+const DONE = { completed: true, aborted: false };
 const ABORTED = { completed: false, aborted: true };
 
-it.each([['goes on after an abort, as over HTTP/2', { '/sql': ABORTED }, true]])(
-  'closed is a connection that %s: %j %s',
-  async (_, requests, isClosed) => {
-    const socket = new Socket();
-    for (const [path, state] of Object.entries(requests)) {
-      channel('undici:client:sendHeaders').publish({ request: { path, ...state }, socket });
-    }
-    skip(60_000);
-    await read();
-    expect(socket.destroyed).toBe(isClosed);
-  },
-);
+it.each([
+  ['carries another request', { '/sql': DONE, '/other': UNDER_WAY }, false],
+  ['goes on after an abort, as over HTTP/2', { '/sql': ABORTED }, true],
+])('closed is a connection that %s: %j %s', async (_, requests, isClosed) => {
+  const socket = new Socket();
+  for (const [path, state] of Object.entries(requests)) {
+    channel('undici:client:sendHeaders').publish({ request: { path, ...state }, socket });
+  }
+  skip(60_000);
+  await read();
+  expect(socket.destroyed).toBe(isClosed);
+});
