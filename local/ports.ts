@@ -40,7 +40,7 @@ export async function anyFreePort(): Promise<number> {
 }
 
 /** Who listens here is choosing a port: one process at a time, and should it be killed, the system gives the next its turn. */
-const TURN_PORT = FIRST_PORT - 1;
+export const TURN_PORT = FIRST_PORT - 1;
 
 /** Milliseconds that one waits for its turn: whatever listens there for longer is something else, and not waited for again. */
 const TURN_MS = 2_000;

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { expect, it, onTestFinished, vi } from 'vitest';
-import { anyFreePort, choosePort } from '../../local/ports.ts';
+import { anyFreePort, choosePort, TURN_PORT } from '../../local/ports.ts';
 import { startListening } from '../../local/start-listening.ts';
 
 /** A port, and the file that says whose it is. */
@@ -53,7 +53,7 @@ it('takes a port behind the default where that is chosen already, and says so', 
 async function takeTurn() {
   const other = createServer();
   const listens = () =>
-    once(other.listen({ port: 16_383, host: '127.0.0.1', exclusive: true }), 'listening').then(
+    once(other.listen({ port: TURN_PORT, host: '127.0.0.1', exclusive: true }), 'listening').then(
       () => true,
       () => false,
     );

@@ -59,7 +59,7 @@ it.each([
 });
 
 it('a handler that returns nothing fails also where no middleware returns what `next` does', async () => {
-  const app = new Hono().use(requireResponse()).get('/', (() => {}) as unknown as () => Response);
+  const app = new Hono().use(requireResponse()).get('/', vi.fn<() => Response>()); // which answers nothing
   app.onError(({ message }, c) => c.text(message, 500));
   expect(await (await app.request('/')).text()).toBe('The handler returned no response.');
 });
