@@ -9,10 +9,10 @@ type Variables = Record<string, string | undefined>;
  * Reads variables from a secret of AWS Secrets Manager, a JSON object such as `{"DATABASE_URL": "…", "API_TOKEN": "…"}`.
  *
  * One signed request, with the credentials that Lambda puts into the environment: AWS's SDK takes some 200 ms to load, and the
- * secrets extension answers nothing before the first invocation.
+ * secrets extension does not answer before the first invocation.
  *
  * @param id name or ARN of the secret
- * @throws {Error} that says why there is none, without anything of what is in it
+ * @throws {Error} that says why it cannot be read or used, without quoting anything in it
  */
 export async function readSecret(id: string, env: Variables): Promise<Record<string, unknown>> {
   const { AWS_REGION: region = '', AWS_ENDPOINT_URL_SECRETS_MANAGER: endpoint } = env;
@@ -31,7 +31,7 @@ export async function readSecret(id: string, env: Variables): Promise<Record<str
       signal: AbortSignal.timeout(DEADLINE),
     })
     .catch(refuse);
-  // What is in front of Secrets Manager may answer in its own words.
+  // Something in front of Secrets Manager may answer instead, in its own format.
   const { SecretString, __type = '' } = parseObject(await response.text().catch(refuse)) ?? {};
   if (!response.ok) throw new Error(`The secret ${id} cannot be read: ${response.status} ${String(__type)}`.trim());
   const variables = parseObject(SecretString);

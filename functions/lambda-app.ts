@@ -10,8 +10,8 @@ import { CARRIED, serverTransports } from '../src/server-transports.ts';
 import { readSecret } from './aws-secret.ts';
 
 /**
- * The app on Lambda. Its variables are those of the environment and, where `SECRET_ID` names one, of a secret, which is read
- * at the start and again when the database refuses a log-in: a password can be rotated without a deployment.
+ * The app on Lambda. Its variables come from the environment and, if `SECRET_ID` names one, from a secret, which is read at
+ * startup and again when the database refuses a log-in: a password can be rotated without a deployment.
  */
 export async function createLambdaApp(env: NodeJS.ProcessEnv) {
   const { SECRET_ID: id } = env;
@@ -23,12 +23,12 @@ export async function createLambdaApp(env: NodeJS.ProcessEnv) {
   );
 }
 
-/** The URLs of `first` when they are asked for at first, and what `load` says from then on. */
+/** The URLs of `first` when they are first asked for, and those that `load` returns from then on. */
 function reread(first: Config, load: () => Promise<Config>): DatabaseUrls {
   let latest: Promise<Config> | undefined = Promise.resolve(first);
   const forget = () => (latest = undefined);
   const read = (name: keyof Config['database']) => async () => {
-    // All that are asked for in one go come from one reading.
+    // URLs that are asked for together come from a single read.
     latest ??= load();
     const current = latest;
     current.then(forget, forget);
@@ -45,17 +45,17 @@ interface Event {
 }
 
 /**
- * An event may have a body with GET and HEAD, and cookies of any characters, a `Request` may not: Hono would fail before the
- * app is asked, and the streaming handler then answers 200. Nobody reads such a body; of such cookies what no header can hold is
- * percent-encoded.
+ * An event may have a body with GET and HEAD, and cookies of any characters; a `Request` may not. Hono would fail before the
+ * app is called, and the streaming handler would answer 200. Nothing reads such a body; in such cookies, characters that no
+ * header can contain are percent-encoded.
  *
- * Where the process was frozen until the event came, connections that have ended meanwhile must not be sent anything.
+ * If the process was frozen until the event came, nothing must be sent over connections that have ended meanwhile.
  */
 export function withValidRequest<Rest extends unknown[], Result>(
   handler: (event: never, ...rest: Rest) => Promise<Result>,
 ) {
   const forward = async (event: Event, ...rest: Rest): Promise<Result> => {
-    // The event loop may be in the turn that brought the event: in the next one it has read what became of connections.
+    // The event loop may still be in the turn that brought the event: after the next one it knows which connections have ended.
     for (let turn = 0; turn < 2; turn++) await setImmediate();
     const method = event.httpMethod ?? event.method ?? event.requestContext?.http?.method;
     const isIdle = method === 'GET' || method === 'HEAD';
@@ -66,9 +66,9 @@ export function withValidRequest<Rest extends unknown[], Result>(
 }
 
 /**
- * A handler that sends the body as it comes. Of what fails, a body that breaks off for one, the runtime is told, which says so
- * behind what was sent, and lives on: Hono's own would destroy the stream, which ends AWS's runtime and the instance with it, or
- * answer 200.
+ * A handler that streams the body. A failure, such as a body that breaks off, is passed to the runtime, which reports it after
+ * what was already sent, and survives: Hono's own handler would destroy the stream, which ends AWS's runtime and the instance
+ * with it, or answer 200.
  */
 export function streamingHandler({ fetch }: Pick<Hono, 'fetch'>): StreamifyHandler {
   return awslambda.streamifyResponse(async (event: LambdaEvent, stream, context) => {
@@ -80,8 +80,8 @@ export function streamingHandler({ fetch }: Pick<Hono, 'fetch'>): StreamifyHandl
     };
     const { body, isBase64Encoded: _, ...metadata } = await handle({ fetch: send } as Hono)(event, context);
     const responseStream = awslambda.HttpResponseStream.from(stream, metadata);
-    await pipeline(sent ?? [], responseStream, { end: false }); // which would also destroy it
-    // Empty, but where Hono can make no request of the event, and refuses it. The metadata leave in front of a write alone.
+    await pipeline(sent ?? [], responseStream, { end: false }); // ending it here would also destroy it
+    // Empty, unless Hono cannot make a request of the event and refuses it. Only a write sends the metadata, in front of it.
     responseStream.write(body);
     responseStream.end();
   });

@@ -2,5 +2,5 @@ import { createLambdaApp, streamingHandler, withValidRequest } from './lambda-ap
 
 const { app } = await createLambdaApp(process.env);
 
-/** For a Function URL with `InvokeMode: RESPONSE_STREAM`; sends the body as it comes. */
+/** For a Function URL with `InvokeMode: RESPONSE_STREAM`; streams the body. */
 export const handler = withValidRequest(streamingHandler(app));

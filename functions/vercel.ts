@@ -1,4 +1,4 @@
-// Vercel takes this file for the app: package.json names it as `main`, and it imports from 'hono'.
+// Vercel takes this file to be the app: package.json names it as `main`, and it imports from 'hono'.
 import { EventEmitter } from 'node:events';
 import { attachDatabasePool } from '@vercel/functions/db-connections';
 import type { Hono } from 'hono';
@@ -8,8 +8,8 @@ import { IDLE_MS } from '../src/db/transport.ts';
 import { CARRIED, serverTransports } from '../src/server-transports.ts';
 
 /**
- * What `attachDatabasePool` looks for in a pool. After each `release` it has the request's `waitUntil` keep the instance awake
- * until an idle connection is closed: in a suspended instance no timer would close it.
+ * What `attachDatabasePool` looks for in a pool. After each `release`, it uses the request's `waitUntil` to keep the instance
+ * awake until an idle connection is closed: in a suspended instance, no timer would close it.
  */
 const sockets = Object.assign(new EventEmitter(), { options: { idleTimeoutMillis: IDLE_MS } });
 attachDatabasePool(sockets);
@@ -17,7 +17,7 @@ attachDatabasePool(sockets);
 const config = parseConfig(process.env, CARRIED);
 const { app } = createApp(config, {
   transports: await serverTransports(config.transport),
-  sockets: 'instance', // the requests that an instance serves at once share them
+  sockets: 'instance', // shared by the requests that an instance serves at once
   onQuery: ({ transport }) => {
     if (transport !== 'http') sockets.emit('release');
   },

@@ -6,7 +6,7 @@ import type { SocketTransport } from '../src/db/transport.ts';
 
 type Hyperdrive = NonNullable<(typeof env)['HYPERDRIVE']>;
 
-/** Stands for the binding, which says to requests where it leads, but not to the start of the Worker. */
+/** Stands for the binding, which says where it leads during requests, but not while the Worker starts. */
 const BINDING = 'hyperdrive.invalid';
 
 /**
@@ -29,11 +29,11 @@ export function connect(variables: typeof env) {
 
 function hyperdrive(binding: Hyperdrive): SocketTransport {
   const direct = tcp();
-  const pooled = tcp({ tls: false }); // what leads to Hyperdrive does not leave the machine
+  const pooled = tcp({ tls: false }); // traffic to Hyperdrive does not leave the machine
   return {
     open(target, connectMs) {
       if (target.host !== BINDING) return direct.open(target, connectMs);
-      const [url = ''] = binding.connectionString.split('?'); // sslmode=disable, which is refused elsewhere
+      const [url = ''] = binding.connectionString.split('?'); // drops sslmode=disable, which is refused elsewhere
       return pooled.open(parseConnectionString(url), connectMs);
     },
   };

@@ -9,7 +9,7 @@ const { app } = createApp(config, {
   transports,
   sockets: 'request', // a Worker's socket belongs to the request that opened it
   waitUntil: (c, promise) => c.executionCtx.waitUntil(promise),
-  // By address: who calls is not known before the token is checked, and guessing tokens is to be slow, too.
+  // By address: the caller is not known before the token is checked, and guessing tokens should be slow as well.
   rateLimit: limiter && { limiter, key: (c) => c.req.header('CF-Connecting-IP') ?? '', period: 60 },
 });
 

@@ -14,16 +14,16 @@ export interface Config {
   apiToken: string;
 }
 
-/** What a bearer token may consist of (RFC 6750, section 2.1), and long enough not to be guessed. */
+/** The characters that a bearer token may have (RFC 6750, section 2.1), and enough of them that it cannot be guessed. */
 const TOKEN = /^[A-Za-z0-9._~+/-]{16,}=*$/;
 
-/** Lists everything that is wrong with the environment, by variable. Shows no value: they are secrets. */
+/** Lists everything that is wrong with the environment, by variable. Shows no values: they are secrets. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   readonly problems: readonly string[];
 
   constructor(problems: readonly string[]) {
-    super(`The environment cannot be used:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`);
+    super(`The environment is invalid:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`);
     this.problems = problems;
   }
 }
@@ -65,10 +65,10 @@ export function parseConfig(env: Record<string, unknown>, carried: readonly Tran
   if (url === undefined) problems.push('DATABASE_URL is not set: the postgresql:// URL of the application’s role.');
   const unpooledUrl = connectionString('DATABASE_URL_UNPOOLED');
   const [pooled, unpooled] = [targets.get('DATABASE_URL'), targets.get('DATABASE_URL_UNPOOLED')];
-  // Neon's integration in Vercel sets it to the owner's: sessions would run as the owner.
+  // Neon's Vercel integration sets it to the owner's URL: sessions would run as the owner.
   if (pooled && unpooled && !isSame(pooled, unpooled)) {
     problems.push(
-      'DATABASE_URL_UNPOOLED: names another role, database or branch than DATABASE_URL: it is the same without the pooler.',
+      'DATABASE_URL_UNPOOLED names a different role, database or branch than DATABASE_URL: it must be the same without the pooler.',
     );
   }
   const replicaUrl = connectionString('DATABASE_REPLICA_URL');
@@ -77,7 +77,7 @@ export function parseConfig(env: Record<string, unknown>, carried: readonly Tran
     problems.push('API_TOKEN is not set: the bearer token that callers of the API must send.');
   } else if (!TOKEN.test(apiToken)) {
     problems.push(
-      'API_TOKEN must be at least 16 letters, digits and characters of ._~+/-, as "openssl rand -hex 24" prints.',
+      'API_TOKEN must be at least 16 letters, digits and characters of ._~+/-, such as "openssl rand -hex 24" prints.',
     );
   }
 
@@ -85,11 +85,11 @@ export function parseConfig(env: Record<string, unknown>, carried: readonly Tran
   return { database: { url, unpooledUrl, replicaUrl }, transport, apiToken };
 }
 
-/** Whether two addresses lead to the same database as the same role, where that can be told by their names. */
+/** Whether two addresses lead to the same database, as the same role; true if their names cannot tell. */
 function isSame(one: ConnectionTarget, other: ConnectionTarget): boolean {
-  // A pooler of another provider, or beside the application, may have names of its own.
+  // A pooler of another provider, or one next to the application, may use names of its own.
   if ([one, other].some(({ provider }) => provider === 'other' || provider === 'local')) return true;
   if ((['role', 'database', 'branch'] as const).some((part) => one[part] !== other[part])) return false;
-  // A branch of Neon's has a host of its own.
+  // Each Neon branch has its own host.
   return one.provider !== 'neon' || directTarget(one)?.host === directTarget(other)?.host;
 }

@@ -23,7 +23,7 @@ import { reconciliationRoutes } from './routes/reconciliations.ts';
 import { statementRoutes } from './routes/statements.ts';
 import { transferRoutes } from './routes/transfers.ts';
 
-/** The tables of every domain: `db.query` knows those that are here. */
+/** The tables of every domain: `db.query` knows only those listed here. */
 export const schema = { ...ledger };
 
 export type AppDatabase = Database<typeof schema>;
@@ -34,12 +34,12 @@ export interface AppEnv {
     /** Who calls: idempotency keys belong to a caller. */
     caller: string;
     db: AppDatabase;
-    /** What this request has asked of the database so far. */
+    /** This request's exchanges with the database so far. */
     queries: QueryEvent[];
   };
 }
 
-/** What the app is told: a `Config`, or one whose URLs are found out when they are needed. */
+/** What the app needs to know: a `Config`, or one whose URLs are looked up when they are needed. */
 export type AppConfig = Pick<Config, 'apiToken'> & { database: DatabaseUrls };
 
 /** What only the platform knows. */
@@ -56,12 +56,12 @@ const MAX_BODY_BYTES = 64 * 1024;
 /** Milliseconds: less than the 5 s that load balancers wait for a health check, enough for a suspended database to wake. */
 const READY_MS = 4_000;
 
-/** There is one token, so there is one caller. With accounts of your own, set this from whom the token belongs to. */
+/** There is one token, so there is one caller. With user accounts, set this to the owner of the token. */
 const CALLER = 'api-token';
 
 /**
  * The API, on any platform. Reads no environment and opens nothing.
- * @returns the app, and its database, for whoever ends the instance
+ * @returns the app, and its database, for whatever shuts down the instance
  */
 export function createApp(
   { apiToken, database: urls }: AppConfig,
@@ -72,13 +72,13 @@ export function createApp(
   const base = new Hono<AppEnv>();
   const app = base
     .onError(answerProblem)
-    .notFound((c) => answerProblem(new Problem('not-found', { detail: 'No route leads here.' }), c))
+    .notFound((c) => answerProblem(new Problem('not-found', { detail: 'No route matches this path.' }), c))
     .use(requestId())
-    // A route may say otherwise. Where nothing is said, a CDN may keep what it likes, /health/ready for one, for a day.
+    // A route may set another value. Without any, a CDN may cache what it likes, such as /health/ready for a day.
     .use(async (c, next) => {
       c.header('Cache-Control', 'no-store');
       await next();
-      // A `Response` that a route made itself has only the headers that it was made with.
+      // A `Response` that a route created itself has only the headers that it was created with.
       const headers = { 'Cache-Control': 'no-store', 'X-Request-Id': c.get('requestId') };
       for (const [name, value] of Object.entries(headers)) if (!c.res.headers.has(name)) c.header(name, value);
     })
@@ -108,5 +108,5 @@ export function createApp(
   return { app, database };
 }
 
-/** For a client with types: `hc<App>(url)` of `hono/client`. */
+/** For a typed client: `hc<App>(url)` from `hono/client`. */
 export type App = ReturnType<typeof createApp>['app'];

@@ -2,7 +2,7 @@ import { subscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
 import type { HttpTransport } from './db/transport.ts';
 
-/** Milliseconds after which `fetch` closes a connection that it does not use: servers keep theirs for longer. */
+/** Milliseconds after which `fetch` closes an idle connection: servers keep theirs open longer. */
 const IDLE_MS = 4_000;
 
 /** https://github.com/nodejs/undici/blob/main/docs/docs/api/DiagnosticsChannel.md */
@@ -12,13 +12,13 @@ interface Sent {
 }
 
 /**
- * For Node. Before it sends, closes the connections of `fetch` that have been idle for too long. `fetch` does so itself, but by a
- * timer, which does not run while the process is frozen between two requests. The other end may have closed a connection meanwhile,
- * or forgotten it. A query sent over it fails, some only at their deadline; and as nobody knows whether it has run, it is not sent
- * again.
+ * For Node. Before sending, closes the connections of `fetch` that have been idle for too long. `fetch` does this itself, but
+ * by a timer, which does not run while the process is frozen between two requests. Meanwhile, the other end may have closed a
+ * connection, or forgotten it. A query sent over such a connection fails, sometimes only at its deadline; and as nobody knows
+ * whether it has run, it is not retried.
  */
 export function freshHttp(http: HttpTransport): HttpTransport {
-  /** With the requests that they may still carry, and when the last of these left. */
+  /** With the requests that each may still carry, and when the last of these was sent. */
   const connections = new Map<Socket, { requests: Sent['request'][]; since: number }>();
 
   subscribe('undici:client:sendHeaders', (message) => {
@@ -32,9 +32,9 @@ export function freshHttp(http: HttpTransport): HttpTransport {
 
   return {
     send(...query) {
+      const now = Date.now(); // by the wall clock, which goes on while a process is frozen; it may also be set back
       for (const [socket, { requests, since }] of connections) {
-        // By the date, which goes on while a process is frozen; it may also be set back.
-        const isOld = Math.abs(Date.now() - since) > IDLE_MS;
+        const isOld = Math.abs(now - since) > IDLE_MS;
         if (isOld && !requests.some(isUnderWay)) socket.destroy();
       }
       return http.send(...query);
@@ -42,7 +42,7 @@ export function freshHttp(http: HttpTransport): HttpTransport {
   };
 }
 
-/** Over HTTP/2 a connection goes on when a request on it is aborted. */
+/** Over HTTP/2, a connection stays open when a request on it is aborted. */
 function isUnderWay({ completed, aborted }: Sent['request']): boolean {
   return !completed && !aborted;
 }

@@ -3,7 +3,7 @@ import { neonHttp } from './db/http.ts';
 import type { Transports } from './db/transport.ts';
 import { neonWebSocket } from './db/websocket.ts';
 
-/** The Neon driver's: HTTP, and WebSocket with a cheap log-in. */
+/** The Neon driver's transports: HTTP, and WebSocket with cheap authentication. */
 export function neonTransports() {
   return { http: neonHttp(), websocket: neonWebSocket({ Client: fastClient() }) } satisfies Transports;
 }

@@ -5,8 +5,8 @@ export interface Page<Item, Cursor> {
 }
 
 /**
- * A page of rows that were read from behind a cursor, in its order.
- * @param rows `limit + 1` of them, if there are so many: the last one only tells that there is a next page
+ * A page of rows that were read in a cursor's order, starting after it.
+ * @param rows `limit + 1` of them, if there are that many: the last one only tells that there is a next page
  */
 export function toPage<Item, Cursor>(
   rows: readonly Item[],

@@ -10,12 +10,12 @@ export const PROBLEMS = {
   'invalid-request': [400, 'The request is malformed'],
   unauthorized: [401, 'A valid bearer token is required'],
   forbidden: [403, 'This is not allowed'],
-  'not-found': [404, 'There is nothing here'],
+  'not-found': [404, 'Nothing was found'],
   'method-not-allowed': [405, 'The method is not supported here'],
   'request-in-progress': [409, 'A request with this idempotency key is in progress'],
   'reconciliation-in-progress': [409, 'A reconciliation is in progress'],
   'payload-too-large': [413, 'The request body is too large'],
-  'unsupported-media-type': [415, 'The request body is of another type'],
+  'unsupported-media-type': [415, 'The request body has an unsupported media type'],
   'idempotency-key-reused': [422, 'The idempotency key was used for another request'],
   'same-account': [422, 'The accounts are the same'],
   'unknown-account': [422, 'An account does not exist'],
@@ -29,7 +29,7 @@ export const PROBLEMS = {
 
 export type ProblemName = keyof typeof PROBLEMS;
 
-/** What an error with a status and no more than that is; `invalid-request` where it is not here. */
+/** The problem for an error that has nothing but a status; `invalid-request` for a status that is not here. */
 const BY_STATUS: Partial<Record<number, ProblemName>> = {
   401: 'unauthorized',
   403: 'forbidden',
@@ -57,7 +57,7 @@ export class Problem extends Error {
   }
 }
 
-/** Failures of the database that another attempt may not meet. */
+/** Database failures that another attempt may not run into. */
 const PASSING: ReadonlySet<DatabaseErrorKind> = new Set([
   'connection',
   'timeout',
@@ -66,7 +66,7 @@ const PASSING: ReadonlySet<DatabaseErrorKind> = new Set([
   'outcome-unknown',
 ]);
 
-/** read_only_sql_transaction: the server takes no writes for now, as a replica or with a full disk. Or code asked for that. */
+/** read_only_sql_transaction: the server accepts no writes for now (a replica, or a full disk), or code asked for read only. */
 const READ_ONLY = '25006';
 
 /** Seconds; long enough for a suspended database to wake. */
@@ -84,7 +84,7 @@ export function answerProblem(error: unknown, c: Context<AppEnv>): Response {
   if (error instanceof DatabaseError && (PASSING.has(error.kind) || error.code === READ_ONLY)) {
     return respond(c, 'database-unavailable', { headers: { 'Retry-After': RETRY_AFTER } });
   }
-  return respond(c, 'internal-error', { detail: 'The log has the rest, under the request id that is this instance.' });
+  return respond(c, 'internal-error', { detail: 'The log has the details, under the request id in `instance`.' });
 }
 
 function respond(c: Context<AppEnv>, problem: ProblemName, { detail, errors, headers }: ProblemDetails): Response {
@@ -110,7 +110,7 @@ function fromHttpException(error: HTTPException, c: Context<AppEnv>): Response {
   if (challenge !== null) {
     return respond(c, 'unauthorized', {
       detail: 'Send the header "Authorization: Bearer <token>".',
-      // 400 is of who sends no bearer token, but Basic credentials for instance: no error is to be told of (RFC 6750, section 3.1).
+      // 400: the credentials are no bearer token but, say, Basic. The challenge then names no error (RFC 6750, section 3.1).
       headers: error.status === 400 ? CHALLENGE : { 'WWW-Authenticate': challenge },
     });
   }
@@ -121,7 +121,7 @@ export function logError(error: unknown, requestId: string | null): void {
   console.error(JSON.stringify({ level: 'error', requestId, error: describe(error) }));
 }
 
-/** Fields of database errors, and of PostgreSQL's that are their causes, that say what happened; others may repeat values. */
+/** Fields that say what happened, of database errors and the PostgreSQL errors that caused them; others may repeat values. */
 const LOGGED_FIELDS = ['kind', 'code', 'transport', 'constraint', 'table', 'column', 'position', 'hint'] as const;
 
 function describe(error: unknown, depth = 0): unknown {

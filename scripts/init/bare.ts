@@ -4,24 +4,24 @@ import { fileURLToPath } from 'node:url';
 import type { Tree } from './tree.ts';
 import { withoutBlock, withoutLines, withoutSection } from './text.ts';
 
-/** What takes the place of the ledger: one table and one route, as in docs/first-table.md. */
+/** What replaces the ledger: one table and one route, as in docs/first-table.md. */
 const BARE = fileURLToPath(new URL('bare/', import.meta.url));
 
 /** Problems that only a ledger has. */
 const LEDGER_PROBLEMS =
   /^ {2}'(request-in-progress|reconciliation-in-progress|idempotency-key-reused|same-account|unknown-account|currency-mismatch|insufficient-funds|balance-out-of-range)':/;
 
-/** Where tables and routes are; the example's, and what every application has. */
+/** Where tables and routes are; which of them are the example's, or every application's. */
 const OWN = /^(migrations\/\d|src\/(routes|ledger)\/|src\/[^/]+\/schema\.ts$)/;
 const LEDGER =
   /^(migrations\/000[0-3]_|src\/routes\/(accounts|health|reconciliations|schemas|statements|transfers)\.ts$|src\/ledger\/(accounts|demo-data|reconciliation|rules|schema|transfers)\.ts$|src\/idempotency\/schema\.ts$)/;
 
-/** Takes the example domain out, and leaves one table and one route. */
+/** Removes the example domain, and leaves one table and one route. */
 export function makeBare(tree: Tree): void {
   const own = tree.files().filter((file) => OWN.test(file) && !LEDGER.test(file));
   if (own.length > 0) {
     throw new Error(
-      `--bare is for a fresh clone: what is yours would be lost, or miss what it needs: ${own.join(', ')}.`,
+      `--bare is for a fresh clone: your own files would be lost, or lack what they need: ${own.join(', ')}.`,
     );
   }
   tree.remove('src/ledger', 'src/idempotency', 'src/page.ts');
@@ -67,7 +67,7 @@ function bareTests(tree: Tree): void {
   tree.remove('test/unit/page.test.ts', 'test/unit/rules.test.ts');
 }
 
-/** What is left of the Node server's tests where no route has a transaction. */
+/** The tests of the Node server, without those that need a route with a transaction. */
 const withoutTransfers = (text: string) =>
   ["onUnix('finishes the requests", "onUnix('ends although the other end", 'const prepareTransfer']
     .reduce(withoutBlock, text)
@@ -78,7 +78,7 @@ function bareDocuments(tree: Tree): void {
     withoutLines(/^ {2}(Batch|Transaction|Session) +curl|POST +\/transfers/)(text)
       .replaceAll('/accounts', '/messages')
       .replace(' idempotency, pages,', '')
-      .replace(/\s+Why which transport, with numbers:\s+\[[^\]]*\]\([^)]*\)\./, '')
+      .replace(/\s+Which transport carries what and why, with numbers:\s+\[[^\]]*\]\([^)]*\)\./, '')
       .replace(/Each way has a route to learn from[\s\S]*?\n\n(?=Your own table)/, '')
       .replace(
         /Your own table and route, end to end: .*\n/,
@@ -105,5 +105,5 @@ function bareDocuments(tree: Tree): void {
       .replace('`src/ledger/*.ts` (rules and queries; no HTTP)', '`src/messages/*.ts` (rules and queries; no HTTP)')
       .replace('routes → ledger → db', 'routes → messages → db'),
   );
-  tree.remove('docs/driver-selection.md'); // its numbers are of the ledger's operations
+  tree.remove('docs/driver-selection.md'); // its numbers are about the ledger's operations
 }

@@ -1,13 +1,13 @@
 import type { TransportName } from './transport.ts';
 
-/** What application code asks for; which transport carries it is decided here and nowhere else. */
+/** What application code asks for. Which transport carries it is decided here and nowhere else. */
 export type Operation = 'one-shot' | 'batch' | 'transaction' | 'session';
 
 export interface TransportChoice {
   transport: TransportName;
   /** `direct` reaches PostgreSQL itself; `pooled` may go through the provider's transaction pooler. */
   address: 'pooled' | 'direct';
-  /** Why, in a sentence for a person. */
+  /** Why, in a sentence for people to read. */
   reason: string;
 }
 
@@ -15,7 +15,7 @@ const TCP: TransportChoice = { transport: 'tcp', address: 'pooled', reason: 'It 
 const HTTP: TransportChoice = { transport: 'http', address: 'pooled', reason: 'One request is enough.' };
 const SOCKET: TransportChoice = { transport: 'websocket', address: 'pooled', reason: 'It needs a connection.' };
 
-/** For each operation the choices in order of preference: the first whose transport is available is taken. */
+/** For each operation, the choices in order of preference: the first one whose transport is available wins. */
 const CHOICES: Record<Operation, readonly TransportChoice[]> = {
   'one-shot': [TCP, HTTP, SOCKET],
   batch: [TCP, HTTP, SOCKET],
@@ -23,7 +23,7 @@ const CHOICES: Record<Operation, readonly TransportChoice[]> = {
   session: [TCP, SOCKET].map((choice) => ({ ...choice, address: 'direct', reason: 'A pooler loses session state.' })),
 };
 
-/** Which of the transports that the entry has put into its bundle carries an operation; undefined when none can. */
+/** The choice for an operation, given the transports that the entry has bundled; undefined if none of them can carry it. */
 export function chooseTransport(operation: Operation, facts: { available: readonly TransportName[] }) {
   return CHOICES[operation].find(({ transport }) => facts.available.includes(transport));
 }

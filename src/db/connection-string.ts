@@ -1,12 +1,12 @@
 import { misuse } from './error.ts';
 
-/** Where a connection string leads. The password is not enumerable: it shows in no log and no JSON. */
+/** Where a connection string leads. The password is not enumerable: it appears in no log and no JSON. */
 export interface ConnectionTarget {
   readonly provider: 'neon' | 'planetscale' | 'local' | 'other';
   readonly host: string;
   readonly port: number;
   readonly database: string;
-  /** As the server is told it, with PlanetScale's branch and suffix. */
+  /** As sent to the server, with PlanetScale's branch and suffix. */
   readonly user: string;
   readonly password: string;
   /** The role in PostgreSQL. */
@@ -16,21 +16,21 @@ export interface ConnectionTarget {
   readonly suffix: string | undefined;
   /** `pooled` leads through a transaction pooler, which keeps no session state. */
   readonly route: 'direct' | 'pooled';
-  /** What the address says; a replica of Neon and a PgBouncer of PlanetScale do not tell by their names. */
+  /** As far as the address tells: the names of Neon's replicas and PlanetScale's PgBouncers do not show it. */
   readonly server: 'primary' | 'replica' | 'unknown';
-  /** `private` is reachable inside a cloud network alone, and over TCP alone. */
+  /** `private` is reachable only inside a cloud network, and only over TCP. */
   readonly network: 'public' | 'private';
 }
 
-// https://planetscale.com/docs/postgres/connecting: PostgreSQL itself, PgBouncer in front of it, and who logs in.
+// https://planetscale.com/docs/postgres/connecting: the ports of PostgreSQL itself and of its PgBouncer, and its user names.
 const DIRECT_PORT = 5432;
 const POOLER_PORT = 6432;
 const PLANETSCALE_USER = /^([^|]+)\.([^.|]+)(?:\|(.+))?$/;
 
 /**
- * Reads a `postgresql://` URL. Its parameters are dropped: some break JavaScript drivers (`sslrootcert=system`,
- * `sslnegotiation`), and TLS is not theirs to decide: verified everywhere but on a loopback address.
- * @throws {DatabaseError} with what cannot work, before anything connects; never with the URL, which holds the password
+ * Parses a `postgresql://` URL. Its parameters are dropped: some break JavaScript drivers (`sslrootcert=system`,
+ * `sslnegotiation`), and they do not decide about TLS, which is verified everywhere but on a loopback address.
+ * @throws {DatabaseError} that says what cannot work, before anything connects; never the URL, which holds the password
  */
 export function parseConnectionString(connectionString: string): ConnectionTarget {
   const { url, parts } = decode(connectionString);
@@ -68,7 +68,7 @@ export function directTarget(target: ConnectionTarget): ConnectionTarget | undef
 }
 
 /**
- * What the Neon driver has to know: the URL for HTTP, the WebSocket's without its scheme, and the target's own address.
+ * What the Neon driver needs: the URL for HTTP, the WebSocket's URL without its scheme, and the target's own address.
  * @throws {DatabaseError} for a host that has no such endpoint: the request would carry the password to a stranger
  */
 export function endpointsOf({ provider, network, host, port, branch }: ConnectionTarget) {
@@ -78,7 +78,7 @@ export function endpointsOf({ provider, network, host, port, branch }: Connectio
   const name = host.includes(':') ? `[${host}]` : host;
   const address = `${name}:${port}`;
   const authority = provider === 'local' ? address : name;
-  // Neon's proxy finds the database by the host's name, PlanetScale's by the address asked for: its port is the route.
+  // Neon's proxy finds the database by the host name, PlanetScale's by the `address` parameter, whose port is the route.
   const webSocket = `${authority}/v2${branch ? `?address=${address}` : ''}`;
   const http = provider === 'neon' ? host.replace(/^[^.]+\./, 'api.') : authority; // for Neon, the driver's own default
   return { address, webSocket, http: `http${provider === 'local' ? '' : 's'}://${http}/sql` };
@@ -90,11 +90,11 @@ function withPassword(target: Omit<ConnectionTarget, 'password'>, password: stri
 
 function decode(connectionString: string) {
   try {
-    // No @ behind the authority: it would end in the midst of the password, and the rest be taken for a host.
+    // No @ after the authority: one there means that it ended inside the password, and the wrong part is taken for the host.
     const url = new URL(String(/^postgres(?:ql)?:\/\/[^/?#]*[^@]*$/.exec(connectionString)));
     return { url, parts: [url.username, url.password, url.pathname.slice(1)].map(decodeURIComponent) };
   } catch {
-    throw misuse(REFUSED + 'no postgresql:// URL: percent-encode @ / # ? %');
+    throw misuse(BAD + 'unset, or no postgresql:// URL: percent-encode @ / # ? %');
   }
 }
 
@@ -104,8 +104,8 @@ function providerOf(host: string): ConnectionTarget['provider'] {
   return host.endsWith('.psdb.cloud') ? 'planetscale' : 'other';
 }
 
-const REFUSED = 'The connection string is refused: ';
+const BAD = 'Bad connection string: ';
 
 function refuse(isWrong: boolean, problem: string): void {
-  if (isWrong) throw misuse(REFUSED + problem);
+  if (isWrong) throw misuse(BAD + problem);
 }

@@ -12,19 +12,19 @@ export type { DatabaseOptions, DatabaseUrl, DatabaseUrls, QueryEvent, RequestSco
 export interface Database<TSchema extends Schema = Schema> extends Queryable<TSchema> {
   /** The database for one request. Costs and opens nothing; `close` it when the response is ready. */
   readonly forRequest: (scope: RequestScope) => Database<TSchema>;
-  /** Closes idle sockets now, busy ones after their work. Idempotent. For a request with `instance` sockets: nothing. */
+  /** Closes idle sockets now, busy ones after their work. Idempotent. With `instance` sockets, does nothing for a request. */
   readonly close: () => Promise<void>;
   /**
-   * Reads from the replica, which may lag. Reads from the primary where there is no replica or it does not answer, and once
-   * this database (a request's, if it is one) may have written: anything but a `select` counts as that.
+   * Reads from the replica, which may lag. Reads from the primary if there is no replica, if the replica does not answer, or
+   * once this database (if it is a request's, that request) may have written: anything but a `select` counts as a write.
    */
   readonly replica: Pick<Queryable<TSchema>, 'select' | 'selectDistinct' | 'selectDistinctOn' | 'query' | '$count'>;
-  /** Lends `callback` a new direct connection until it settles. Runs it again only if it failed before its first result. */
+  /** Lends `callback` a new direct connection until it settles. Retries it only if it failed before its first result. */
   readonly session: <T>(callback: (session: PinnedSession<TSchema>) => Promise<T>) => Promise<T>;
 }
 
 /**
- * A drizzle database that picks the transport for what is asked of it. Opens nothing until the first statement.
+ * A drizzle database that picks the transport for each operation. Opens nothing until the first statement.
  *
  * @example
  * const transports = { http: neonHttp(), websocket: neonWebSocket() };
@@ -38,7 +38,7 @@ export interface Database<TSchema extends Schema = Schema> extends Queryable<TSc
 export function createDatabase<TSchema extends Schema>(options: DatabaseOptions<TSchema>): Database<TSchema> {
   const { transports } = options;
   const isPerRequest = options.sockets === 'request';
-  // Workers allow a request six connections at once, those of HTTP requests included.
+  // Workers allow each request six connections at once, including those of HTTP requests.
   const { maxSockets = isPerRequest ? 4 : 10 } = options;
   const timeouts = settleTimeouts(options.timeouts);
   const findTargets = createTargets(options, timeouts.connectMs, options.onWarning ?? console.warn);
@@ -53,7 +53,7 @@ export function createDatabase<TSchema extends Schema>(options: DatabaseOptions<
     return Object.assign(drizzle.open(executor, session), { forRequest, close, session, replica });
   };
 
-  // Where a socket may serve one request alone, whatever is asked outside of `forRequest` opens one of its own.
+  // Where a socket may serve only one request, each operation outside `forRequest` opens its own.
   const instancePools = createPools(maxSockets, timeouts.connectMs, isPerRequest);
   const forRequest = (scope: RequestScope): Database<TSchema> => {
     if (!isPerRequest) return create(scope, instancePools, async () => {}); // they outlive the request

@@ -1,16 +1,16 @@
 import type { NeonDbError } from '@neondatabase/serverless';
 import type { TransactionOptions, TransportName } from './transport.ts';
 
-/** What went wrong, in the terms a caller decides by. */
+/** What went wrong, in terms that a caller can act on. */
 export type DatabaseErrorKind =
   | 'connection' // no connection, or it broke
   | 'timeout' // a deadline passed, or the statement was cancelled
   | 'auth' // the database refused the role, its password or its privileges
-  | 'unavailable' // the server or its control plane refuses work for now, or goes down
+  | 'unavailable' // the server or its control plane refuses work for now, or is going down
   | 'constraint' // a constraint of the schema was violated (SQLSTATE class 23)
-  | 'serialization' // a concurrent transaction won; the whole transaction can be run again
+  | 'serialization' // a concurrent transaction won; the whole transaction can be retried
   | 'query' // the statement itself: syntax, types, missing tables, misuse of this module
-  | 'outcome-unknown'; // COMMIT was sent and its answer did not come
+  | 'outcome-unknown'; // COMMIT was sent, but no answer came
 
 /** Every failure of this module. Carries neither the password nor the parameters of a statement. */
 export class DatabaseError extends Error {
@@ -19,7 +19,7 @@ export class DatabaseError extends Error {
   /** The five-character SQLSTATE, where the server sent one. */
   declare readonly code: string | undefined;
   declare readonly transport: TransportName | undefined;
-  /** Whether its statement, batch or transaction can be sent again without taking effect twice. Default: for `serialization`. */
+  /** Whether the statement, batch or transaction can be retried without taking effect twice. Default: for `serialization`. */
   declare readonly retryable: boolean;
   declare readonly constraint: string | undefined;
   declare readonly table: string | undefined;
@@ -36,49 +36,50 @@ export function misuse(message: string, cause?: unknown): DatabaseError {
   return new DatabaseError(message, { kind: 'query', cause });
 }
 
-/** Whether the server is out of reach, or refuses work for now. */
+/** Whether the server is unreachable, or refuses work for now. */
 const isAway = (kind: DatabaseErrorKind) => kind === 'connection' || kind === 'unavailable';
 
-/** Whether it may be sent again: it cannot have taken effect, or has none. */
+/** Whether the operation may be retried: it cannot have taken effect, or has no effect. */
 export function mayRepeat(error: DatabaseError, readOnly: boolean): boolean {
   return error.retryable || (readOnly && isAway(error.kind));
 }
 
-/** Whether a replica is of no use for now: it does not answer, or cancels a read to replay what the primary did. */
+/** Whether a replica is unusable for now: it does not answer, or cancels reads in order to replay the primary's changes. */
 export function isReplicaUnusable(error: DatabaseError): boolean {
   return isAway(error.kind) || error.kind === 'serialization' || (error.kind === 'timeout' && !error.code);
 }
 
-/** What it means that a flight failed which ends in COMMIT: `outcome-unknown`, unless the error says why nothing was committed. */
+/** What the failure of a flight that ends in COMMIT means: `outcome-unknown`, unless it says why nothing was committed. */
 export function commitFailure(error: DatabaseError, accessMode: TransactionOptions['accessMode']): DatabaseError {
   const { code, kind, transport } = error;
   if (error.retryable || accessMode === 'read only' || /query|auth/.test(kind)) return error;
-  // A SQLSTATE says why nothing took effect, except in these classes: the connection broke, the server goes down, or
+  // A SQLSTATE says why nothing took effect, except in these classes: the connection broke, the server is going down, or
   // Hyperdrive failed, perhaps after the commit.
   if (code && !/^(08|57P|58)/.test(code)) return error;
   return new DatabaseError('COMMIT was not answered.', { kind: 'outcome-unknown', transport, cause: error });
 }
 
-/** What the drivers throw: the fields of PostgreSQL's errors, and of HTTP errors what `fetch` threw. */
+/** What the drivers throw: the fields of PostgreSQL's errors and, for HTTP errors, what `fetch` threw. */
 interface DriverError extends Partial<Omit<NeonDbError, 'sourceError'>> {
-  sourceError?: { cause?: { code?: string } };
+  sourceError?: { cause?: { code?: string; syscall?: string; errors?: Error[] } };
 }
 
-/** `fetch` failed before it had a connection: https://github.com/nodejs/undici/blob/main/docs/docs/api/Errors.md */
-const NO_CONNECTION = /REFUSED|NOTFOUND|EAI_|CONNECT_TIMEOUT/;
+// `fetch` failed before it had a connection, judging by the system call, the errors for each address, or the code, listed in
+// https://github.com/nodejs/undici/blob/main/docs/docs/api/Errors.md. HPE_CLOSED_CONNECTION is the parser's: the request was sent.
+const NO_CONNECTION = /connect(?!i)|addr/i;
 
 /**
- * There is no database, or no free connection: nothing has run. Neon's proxy says so of its control plane, compute nodes and
- * servers, an endpoint that is disabled, and quotas; PostgreSQL of clients and slots, and of a database system that starts or
- * stops; PgBouncer in parentheses and as `query_wait_timeout`.
+ * There is no database, or no free connection: nothing has run. Neon's proxy says this about its control plane, compute
+ * nodes, servers, disabled endpoints and quotas; PostgreSQL about clients, slots, and a database system that is starting up or
+ * shutting down; PgBouncer names a setting in parentheses, or `query_wait_timeout`.
  */
 const TURNED_AWAY =
   /control plane|compute node|ing (to|for) server|too many|disabled|slots|database system|quota|\((max|server)_|query_wait/i;
 
 /**
- * The first that matches. By SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html. By words where there
- * is none, or one for whatever is refused: Neon's proxy sends none over HTTP and XX000 over sockets, PgBouncer 08P01. Words
- * begin with a space here: those of OpenSSL begin with digits, as a SQLSTATE does.
+ * The first match wins. By SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html. By message if there is
+ * none, or one that stands for any refusal: Neon's proxy sends none over HTTP and XX000 over sockets, PgBouncer 08P01. Here a
+ * message begins with a space: OpenSSL's begin with digits, as a SQLSTATE does.
  */
 const KINDS: [RegExp, DatabaseErrorKind][] = [
   [/^08/, 'connection'],
@@ -94,30 +95,31 @@ const KINDS: [RegExp, DatabaseErrorKind][] = [
   [/HTTP status|no such database/, 'query'],
 ];
 
-/** Data exceptions (class 22) quote the value at fault, as do errors in tsquery and in tsvector. */
+/** Data exceptions (class 22) quote the offending value, as do errors in a tsquery or tsvector. */
 const QUOTING = /^22|in ts/;
 
-/** What may be a value: all between the outermost quotation marks, or from a colon or another language's mark to the end. */
+/** What may be a value: from the first " to the last, or from a colon or another language's quotation mark to the end. */
 const VALUES = /".*"|[^ -9;-~].*/s;
 
-/** Makes a `DatabaseError` of whatever a driver threw. @param sent whether the statement may have run */
+/** Turns whatever a driver threw into a `DatabaseError`. @param sent whether the statement may have run */
 export function toDatabaseError(thrown: unknown, transport: TransportName, sent: boolean): DatabaseError {
   if (thrown instanceof DatabaseError) return thrown;
   const error = (thrown ?? {}) as DriverError;
   const { severity, constraint, table, column } = error;
-  // The server's errors have a severity; a socket's have another kind of code, as ECONNRESET. A PANIC, which brings the
-  // server down, may come after the commit: its code does not say that nothing took effect.
+  // The server's errors have a severity; a socket's have another kind of code, such as ECONNRESET. A PANIC, which brings the
+  // server down, may come after the commit: its code does not mean that nothing took effect.
   const code = severity && severity !== 'PANIC' ? error.code : undefined;
-  const reason = error.sourceError?.cause?.code;
-  const text = reason ? `${error.message} (${reason})` : (error.message ?? '');
+  const reason = error.sourceError?.cause ?? {};
+  const text = reason.code ? `${error.message} (${reason.code})` : (error.message ?? '');
   const message = QUOTING.test(`${code} ${text}`) ? text.replace(VALUES, '…') : text;
-  // PostgreSQL's own errors, which name a routine, may quote the statement: its words would be taken for the proxy's.
+  // PostgreSQL's own errors, which name a routine, may quote the statement: its words must not be taken for the proxy's.
   const words = error.routine && severity !== 'FATAL' ? '' : message;
   const evidence = !code || /08P01|XX000/.test(code) ? ' ' + words : code;
   // A protocol violation: from a pooler it ends the connection; from PostgreSQL it is, say, one parameter too few.
   const otherwise = !code || (code === '08P01' && severity !== 'ERROR') ? 'connection' : 'query';
   const kind = KINDS.find(([pattern]) => pattern.test(evidence))?.[1] ?? otherwise;
-  const neverRan = !sent || NO_CONNECTION.test(reason ?? '') || TURNED_AWAY.test(words);
+  const neverRan =
+    !sent || NO_CONNECTION.test([reason.errors, reason.syscall, reason.code].join()) || TURNED_AWAY.test(words);
   return new DatabaseError(message, {
     kind,
     code,
@@ -130,7 +132,7 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
   });
 }
 
-/** PostgreSQL repeats values of the row in some fields, too: a cause must be as safe to log as the error itself. */
+/** PostgreSQL also repeats values of the row in some fields: a cause must be as safe to log as the error itself. */
 function redact(error: unknown, message: string): unknown {
   if (!(error instanceof Error)) return undefined;
   for (const field of ['detail', 'where', 'internalQuery']) delete (error as Error & Record<string, unknown>)[field];

@@ -8,7 +8,7 @@ import type { Retries } from './internal/retry.ts';
 import { type FindTargets, REST_MS, type Targets } from './internal/targets.ts';
 import type { RequestScope, Timeouts } from './options.ts';
 import { type Scope, sendOverHttp } from './transaction.ts';
-import type { TransactionOptions, TransportName, Transports } from './transport.ts';
+import type { Statement, TransactionOptions, TransportName, Transports } from './transport.ts';
 
 interface Resources {
   transports: Transports;
@@ -17,17 +17,17 @@ interface Resources {
   retries: Retries;
 }
 
-/** Runs statements over the transport that `chooseTransport` names. Knows nothing of drizzle. */
+/** Runs statements over the transport that `chooseTransport` picks. Knows nothing about drizzle. */
 export interface Executor extends Scope {
   /** Runs a read that may lag. */
   read: Scope['send'];
-  /** Lends a connection that keeps its state, and is closed afterwards. */
+  /** Lends a connection that keeps its state and is closed afterwards. */
   session: <T>(body: (scope: Scope) => Promise<T>) => Promise<T>;
 }
 
 /**
- * What an operation says of itself. `read only` may be done twice; `lagging` as well, and on a replica. A `select` may call
- * a function that writes, so it is not done twice; but the replica may be read after it, as if it had written nothing.
+ * What an operation declares. `read only` may run twice; so may `lagging`, also on a replica. A `select` may call a function
+ * that writes, so it does not run twice; but the replica may be read after it, as if it had written nothing.
  */
 type Access = TransactionOptions['accessMode'] | 'lagging' | 'select';
 
@@ -41,7 +41,7 @@ export function createExecutor(
   /** Whether something may have been written through this executor that a replica does not have yet. */
   let written = false;
 
-  /** Runs an operation, and runs it again where it cannot take effect twice. */
+  /** Runs an operation, and retries it where it cannot take effect twice. */
   const operate = async <T>(operation: Operation, access: Access, work: (scope: Scope) => Promise<T>): Promise<T> => {
     const choice = chooseTransport(operation, { available });
     const transport = choice && transports[choice.transport];
@@ -51,7 +51,7 @@ export function createExecutor(
     const isSession = operation === 'session';
     const plan = { operation, transport: choice.transport, readOnly, ...timeouts };
     const started = performance.now();
-    /** Until the deadline; for a session, which has none, until it is too late to begin again. */
+    /** Until the deadline; for a session, which has none, until it is too late to start over. */
     const timeLeft = () => started + operationMs - performance.now();
     let targets: Targets | undefined;
     let replica: ConnectionTarget | undefined;
@@ -63,8 +63,8 @@ export function createExecutor(
       targets = await attempt.race(findTargets(refusal?.by));
       if (targets === refusal?.by) throw refusal.error;
       if (refusal) pools.retire(refusal.by);
-      const isRested = Math.abs(Date.now() - targets.failedAt) > REST_MS;
-      if (access === 'lagging' && !written && isRested) replica = targets.replica;
+      const mayLag = access === 'lagging' && !written;
+      if (mayLag && Math.abs(Date.now() - targets.failedAt) > REST_MS) replica = targets.replica;
       const target = replica ?? targets[choice.address];
       if (!target) throw misuse(`A ${operation} needs unpooledUrl.`);
 
@@ -74,7 +74,7 @@ export function createExecutor(
         // Only one-shots and batches go over HTTP: nobody asks this scope for a transaction.
         return work({ send: sendOverHttp(send, statementMs) } as Scope);
       }
-      // Runs `work` on a `connectionScope`. Replaces a stale connection; returns to the pool one that holds no state.
+      // Runs `work` on a `connectionScope`. Replaces a stale connection; returns it to the pool only if it holds no state.
       return lend(pools.at(transport, target), plan, attempt, work);
     };
 
@@ -86,12 +86,12 @@ export function createExecutor(
         return await attempt.limit(`The ${operation}`, operationMs, () => tryOnce(attempt), timeLeft());
       } catch (error) {
         if (!(error instanceof DatabaseError) || request.signal?.aborted || timeLeft() < 0) throw error;
-        if (isSession && attempt.answered) throw error; // what its callback has done, it has done
-        // A transaction's callback may throw what failed elsewhere, where it has written: no reason to run it again.
+        if (isSession && attempt.answered) throw error; // what its callback has done cannot be undone
+        // A transaction's callback may throw an error from elsewhere, where it has written: no reason to retry it.
         const isOwn = isSession || attempt.failures.has(error);
-        // Each branch that does not throw leads to another try: at the primary, with a URL asked for anew, after a pause.
+        // Each branch that does not throw leads to another try: on the primary, with URLs fetched anew, or after a pause.
         if (targets && replica && isReplicaUnusable(error)) targets.failedAt = Date.now();
-        // Rotated, perhaps. 42501 is among them: the role may have been dropped in favour of another.
+        // Perhaps the credentials were rotated. 42501 counts, too: the role may have been dropped in favour of another.
         else if (targets && !refusal && isOwn && error.kind === 'auth') refusal = { by: targets, error };
         else if (!mayRepeat(error, readOnly && isOwn) || !(await waitToRetry(timeLeft, attempt.signal))) throw error;
       } finally {
@@ -104,7 +104,7 @@ export function createExecutor(
     send(statements, options) {
       const work = (scope: Scope) => scope.send(statements, options);
       if (options) return operate('batch', options.accessMode, work);
-      const isSelect = /^[\s(]*select\b/i.test(statements[0]?.text ?? '');
+      const isSelect = /^[\s(]*select\b/i.test((statements as [Statement])[0].text);
       return operate('one-shot', isSelect ? 'select' : undefined, work);
     },
     read: (statements) => operate('one-shot', 'lagging', (scope) => scope.send(statements)),

@@ -8,7 +8,7 @@ const types = { getTypeParser: () => (text: string) => text };
 
 /** The Neon driver's HTTP mode: one request for each query or batch, nothing kept open. */
 export function neonHttp(): HttpTransport {
-  /** The driver's query function, once for each target: making it takes a fiftieth of a request's CPU time. */
+  /** The driver's query functions, one per target: creating one takes a fiftieth of a request's CPU time. */
   const functions = new WeakMap<ConnectionTarget, ReturnType<typeof queryFunction>>();
   return {
     async send(target, statements, signal) {
@@ -17,7 +17,7 @@ export function neonHttp(): HttpTransport {
       const options = { types, fetchOptions: { signal } };
       const queries = statements.map(({ text, params }) => sql.query(text, [...params], options));
       // The driver has one endpoint setting for the whole process, and reads it before its first await; nothing throws
-      // until then. Set, started and put back in one go, requests to different providers do not meet.
+      // until then. Because it is set and restored synchronously, requests to different providers do not interfere.
       const { fetchEndpoint } = neonConfig;
       neonConfig.fetchEndpoint = sql.endpoint;
       // The driver's queries are lazy: `then` sends one.
@@ -26,9 +26,9 @@ export function neonHttp(): HttpTransport {
       neonConfig.fetchEndpoint = fetchEndpoint;
       const results = await request.catch((error: Error) => {
         signal.throwIfAborted();
-        // Neon's proxy says with status 500 why the server lets nobody in; the driver reads the body of a 400 alone.
+        // Neon's proxy says with status 500 why the server refuses connections; the driver parses only the body of a 400.
         const refusal = /^Server error .HTTP status 500.: ({.*"severity":"FATAL".*)/.exec(error.message)?.[1];
-        // A body of another shape makes this line throw, too: a failure like any other.
+        // This line also throws if the body has another shape: a failure like any other.
         throw toDatabaseError(refusal ? JSON.parse(refusal) : error, 'http', true);
       });
       if (results.length !== statements.length) throw new Error('the server lost count');

@@ -4,8 +4,8 @@ import type { SocketTransport } from './transport.ts';
 
 /**
  * Plain TCP through `pg`: for Hyperdrive, for private networks, and by choice.
- * @param tls with a verified certificate, everywhere but on a loopback address. False is for what does not leave the machine
- *   on its way to the server, as with Hyperdrive
+ * @param tls with a verified certificate, everywhere but on a loopback address. False is for traffic that does not leave the
+ *   machine on its way to the server, as with Hyperdrive
  */
 export function tcp({ tls = true } = {}): SocketTransport {
   return {

@@ -3,7 +3,7 @@ import type { Connection, Statement, StatementResult, TransactionOptions } from 
 
 /** Where statements run: on their own, inside a transaction or one of its savepoints, or on a session's connection. */
 export interface Scope extends Pick<Connection, 'onNotification'> {
-  /** Runs one statement; with `options` any number, as one transaction or as a part of the one at hand. One round trip. */
+  /** Runs one statement or, with `options`, any number, as one transaction or as part of the current one. One round trip. */
   send(statements: readonly Statement[], options?: TransactionOptions): Promise<StatementResult[]>;
   /** Inside a transaction: a savepoint. */
   transaction<T>(options: TransactionOptions, body: (scope: Scope) => Promise<T>): Promise<T>;
@@ -11,32 +11,32 @@ export interface Scope extends Pick<Connection, 'onNotification'> {
 
 /** A connection that is acquired when it is first needed. */
 export interface LazyConnection extends Pick<Connection, 'transactionStatus'> {
-  /** Sends a flight. @param commits the transaction whose COMMIT is its last statement */
+  /** Sends a flight. @param commits options of the transaction whose COMMIT is the flight's last statement */
   send(statements: readonly Statement[], commits?: TransactionOptions): Promise<StatementResult[]>;
 }
 
-/** A transaction or a savepoint in it; or what they are in, a session. */
+/** A transaction, a savepoint in it, or the session around them. */
 interface Level {
-  /** What goes in front of the next flight: what opens it; later, what ends a savepoint in it. */
+  /** What goes in front of the next flight: at first, what opens this level; later, what ends a savepoint in it. */
   riding: Statement[];
-  /** Whether a flight has taken along what opens it. Until then the server knows nothing of it, and nothing has to end it. */
+  /** Whether a flight has carried what opens this level. Until then the server does not know it, and nothing has to end it. */
   sent: boolean;
   /** Queries that have no answer yet. */
   pending: number;
-  /** The error of its first flight that failed. */
+  /** The error of its first failed flight. */
   error?: unknown;
 }
 
 /**
- * One connection: statements one by one; a transaction; in that a savepoint, and so on. In a transaction N flights take
- * N + 1 round trips, and none take none: BEGIN travels in front of the first statement, before the same Sync. Should it
- * fail, the server skips the statement, which after a BEGIN that was sent on its own would commit by itself.
+ * One connection: single statements, a transaction, a savepoint in that, and so on. In a transaction, N flights take N + 1
+ * round trips, and no flights take none: BEGIN travels in front of the first statement, before the same Sync. If BEGIN fails,
+ * the server then skips that statement, which would commit by itself if BEGIN had been sent on its own.
  */
 export function connectionScope(connection: LazyConnection, statementMs: number) {
   const session: Level = { riding: [], sent: false, pending: 0 };
   /** What is open, from the outside in: the session, a transaction, savepoints. Only the innermost may be used. */
   const open = [session];
-  /** Numbers the savepoints: a name used again could lead to an earlier one, whose RELEASE failed, and undo that, too. */
+  /** Numbers the savepoints: a reused name could lead to an earlier one whose RELEASE failed, and undo that as well. */
   let savepoints = 0;
   /** Settles when the last flight has: the next has to wait for it. */
   let tail: Promise<unknown> = Promise.resolve();
@@ -53,7 +53,7 @@ export function connectionScope(connection: LazyConnection, statementMs: number)
   const batch = async (statements: readonly Statement[], options: TransactionOptions) => {
     const prologue = begin(options, statementMs);
     assertInnermost(session);
-    // All of it in one turn: what runs beside it must not meet a transaction that failed.
+    // All of it in one turn: concurrent queries must not run into a failed transaction.
     return inTurn(async () => {
       assertInTransaction(false);
       try {
@@ -79,7 +79,7 @@ export function connectionScope(connection: LazyConnection, statementMs: number)
       const value = await body(scopeAt(level));
       if (open.at(-1) !== level || level.pending > 0) throw misuse('A query was not awaited: all is rolled back.');
       assertHealthy(level);
-      if (!level.sent) return value; // it sent nothing: its BEGIN or SAVEPOINT is dropped, too
+      if (!level.sent) return value; // it sent nothing: its BEGIN or SAVEPOINT is not sent either
       if (isNested) outer.riding = [...level.riding, release];
       else {
         const [result] = await sendFlight(level, [command('commit')], options);
@@ -91,7 +91,7 @@ export function connectionScope(connection: LazyConnection, statementMs: number)
       if (isNested) outer.riding = [command(`rollback to ${name}`), release];
       else {
         open.splice(1); // first: what a session sends from here on comes after the ROLLBACK
-        // In turn, after flights that still wait: only then is it known whether the BEGIN has left.
+        // In turn, after flights that are still waiting: only then is it known whether BEGIN was sent.
         await inTurn(async () => level.sent && sendWhen('TE', 'rollback'));
       }
       throw error;
@@ -101,7 +101,7 @@ export function connectionScope(connection: LazyConnection, statementMs: number)
   };
 
   const sendFlight = async (level: Level, statements: readonly Statement[], commits?: TransactionOptions) => {
-    const [, top] = open; // the transaction itself, however deep the level is in it
+    const top = open[1]; // the transaction itself, however deep the level is in it
     const begins = top && !top.sent;
     const flight = [...open.flatMap(takeRiding), ...statements];
     level.pending++;
@@ -124,15 +124,13 @@ export function connectionScope(connection: LazyConnection, statementMs: number)
     return level.riding.splice(0);
   };
 
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const result = tail.then(work);
-    tail = result.catch(() => {});
-    return result;
-  };
+  // A single chain without branches: V8 can follow it back to the calling code, for the stack of an error.
+  const inTurn = <T>(work: () => Promise<T>) => (tail = tail.then(work, work));
 
   /** Sends a command if the transaction status is one of `statuses`. Never throws: the first error is the one that matters. */
   const sendWhen = async (statuses: string, text: string) => {
-    if (statuses.includes(String(connection.transactionStatus))) await connection.send([command(text)]).catch(() => {});
+    if (!statuses.includes(connection.transactionStatus as string)) return;
+    await connection.send([command(text)]).catch(() => {});
   };
 
   const assertInnermost = (level: Level, options: TransactionOptions = {}) => {
@@ -140,23 +138,23 @@ export function connectionScope(connection: LazyConnection, statementMs: number)
     if (!open.includes(level)) throw misuse('This has ended: await its queries.');
     if (open.at(-1) !== level) throw misuse('A transaction is open: use its tx.');
   };
-  /** Status E: a statement failed. If it was a savepoint's alone, this level goes on: ROLLBACK TO rides in front of its next. */
+  /** Status E: a statement failed. If only in a savepoint, this level goes on: its next flight begins with ROLLBACK TO. */
   const assertHealthy = (level: Level) => {
     if (level.error && connection.transactionStatus === 'E') throw rolledBack(level);
   };
   const rolledBack = ({ error }: Level) =>
     misuse('A failure was caught: all is rolled back. Nest a transaction.', error);
-  /** The server is in a transaction, or not, as expected: else a statement would commit by itself, or in one begun by hand. */
+  /** Asserts a transaction, or none: otherwise a statement would commit by itself, or run in one begun by hand. */
   const assertInTransaction = (expected: boolean, top?: Level) => {
     const { transactionStatus } = connection;
     if (!transactionStatus || expected === (transactionStatus !== 'I')) return;
-    if (top) top.sent = expected; // where our BEGIN has not left, a transaction begun by hand is not ours to end
+    if (top) top.sent = expected; // if our BEGIN was not sent, a transaction begun by hand is not ours to end
     throw misuse('BEGIN failed, or it or COMMIT was sent by hand.', top?.error);
   };
 
   return {
     ...scopeAt(session),
-    /** Clears the connection's state. Closing it would, too, but perhaps after the next session asks for the same lock. */
+    /** Clears the connection's state. So would closing it, but perhaps after the next session asks for the same lock. */
     async end(): Promise<void> {
       open.length = 0;
       await inTurn(async () => {
@@ -188,7 +186,7 @@ function modes({ isolationLevel, accessMode, deferrable }: TransactionOptions): 
   return [level, accessMode, deferrable && 'deferrable'].filter(Boolean).join(' ');
 }
 
-/** The server's own deadline for each statement of a transaction: it holds whatever becomes of the client or a proxy. */
+/** The server's own deadline for each statement of a transaction: it holds whatever happens to the client or a proxy. */
 function timeLimit(statementMs: number): string {
   return `set local statement_timeout = ${Math.ceil(statementMs)}`;
 }

@@ -5,8 +5,8 @@ import { openConnection } from './internal/wire.ts';
 import type { SocketTransport } from './transport.ts';
 
 /**
- * The Neon driver's WebSocket mode: one PostgreSQL connection for each socket.
- * @param Client the driver's, or one that extends it: `fast/` has one that logs in with less work
+ * The Neon driver's WebSocket mode: one PostgreSQL connection per socket.
+ * @param Client the driver's, or one that extends it: `fast/` has one that authenticates with less work
  */
 export function neonWebSocket({ Client = DriverClient } = {}): SocketTransport {
   return {
@@ -14,13 +14,13 @@ export function neonWebSocket({ Client = DriverClient } = {}): SocketTransport {
       const { user, password, host, port, database, provider, branch } = target;
       const createClient = () => {
         const client = new Client({ user, password, host, port, database, ssl: false });
-        // Options of this client alone: the driver's global ones stay as they are for everybody else.
+        // Options of this client only: the driver's global ones stay as they are for everyone else.
         Object.assign(client.neonConfig, {
           wsProxy: () => endpointsOf(target).webSocket,
           useSecureWebSocket: provider !== 'local',
           webSocketConstructor: GatheringWebSocket,
           coalesceWrites: false,
-          // Only where the other end asks for a cleartext password (inside TLS) can it be sent ahead; PlanetScale asks for SCRAM.
+          // The password can be sent ahead only if the server asks for it in cleartext (in TLS); PlanetScale asks for SCRAM.
           pipelineConnect: branch ? false : 'password',
         } satisfies Partial<NeonConfig>);
         return client;

@@ -2,7 +2,7 @@ import { and, eq, sql } from 'drizzle-orm';
 import type { Transaction } from '../db/database.ts';
 import { idempotencyKeys } from './schema.ts';
 
-/** Whose request it is, and its key: a key takes effect once for each caller. */
+/** Whose request it is, and its key: a key takes effect once per caller. */
 export interface Idempotency {
   caller: string;
   key: string;
@@ -20,14 +20,14 @@ export class IdempotencyError extends Error {
 }
 
 /**
- * Takes the key for this transaction, across all instances, and looks up what an earlier request with it came to. One round
+ * Locks the key for this transaction, across all instances, and looks up the outcome of an earlier request with it. One round
  * trip. The lock comes first: a statement sees what was committed before it began.
  * @param tx at the isolation level `read committed`, which is the default: at others it may not see an earlier request, and
- * `keep` then fails, a violation of the primary key
- * @param request what makes it the same request again, the route included where several take keys: JSON whose fields have one
- * order, as those of a validated body do
+ * `keep` then fails, with a violation of the primary key
+ * @param request what identifies it as the same request, including the route if several take keys: JSON whose fields are always
+ * in the same order, like those of a validated body
  * @returns the outcome of the `earlier` request; if there is none, do the work and `keep` its outcome, as JSON
- * @throws {IdempotencyError} when the key is in use this moment, or was used for another request
+ * @throws {IdempotencyError} when the key is in use right now, or was used for another request
  */
 export async function claimKey<Outcome extends object>(
   tx: Transaction,

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { check, jsonb, pgTable, primaryKey, text, timestamp } from 'drizzle-orm/pg-core';
 
-/** Answers to requests that may be sent again: a key takes effect once for each caller. */
+/** Outcomes of requests that may be sent again: a key takes effect once per caller. */
 export const idempotencyKeys = pgTable(
   'idempotency_keys',
   {

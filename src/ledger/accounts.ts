@@ -38,7 +38,7 @@ export async function createAccount(
   db: Queryable,
   values: Pick<Account, 'name' | 'currency' | 'kind'>,
 ): Promise<Account> {
-  // Version 7: accounts sort by when they were made, which is the order they are listed in.
+  // Version 7: ids sort by creation time, the order in which accounts are listed.
   const [created] = await db
     .insert(accounts)
     .values({ ...values, id: uuidv7() })
@@ -52,7 +52,7 @@ export async function getAccount(db: Queryable, id: string): Promise<Account | u
   return found;
 }
 
-/** Accounts by id, from behind `cursor` on. */
+/** Accounts in order of id, starting after `cursor`. */
 export async function listAccounts(
   db: Pick<Queryable, 'select'>,
   { limit, cursor }: { limit: number; cursor?: string | undefined },
@@ -68,7 +68,7 @@ export async function listAccounts(
 
 /**
  * A page of an account's entries with the balances around them, all from one snapshot.
- * @param cursor the sequence behind which the page begins
+ * @param cursor the sequence after which the page begins
  */
 export async function getStatement(
   db: Pick<Database, 'batch' | 'select'>,

@@ -18,13 +18,13 @@ const TRANSFERS = [
 ] as const;
 
 /**
- * Puts in demo data, once, and all of it or nothing. Of several at once, one does: the others wait at its accounts.
+ * Loads demo data, once, and all of it or nothing. If several run at once, one does: the others wait at its accounts.
  * @returns whether there was anything to do
  */
 export async function seedDemoData(db: Database): Promise<boolean> {
   const { bank, alice, bob } = DEMO_ACCOUNTS;
   return db.transaction(async (tx) => {
-    // The accounts tell, and not the transfers' keys: those that nobody repeats any more may be deleted.
+    // The accounts tell whether it has run, not the transfers' keys: keys that nobody will send again may be deleted.
     const opened = await tx
       .insert(accounts)
       .values([

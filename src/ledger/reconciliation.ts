@@ -10,7 +10,7 @@ export interface Reconciliation {
   differences: Difference[];
 }
 
-/** A number in an account, or in its entry of a transfer, that is not what the rest of the books says. */
+/** A number in an account, or in its entry for a transfer, that contradicts the rest of the books. */
 export interface Difference {
   what: 'balance' | 'sequence' | 'amount';
   account: string;
@@ -25,7 +25,7 @@ const LOCK = sql`hashtextextended('reconciliation', 0)`;
 /** More than a person would read; that there are any is what matters. */
 const MAX_DIFFERENCES = 100;
 
-/** What the triggers of the migration `ledger_invariants` promise, without them: who has switched them off leaves traces. */
+/** Checks, without the triggers of the migration `ledger_invariants`, what they guarantee: disabling them leaves traces. */
 const DIFFERENCES = sql`
   with chain as (
     select *, lag(balance_after, 1, 0) over by_account::numeric + amount as balance, lag(sequence, 1, 0) over by_account + 1 as next

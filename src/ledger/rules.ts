@@ -29,7 +29,7 @@ export interface Refusal {
   detail: string;
 }
 
-/** The two accounts when the transfer may be made, or why it may not. */
+/** The two accounts if the transfer may be made, or why it may not. */
 export function decideTransfer<A extends AccountState>(
   { fromAccountId, toAccountId, amount, currency }: TransferRequest,
   from: A | undefined,

@@ -51,7 +51,7 @@ export const transfers = pgTable(
     createdAt: instant('created_at').notNull().defaultNow(),
   },
   (table) => [
-    // Together with the currency: a transfer between two currencies has no row it could refer to.
+    // The key includes the currency: a transfer between two currencies has no row to refer to.
     foreignKey({
       name: 'transfers_from_account',
       columns: [table.fromAccountId, table.currency],
@@ -75,7 +75,7 @@ export const entries = pgTable(
     accountId: uuid('account_id')
       .notNull()
       .references(() => accounts.id),
-    /** Counts the account's entries without a gap: the order of a statement. */
+    /** Numbers the account's entries without gaps: the order of a statement. */
     sequence: bigint('sequence', { mode: 'number' }).notNull(),
     transferId: uuid('transfer_id')
       .notNull()

@@ -7,7 +7,7 @@ import { accounts, entries, transfers } from './schema.ts';
 
 export type Transfer = typeof transfers.$inferSelect;
 
-/** What the ledger decided: kept with the idempotency key, and told again to whoever asks again. */
+/** What the ledger decided: kept with the idempotency key, and returned again if the request is repeated. */
 type TransferOutcome = { made: { id: string } } | { refused: Refusal };
 
 export interface TransferResult {
@@ -22,9 +22,9 @@ export async function getTransfer(db: Queryable, id: string): Promise<Transfer |
 }
 
 /**
- * Moves money between two accounts, once for each idempotency key. Four round trips: claim the key, lock the accounts, write
+ * Moves money between two accounts, once per idempotency key. Four round trips: claim the key, lock the accounts, write
  * everything, commit.
- * @throws {IdempotencyError} when the key is in use this moment, or was used for another request
+ * @throws {IdempotencyError} when the key is in use right now, or was used for another request
  */
 export async function makeTransfer(
   db: Pick<Queryable, 'transaction'>,
@@ -35,7 +35,7 @@ export async function makeTransfer(
     const { earlier, keep } = await claimKey<TransferOutcome>(tx, idempotency, request);
     if (earlier) return { outcome: await recall(tx, earlier), replayed: true };
 
-    // In the order of their ids: two transfers between the same accounts cannot wait for each other.
+    // In order of id: two transfers between the same accounts cannot deadlock.
     const locked = await tx
       .select()
       .from(accounts)

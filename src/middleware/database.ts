@@ -6,9 +6,9 @@ export interface DatabaseMiddlewareOptions {
   database: AppDatabase;
   /** The platform's way to keep an instance alive after the response. */
   waitUntil?: ((c: Context, promise: Promise<unknown>) => void) | undefined;
-  /** Makes what stops all that a request still does at the database. Default: nothing does. */
+  /** Makes the signal that stops all that a request is still doing in the database. Default: none. */
   signal?: ((c: Context) => AbortSignal) | undefined;
-  /** Told of every exchange with the database, of any request. */
+  /** Called for every exchange with the database, in any request. */
   onQuery?: ((event: QueryEvent) => void) | undefined;
 }
 
@@ -40,7 +40,7 @@ export const requestDatabase = ({
     try {
       await next();
     } finally {
-      // Not awaited: what a streamed body still uses is closed when it is done with it.
+      // Not awaited: a connection that a streamed body still uses is closed when the body is done with it.
       void db.close();
     }
   };

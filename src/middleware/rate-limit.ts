@@ -3,9 +3,9 @@ import type { AppEnv } from '../create-app.ts';
 import { Problem } from '../problem.ts';
 
 export interface RateLimitOptions {
-  /** Counts a request of `key`; tells whether it may go on. Cloudflare's binding has this shape. */
+  /** Counts a request for `key`, and tells whether it may proceed. Cloudflare's binding has this shape. */
   limiter: { limit: (options: { key: string }) => Promise<{ success: boolean }> };
-  /** Who is counted as one. */
+  /** What identifies a caller: requests with the same key are counted together. */
   key: (c: Context) => string;
   /** Seconds after which a refused caller may try again. */
   period: number;

@@ -2,8 +2,8 @@ import type { MiddlewareHandler } from 'hono';
 import type { AppEnv } from '../create-app.ts';
 
 /**
- * Logs one JSON line for each request, with what it cost at the database and, as `failures`, what failed there: also where
- * another try, or the primary in a replica's place, has answered all the same, and nothing else tells.
+ * Logs one JSON line per request, with what it cost in the database and, as `failures`, what failed there, even if another
+ * try, or the primary instead of a replica, answered after all: nothing else reports those.
  *
  * @example
  * app.use(requestLog())

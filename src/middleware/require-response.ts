@@ -1,8 +1,8 @@
 import type { MiddlewareHandler } from 'hono';
 
 /**
- * Throws an `Error` where there is no response: Hono has `onError` answer and log nothing else that is thrown, and not that
- * a handler returned nothing, or something else.
+ * Throws an `Error` if there is no response: Hono calls `onError`, which answers and logs, only for an `Error`, not for
+ * anything else that is thrown, and not if a handler returned nothing, or something else.
  *
  * @example
  * app.use(requireResponse())
@@ -11,9 +11,9 @@ import type { MiddlewareHandler } from 'hono';
 export const requireResponse = (): MiddlewareHandler => {
   return async function requireResponse(c, next) {
     await next().catch((thrown: unknown) => {
-      throw thrown instanceof Error ? thrown : new Error('What was thrown is no Error.', { cause: thrown });
+      throw thrown instanceof Error ? thrown : new Error('What was thrown is not an Error.', { cause: thrown });
     });
-    // Hono takes whatever is returned for the response: where a middleware returns what `next` does, the context.
+    // Hono takes whatever is returned for the response: if a middleware returns what `next` returns, that is the context.
     if (c.finalized && (c.res as Partial<Response>).headers) return;
     c.res = undefined;
     throw new Error('The handler returned no response.');

@@ -9,20 +9,20 @@ import { Problem } from '../problem.ts';
  * @example
  * app.post('/things', validate('json', v.object({ name: v.string() })), (c) => c.json(c.req.valid('json')))
  *
- * @throws {Problem} `invalid-request`, with a JSON pointer to each error; `unsupported-media-type` for a body that is no JSON
+ * @throws {Problem} `invalid-request`, with a JSON pointer to each error; `unsupported-media-type` for a body that is not JSON
  */
 export const validate = <Target extends keyof ValidationTargets, TSchema extends v.GenericSchema>(
   target: Target,
   schema: TSchema,
 ) =>
   sValidator(target, v.config(schema, { abortPipeEarly: true }), (result, c) => {
-    // Hono reads no other body: everything in it would be missing, and nobody told where a schema asks for nothing.
+    // Hono reads no other body: all its fields would be missing, without an error if the schema requires none.
     if (target === 'json' && !/^application\/([\w.-]+\+)?json\s*(;|$)/i.test(c.req.header('Content-Type') ?? '')) {
       throw new Problem('unsupported-media-type', { detail: "The request's Content-Type must be application/json." });
     }
     if (result.success) return;
     throw new Problem('invalid-request', {
-      detail: `The request's ${PARTS[result.target] ?? result.target} is not as expected.`,
+      detail: `The request's ${PARTS[result.target] ?? result.target} is invalid.`,
       errors: result.error.map(({ path = [], message }) => ({
         pointer: path.map((part) => `/${referenceToken(typeof part === 'object' ? part.key : part)}`).join(''),
         detail: message,

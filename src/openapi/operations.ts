@@ -11,7 +11,7 @@ import {
 import { healthOperations } from './health.ts';
 import type { Operations } from './operation.ts';
 
-/** What responses hold. */
+/** What responses contain. */
 
 const id = v.pipe(v.string(), v.uuid());
 const instant = v.pipe(v.string(), v.isoTimestamp());
@@ -66,7 +66,7 @@ const reconciliation = v.object({
   ),
 });
 
-/** What has a name in the document. */
+/** The schemas that have a name in the document. */
 export const schemas = {
   Account: account,
   AccountPage: accountPage,
@@ -77,10 +77,10 @@ export const schemas = {
   Reconciliation: reconciliation,
 };
 
-const location = { Location: v.pipe(v.string(), v.description('The path of what was made.')) };
+const location = { Location: v.pipe(v.string(), v.description('The path of the created resource.')) };
 const replayed = {
   'Idempotency-Replayed': v.optional(
-    v.pipe(v.literal('true'), v.description('Where the response is that of an earlier request with this key.')),
+    v.pipe(v.literal('true'), v.description('Present if the response is that of an earlier request with this key.')),
   ),
 };
 

@@ -6,6 +6,6 @@ export const problem = v.object({
   title: v.string(),
   status: v.pipe(v.number(), v.integer()),
   detail: v.optional(v.string()),
-  instance: v.optional(v.pipe(v.string(), v.description('Names the request, as the log does.'))),
+  instance: v.optional(v.pipe(v.string(), v.description('Identifies the request in the log.'))),
   errors: v.optional(v.array(v.object({ pointer: v.string(), detail: v.string() }))),
 });

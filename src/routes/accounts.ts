@@ -7,7 +7,7 @@ import { idParam, newAccount, pageById } from './schemas.ts';
 
 /** One-shot reads and writes: one HTTP round trip each. */
 export const accountRoutes = new Hono<AppEnv>()
-  // A list may lag: where there is a replica, it comes from there.
+  // A list may lag: it comes from the replica, if there is one.
   .get('/', validate('query', pageById), async (c) => {
     return c.json(await listAccounts(c.var.db.replica, c.req.valid('query')));
   })

@@ -4,7 +4,7 @@ import type { AppEnv } from '../create-app.ts';
 
 /** Open to anyone: for load balancers and uptime checks. */
 export const healthRoutes = new Hono<AppEnv>()
-  /** Whether the app runs. Asks nobody. */
+  /** Whether the app runs. Depends on nothing else. */
   .get('/live', (c) => c.json({ status: 'live' }))
 
   /** Whether the database answers over each transport, within seconds. Wakes a database that is suspended. */

@@ -1,8 +1,8 @@
 import * as v from 'valibot';
 
-/** What requests may hold. The messages are for the caller. */
+/** What requests may contain. The messages are for the caller. */
 
-/** `v.object`, which says of a field that is missing that it is required. Fields that it does not name are dropped. */
+/** `v.object`, with a message that a missing field is required. Fields that it does not name are dropped. */
 export const object = <Entries extends v.ObjectEntries>(entries: Entries) =>
   v.object(entries, ({ path }) => (path ? 'is required' : 'must be an object'));
 
@@ -21,9 +21,9 @@ const limit = v.optional(
   '20',
 );
 
-const INVALID_CURSOR = 'must be a nextCursor of an earlier page';
+const INVALID_CURSOR = 'must be the nextCursor of an earlier page';
 
-/** A page of what is listed by id. */
+/** A page of a list in order of id. */
 export const pageById = object({
   limit,
   cursor: v.optional(v.pipe(v.string(INVALID_CURSOR), v.uuid(INVALID_CURSOR))),
@@ -42,12 +42,12 @@ export const statementPage = object({
 });
 
 /**
- * Text of so many characters. PostgreSQL's cannot hold the character NUL, and UTF-8 no half of a surrogate pair. U+FFFD stands
- * where a body was not UTF-8, but Latin-1 for instance: what it said there is lost.
+ * Text of `min` to `max` characters. PostgreSQL's cannot contain the character NUL, nor UTF-8 half of a surrogate pair. U+FFFD
+ * stands where a body was not UTF-8 but, say, Latin-1: what was there is lost.
  */
 export const text = (min: number, max: number) => {
   const message = `must be ${min} to ${max} characters in UTF-8, none of them NUL or U+FFFD`;
-  // With the flag u it counts code points, as PostgreSQL does, and half a pair is one, of the category Cs.
+  // With the flag u it counts code points, as PostgreSQL does; half of a surrogate pair is one, in the category Cs.
   return v.pipe(v.string(message), v.regex(new RegExp(`^[^\\0\\ufffd\\p{Cs}]{${min},${max}}$`, 'u'), message));
 };
 
@@ -74,11 +74,11 @@ export const newTransfer = object({
 
 export const idempotencyHeader = v.object(
   {
-    // Of other characters each platform makes a text of its own, some of them percent-encoded.
+    // Each platform turns other characters into a text of its own, in some cases percent-encoded.
     'idempotency-key': v.pipe(
       v.string(),
       v.regex(/^[ -$&-~]{1,255}$/, 'must have 1 to 255 characters, all of them ASCII, and no %'),
     ),
   },
-  'is required: 1 to 255 ASCII characters, no %, that this request alone has, a UUID for instance',
+  'is required: 1 to 255 ASCII characters without %, unique to this request, such as a UUID',
 );

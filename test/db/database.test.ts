@@ -644,6 +644,29 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       }
     });
 
+    it('lead by their stacks to who asked', async () => {
+      const missing = sql`select missing`;
+      const onlooker = async (on: Pick<Database, 'execute'>) => void (await on.execute(missing));
+      for (const work of [
+        () => onlooker(db),
+        async function onlooker() {
+          await db.select({ missing: sql`missing` }).from(things);
+        },
+        async function onlooker() {
+          await db.batch([db.execute(missing), db.execute(missing)]);
+        },
+        () => db.transaction(onlooker),
+        () => db.transaction((tx) => tx.transaction(onlooker)),
+        () => db.session(onlooker),
+      ]) {
+        const { stack, code } = await failure(work());
+        expect([stack, code]).toEqual([
+          expect.stringMatching(/^DatabaseError: .* does not exist\n[^]* onlooker /),
+          '42703',
+        ]);
+      }
+    });
+
     it('show no number that is out of range', async () => {
       const error = await failure(db.execute(sql`select ${'12345678901'}::int`).execute());
       expect(error).toMatchObject({ code: '22003', message: 'value … is out of range for type integer' });

@@ -15,7 +15,7 @@ import {
   withReplicas,
 } from 'drizzle-orm/pg-core';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import {
   createDatabase,
   type Database,
@@ -148,6 +148,15 @@ const STEPS: Record<string, (db: Queryable<Schema>) => PromiseLike<unknown>> = {
       return (await tx.execute(sql`select ${setting('isolation')} as level, ${setting('read_only')} as only`)).rows;
     }),
   replicas: (db) => withReplicas(db, [db]).select().from(people),
+  'what a tracer of drizzle sees': async (db) => {
+    const traced = vi.spyOn(db._.session, 'prepareQuery');
+    await db.select().from(posts);
+    await db.execute(sql`select 1`);
+    await db.$count(posts);
+    const texts = traced.mock.calls.map(([query]) => query.sql);
+    traced.mockRestore();
+    return texts;
+  },
   'columns by casing': async (db) =>
     [
       await db.insert(letters).values({ letterId: 1, sentTo: 'Ann' }).returning(),

@@ -13,6 +13,7 @@ import {
   type PgColumn,
   pgEnum,
   pgTable,
+  point,
   real,
   smallint,
   text,
@@ -75,6 +76,8 @@ const VALUES: Record<string, [expression: string, value: unknown]> = {
   range: [`int4range(1, 5)`, '[1,5)'],
   point: [`'(1,2)'::point`, '(1,2)'],
   circle: [`'<(1,2),3>'::circle`, '<(1,2),3>'],
+  'point[]': [`array['(1,2)'::point, null]`, ['(1,2)', null]],
+  'numrange[]': [`array[numrange(1, 2), null]`, ['[1,2)', null]],
   'date[]': [`'{2024-02-29}'::date[]`, ['2024-02-29']],
   'interval[]': [`array['1 day'::interval]`, ['1 day']],
 };
@@ -132,8 +135,11 @@ const ROW: Required<typeof everything.$inferInsert> = {
 
 const faults = pgTable('faults', {
   numerics: numeric('numerics').array(),
+  numbers: numeric('numbers', { mode: 'number' }).array(),
   bigints: bigint('bigints', { mode: 'bigint' }).array(),
+  dates: date('dates').array(),
   json: jsonb('json'),
+  points: point('points', { mode: 'xy' }).array(),
 });
 
 const schema = { everything };
@@ -156,7 +162,9 @@ describe.each(Object.entries(transports))('over %s', (_, { transports, port }) =
         bool bool, int2 int2, int4 int4, int8 int8, float4 float4, float8 float8, numeric numeric, text text,
         varchar varchar(10), bytea bytea, uuid uuid, date date, time time, timestamp timestamp, timestamptz timestamptz,
         interval interval, json json, jsonb jsonb, ints int4[], texts text[], mood mood)`);
-    await test.query('create table faults (numerics numeric[], bigints int8[], json jsonb)');
+    await test.query(`
+      create table faults (
+        numerics numeric[], numbers numeric[], bigints int8[], dates date[], json jsonb, points point[])`);
     await test.query('grant all on everything, faults to app');
     database = createDatabase({ url: test.url, schema, transports, sockets: 'instance' });
   });
@@ -183,7 +191,9 @@ describe.each(Object.entries(transports))('over %s', (_, { transports, port }) =
   // or a `customType`, the values are right. When one of these fails, drizzle has been mended: take it off the list.
   it.each<[fault: string, column: PgColumn, literal: string, read: unknown]>([
     ['NULL in numeric[] is a string', faults.numerics, '{1.10,NULL}', ['1.10', 'null']],
+    ['NULL in numeric[] is the number 0', faults.numbers, '{1.10,NULL}', [1.1, 0]],
     ['NULL in bigint[] throws', faults.bigints, '{1,NULL}', new TypeError('Cannot convert null to a BigInt')],
+    ['NULL in date[] throws', faults.dates, '{2024-02-29,NULL}', new TypeError(`reading 'toISOString'`)],
     ['the jsonb string "5" is a number', faults.json, '"5"', 5],
   ])('a fault of drizzle’s columns: %s', async (_fault, column, literal, read) => {
     await database.execute(sql`truncate faults`);
@@ -191,6 +201,12 @@ describe.each(Object.entries(transports))('over %s', (_, { transports, port }) =
     const select = database.select({ value: column }).from(faults);
     if (read instanceof Error) await expect(select).rejects.toThrow(read.message);
     else expect(await select).toEqual([{ value: read }]);
+  });
+
+  it('NULL in point[] is no point', async () => {
+    await database.execute(sql`truncate faults`);
+    await database.execute(sql`insert into faults (points) values (array['(1,2)'::point, null])`);
+    expect(await database.select({ value: faults.points }).from(faults)).toEqual([{ value: [{ x: 1, y: 2 }, null] }]);
   });
 
   it('a result tells its command, its rows and what they are made of, one of a batch its own', async () => {

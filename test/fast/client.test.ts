@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import type { Client } from '@neondatabase/serverless';
+import { Client } from '@neondatabase/serverless';
 import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
@@ -216,6 +216,16 @@ describe.each(['unpipelined', 'pipelined'] as const)('%s SCRAM', (mode) => {
     await test.query(`alter role "${role}" password '${PASSWORD}'`);
   });
 });
+
+// The driver throws there in a promise that it does not await: a process would end for it.
+it.each(['r=', 'r=another,s=c2FsdA==,i=4096'])(
+  'the challenge %s is an error without this folder, too',
+  async (text) => {
+    relay.fault = edited(SERVER_FIRST, () => text);
+    const refusal = { kind: 'connection', message: expect.stringContaining('SCRAM-SERVER-FIRST-MESSAGE') };
+    await expect(connectAndQuery(Client)).rejects.toMatchObject(refusal);
+  },
+);
 
 describe('with pipelining', () => {
   const ScramClient = pipelinedClient();

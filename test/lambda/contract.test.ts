@@ -1,7 +1,8 @@
-import { expect, inject, it } from 'vitest';
+import { expect, inject, it, vi } from 'vitest';
 import { withValidRequest } from '../../functions/lambda-app.ts';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
-import { describeContract } from '../contract.ts';
+import { describeContract, NOBODY } from '../contract.ts';
+import { PATIENCE } from '../database.ts';
 import { functionUrl, httpApi, loadBalancer, restApi, streamedUrl } from './events.ts';
 import { startApi } from './start-api.ts';
 import { startFunction } from './start-function.ts';
@@ -21,6 +22,14 @@ it.each([
   const event = await toEvent(new Request('https://api.example/health/live'));
   const response = await toResponse(await invoke(Object.assign(event as object, { body: '{}' })));
   expect(response.status).toBe(200);
+  await close();
+});
+
+it('the stack of an error in the log of Lambda names functions', async () => {
+  const environment = { ...EXAMPLE_ENVIRONMENT, DATABASE_URL: NOBODY };
+  const { invoke, log, close } = await startFunction({ handler: 'lambda.handler', environment });
+  await invoke(await functionUrl.toEvent(new Request('https://api.example/health/ready')));
+  await vi.waitFor(() => expect(log()).toMatch(/ at runQueries \(/), PATIENCE);
   await close();
 });
 

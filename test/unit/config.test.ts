@@ -45,9 +45,9 @@ describe('parseConfig', () => {
   ])('refuses an address without the pooler that leads to another %s', (_, unpooled, pooled) => {
     const [DATABASE_URL, DATABASE_URL_UNPOOLED] = [`postgresql://${pooled}`, `postgresql://${unpooled}`];
     const message =
-      'DATABASE_URL_UNPOOLED: names another role, database or branch than DATABASE_URL: it is the same without the pooler.';
+      'DATABASE_URL_UNPOOLED names a different role, database or branch than DATABASE_URL: it must be the same without the pooler.';
     const env = { ...complete, DATABASE_URL, DATABASE_URL_UNPOOLED };
-    expect(() => parseConfig(env)).toThrow(`The environment cannot be used:\n  - ${message}`);
+    expect(() => parseConfig(env)).toThrow(`The environment is invalid:\n  - ${message}`);
   });
 
   it.each([

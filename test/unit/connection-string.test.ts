@@ -51,7 +51,7 @@ describe('parseConnectionString', () => {
   });
 
   it.each([
-    ['', 'no postgresql:// URL'],
+    ['', 'unset, or no postgresql:// URL'],
     ['mysql://app:secret@host/db', 'no postgresql:// URL'],
     ['jdbc:postgresql://app:secret@host/db', 'no postgresql:// URL'],
     ['postgresql://app:se/cret@host/db', 'no postgresql:// URL'],

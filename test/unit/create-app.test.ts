@@ -38,7 +38,7 @@ const rejectWith = async (thrown: unknown) => {
 it.each([
   ['throws a text', () => rejectWith('out of paper'), { cause: 'out of paper' }],
   ['throws an object', () => rejectWith({ message: 'out of ink' }), { cause: 'out of ink' }],
-  ['throws undefined', () => rejectWith(undefined), { message: 'What was thrown is no Error.' }],
+  ['throws undefined', () => rejectWith(undefined), { message: 'What was thrown is not an Error.' }],
   ['returns nothing', async () => {}, { message: 'The handler returned no response.' }],
   ['returns an object', () => ({ id: 1 }), { message: 'The handler returned no response.' }],
 ])('a handler that %s is answered and logged as any failure, and leaves nothing open', async (_, handler, error) => {

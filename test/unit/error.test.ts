@@ -17,17 +17,26 @@ it('a host that becomes unreachable under an open connection says nothing of wha
   expect(toDatabaseError(overHttp, 'http', true)).toMatchObject({ kind: 'connection', retryable: false });
 });
 
-// https://github.com/nodejs/undici/blob/main/docs/docs/api/Errors.md; the first four fail before there is a connection.
+// As Node and undici make them: https://github.com/nodejs/undici/blob/main/docs/docs/api/Errors.md. Of a host with several
+// addresses, of which none could be reached in time, there is one error for all, with the code of the first.
 it.each([
-  ['ECONNREFUSED', true],
-  ['ENOTFOUND', true],
-  ['EAI_AGAIN', true],
-  ['UND_ERR_CONNECT_TIMEOUT', true],
-  ['ECONNRESET', false],
-  ['UND_ERR_SOCKET', false],
-])('a request that fails with %s may be sent again: %s', (code, retryable) => {
-  const failed = Object.assign(new Error('fetch failed'), { sourceError: { cause: { code } } });
-  const message = `fetch failed (${code})`;
+  [{ code: 'ECONNREFUSED', syscall: 'connect' }, true],
+  [{ code: 'ENETUNREACH', syscall: 'connect' }, true],
+  [{ code: 'ENOTFOUND', syscall: 'getaddrinfo' }, true],
+  [{ code: 'EAI_AGAIN', syscall: 'getaddrinfo' }, true],
+  [{ code: 'UND_ERR_CONNECT_TIMEOUT' }, true],
+  [
+    { code: 'ETIMEDOUT', errors: [new Error('connect ETIMEDOUT 192.0.2.1:443'), new Error('connect ENETUNREACH')] },
+    true,
+  ],
+  [{ code: 'ETIMEDOUT', syscall: 'read' }, false],
+  [{ code: 'ECONNRESET', syscall: 'read' }, false],
+  [{ code: 'EPIPE', syscall: 'write' }, false],
+  [{ code: 'UND_ERR_SOCKET' }, false],
+  [{ code: 'HPE_CLOSED_CONNECTION' }, false], // the answer stood behind a 103 with `Connection: close`
+])('a request that fails with %o may be sent again: %s', (cause, retryable) => {
+  const failed = Object.assign(new Error('fetch failed'), { sourceError: { cause } });
+  const message = `fetch failed (${cause.code})`;
   expect(toDatabaseError(failed, 'http', true)).toMatchObject({ kind: 'connection', retryable, message });
 });
 

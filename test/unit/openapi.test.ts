@@ -79,7 +79,7 @@ it('an operation says what it takes, and of a problem no more than is its own', 
   expect(responses).toMatchObject({
     200: { description: 'OK' },
     400: { $ref: '#/components/responses/invalid-request' },
-    404: { description: 'There is nothing here.', headers: { Link: { required: false } } },
+    404: { description: 'Nothing was found.', headers: { Link: { required: false } } },
   });
   expect(responses[200]).toHaveProperty('content', {});
 });

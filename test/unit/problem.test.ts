@@ -1,3 +1,5 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { Hono } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { requestId } from 'hono/request-id';
@@ -118,4 +120,23 @@ describe('an unexpected error', () => {
       expect(JSON.parse(log)).toMatchObject({ requestId: 'request-1', error: { message: 'away' } });
     },
   );
+});
+
+it('the stack of a database error names the route, whatever asked for it and how', async () => {
+  // On its own: Vitest sets how many calls a stack keeps here.
+  const script = `
+    import { sql } from 'drizzle-orm';
+    import { createApp } from './src/create-app.ts';
+    import { neonHttp } from './src/db/http.ts';
+    const refusal = { message: 'no such column', code: '42703', severity: 'ERROR' };
+    globalThis.fetch = async () => new Promise((resolve) => setTimeout(resolve, 1, Response.json(refusal, { status: 400 })));
+    const database = { url: 'postgresql://app:hunter2@127.0.0.1:1/app' };
+    const { app } = createApp({ apiToken: 'secret', database }, { transports: { http: neonHttp() }, sockets: 'request' });
+    const load = async (db) => void (await db.batch([db.execute(sql\`select nowhere\`)]));
+    app.get('/own', async function ownRoute(c) { await load(c.var.db); });
+    await app.request('/own', { headers: { Authorization: 'Bearer secret' } });`;
+  const { stderr } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]);
+  const { error } = JSON.parse(stderr) as { error: { message: string; stack: string } };
+  expect(error.message).toBe('no such column');
+  expect(error.stack).toContain('at async ownRoute ');
 });

@@ -2,12 +2,12 @@ import { Client } from '@neondatabase/serverless';
 import { misuse } from '../error.ts';
 import { answerChallenge, failure, malformed, rememberSaltedPassword, verifyServerFinal } from './scram.ts';
 
-/** The version of `@neondatabase/serverless` whose private parts this folder builds on. */
+/** The version of `@neondatabase/serverless` whose private members this folder relies on. */
 export const DRIVER_VERSION = '1.2.0';
 
 export const MECHANISM = 'SCRAM-SHA-256';
 
-/** What the driver's client has and does not declare, or declares as `any`: the log-in of the `pg` that it bundles. */
+/** What the driver's client has but does not declare, or declares as `any`: the authentication of the `pg` that it bundles. */
 export interface LogIn {
   saslSession: { message: string; response: string; serverSignature?: string } | null | undefined;
   _connect(callback: (error?: Error) => void): void;
@@ -20,15 +20,15 @@ export interface LogIn {
 
 type Opened<More> = new (config?: ConstructorParameters<typeof Client>[0]) => Omit<Client, keyof LogIn> & LogIn & More;
 
-/** What `fastClient` gives, for a class that extends it. */
+/** What `fastClient` returns, for a class that extends it. */
 export type FastClient = Opened<{ refuse(error: unknown): void }>;
 
 /**
- * The driver's `Client` with a SCRAM log-in that costs a few milliseconds of CPU, where the driver's own costs over a
- * hundred. Whatever is wrong with the server's messages is a `DatabaseError` of `connect()` and closes the socket; the
- * driver's own SCRAM throws where nobody can catch it, and hangs.
- * @throws {DatabaseError} of kind `query` when the installed driver lacks what this builds on. To go on in the driver's own
- *   way would bring back what this is here to avoid, and nobody would know
+ * The driver's `Client`, with SCRAM authentication that takes a few milliseconds of CPU time, where the driver's own takes
+ * over a hundred. Anything wrong with the server's messages rejects `connect()` with a `DatabaseError` and closes the socket;
+ * the driver's own SCRAM throws where nothing can catch it, and hangs.
+ * @throws {DatabaseError} of kind `query` when the installed driver lacks what this relies on. Falling back to the driver's
+ *   own implementation would silently bring back what this is here to avoid
  */
 export function fastClient(): typeof Client {
   const saltPassword = rememberSaltedPassword();
@@ -54,7 +54,7 @@ export function fastClient(): typeof Client {
           saltPassword,
         );
         session.serverSignature = serverSignature;
-        // It may have been refused or cut off meanwhile.
+        // The connection may have been refused or cut off meanwhile.
         if (!this.connection.stream.destroyed) this.connection.sendSCRAMClientFinalMessage(clientFinal);
       } catch (error) {
         this.refuse(error);
@@ -72,7 +72,7 @@ export function fastClient(): typeof Client {
 
     refuse(error: unknown): void {
       const { connection } = this;
-      // What else the server has sent must reach nobody: the driver finds no query for it, and throws.
+      // Whatever else the server has sent must reach no listener: the driver would find no query for it, and throw.
       for (const event of connection.eventNames()) {
         if (event !== 'error' && event !== 'end') connection.removeAllListeners(event);
       }
@@ -84,7 +84,7 @@ export function fastClient(): typeof Client {
   return FastClient;
 }
 
-/** Each method whose name begins as the driver's private ones do is there to replace one. */
+/** Each method whose name begins with an underscore, as the driver's private ones do, is there to override one of them. */
 export function assertOverrides({ prototype }: { prototype: object }): void {
   for (const name of Object.getOwnPropertyNames(prototype)) {
     if (!name.startsWith('_') || name in Client.prototype) continue;

@@ -1,6 +1,6 @@
 import { DatabaseError } from '../error.ts';
 
-/** What workerd's PBKDF2 computes at most, and a bound to the work a server can ask for. PostgreSQL's default is 4096. */
+/** The most that workerd's PBKDF2 computes, and a limit on the work that a server can demand. PostgreSQL's default is 4096. */
 const MAX_ITERATIONS = 100_000;
 
 /** RFC 5802, section 7: printable ASCII without the comma, base64, a number from 1; then extensions. */
@@ -24,22 +24,22 @@ interface Answer {
 
 /**
  * The client's side of SCRAM-SHA-256 (RFC 5802, RFC 7677) without channel binding, over Web Crypto.
- * @throws {DatabaseError} of kind `auth` when the server is not the one that was asked, refuses, or wants more than 100,000
- *   iterations (the password has to be set anew: no retry helps); of kind `connection` when what it says is not SCRAM
+ * @throws {DatabaseError} of kind `auth` when the server is an impostor, refuses, or demands more than 100,000 iterations (the
+ *   password has to be set again: a retry does not help); of kind `connection` when its message is not SCRAM
  */
 export async function answerChallenge(
   { password, clientFirst, serverFirst }: Challenge,
   saltPassword: SaltPassword = pbkdf2,
 ): Promise<Answer> {
-  // Without its head, `n,,`: no channel binding. `client-final-message` repeats that in base64, `biws`.
+  // Without its GS2 header, `n,,`: no channel binding. `client-final-message` repeats the header in base64, `biws`.
   const clientFirstBare = clientFirst.slice(3);
   const [, clientNonce] = clientFirstBare.split(',r=') as [string, string];
   const [nonce, salt, iterations] = parseServerFirst(serverFirst, clientNonce);
 
   const withoutProof = `c=biws,r=${nonce}`;
   const authMessage = `${clientFirstBare},${serverFirst},${withoutProof}`;
-  // Of SASLprep (RFC 4013) what changes a password: PostgreSQL takes one that it forbids, too. The driver does nothing here;
-  // `pg` does, and a password should work over every transport. DI: Default_Ignorable_Code_Point.
+  // Only the part of SASLprep (RFC 4013) that changes a password: PostgreSQL accepts those that it forbids. The driver does
+  // nothing here; `pg` does, and a password should work over every transport. DI: Default_Ignorable_Code_Point.
   const prepared = password.replace(/\p{DI}/gu, '').normalize('NFKC');
   const saltedPassword = await saltPassword(prepared, salt, iterations);
   const clientKey = await hmac(saltedPassword, 'Client Key');
@@ -54,8 +54,8 @@ export async function answerChallenge(
 }
 
 /**
- * Checks that the server knows the password, too. Its signature has crossed the wire: comparing needs no constant time.
- * @throws {DatabaseError} of kind `auth` when it does not or refuses the log-in; of kind `connection` when what it says is
+ * Checks that the server also knows the password. Its signature has crossed the wire: comparing needs no constant time.
+ * @throws {DatabaseError} of kind `auth` when it does not or refuses the log-in; of kind `connection` when its message is
  *   not SCRAM
  */
 export function verifyServerFinal(serverFinal: string, serverSignature?: string): void {
@@ -66,14 +66,14 @@ export function verifyServerFinal(serverFinal: string, serverSignature?: string)
 }
 
 /**
- * A `saltPassword` that remembers its last result: that is most of a log-in's cost, and a role keeps its salt as long as its
- * password. Whoever can read it in memory finds the password there, too.
+ * A `saltPassword` that remembers its last result: computing it is most of a log-in's cost, and a role keeps its salt as long
+ * as its password. Whoever can read the result in memory can read the password there as well.
  */
 export function rememberSaltedPassword(): SaltPassword {
   let last: { input: string; saltedPassword: ArrayBuffer } | undefined;
   return async (password, salt, iterations) => {
     const input = `${iterations},${salt},${password}`;
-    // The result and not its promise: workerd does not let a request await what another began.
+    // The result, not its promise: workerd does not let a request await what another request began.
     if (last?.input !== input) last = { input, saltedPassword: await pbkdf2(password, salt, iterations) };
     return last.saltedPassword;
   };
@@ -106,7 +106,7 @@ export function malformed(): DatabaseError {
   return failure('connection', 'no valid SCRAM message');
 }
 
-/** `auth`: the log-in is refused, by the server or by the client; `connection`: no log-in, what was said is not SCRAM. */
+/** `auth`: the log-in is refused, by the server or by the client; `connection`: what was said is not SCRAM. */
 export function failure(kind: 'auth' | 'connection', message: string): DatabaseError {
   return new DatabaseError(message, { kind, transport: 'websocket' });
 }

@@ -4,13 +4,13 @@ import type { QueryEvent, RequestScope, Timeouts } from '../options.ts';
 import type { StatementResult, TransactionOptions, TransportName } from '../transport.ts';
 import { createDeadline } from './deadline.ts';
 
-/** Milliseconds that a client waits longer than the server, whose answer tells what became of a statement. */
+/** Milliseconds that the client waits longer than the server, whose own answer tells what became of the statement. */
 const GRACE_MS = 1_000;
 
 export interface Plan extends Timeouts {
   operation: Operation;
   transport: TransportName;
-  /** Whether all of it may be done twice: it reads, and says so. */
+  /** Whether all of it may run twice: it is marked as a read. */
   readOnly: boolean;
 }
 
@@ -32,14 +32,14 @@ export function createAttempt(
 
     /**
      * Runs one exchange with the server within its limit, and reports it. Sends nothing once the deadline has passed.
-     * @param commits the transaction whose COMMIT is its last statement
+     * @param commits options of the transaction whose COMMIT is the last statement
      */
     exchange: async (flight: () => Promise<StatementResult[]>, commits?: TransactionOptions) => {
-      // In a process that was frozen, or busy, the timer of the deadline may not have run yet: this waits for it.
+      // In a process that was frozen or busy, the deadline's timer may not have fired yet: this waits for it.
       if (operation !== 'session' && timeLeft() < 0) await deadline.race(new Promise(() => {}));
-      deadline.signal.throwIfAborted(); // outside of the `try`: a COMMIT that was not sent has no unknown outcome
+      deadline.signal.throwIfAborted(); // outside the `try`: the outcome of a COMMIT that was not sent is known
       const start = performance.now();
-      const event: QueryEvent = { operation, transport, roundTrips: 1, ms: 0, rows: 0, error: undefined };
+      const event: QueryEvent = { operation, transport, roundTrips: 1, rows: 0, ms: 0, error: undefined };
       try {
         const results = await deadline.limit('A statement', statementMs, flight, statementMs + GRACE_MS);
         attempt.answered = true;
@@ -55,7 +55,7 @@ export function createAttempt(
         throw failure;
       } finally {
         event.ms = performance.now() - start;
-        // An observer must not change what happened, neither by throwing nor by rejecting.
+        // An observer must not change the outcome, neither by throwing nor by rejecting.
         if (onQuery) (async () => onQuery(event))().catch(() => {});
       }
     },

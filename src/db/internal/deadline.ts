@@ -2,10 +2,10 @@ import { DatabaseError } from '../error.ts';
 import type { Settings, Timeouts } from '../options.ts';
 import type { TransportName } from '../transport.ts';
 
-/** Some 23 days. Timers that are to wait 2 ** 31 ms or more end at once, and PostgreSQL refuses such a limit. */
+/** About 23 days. A timer of 2 ** 31 ms or more fires at once, and PostgreSQL refuses such a limit. */
 const MAX_MS = 2_000_000_000;
 
-/** The defaults suit a Neon database that is suspended, and wakes within a second or two, and requests of under a minute. */
+/** The defaults suit requests of under a minute, and a suspended Neon database, which wakes within a second or two. */
 export function settleTimeouts({
   connectMs = 10_000,
   statementMs = 30_000,
@@ -18,14 +18,14 @@ export function settleTimeouts({
   };
 }
 
-/** A signal that aborts, with a `DatabaseError`, when `parent` does or a limit passes. Call `end` when nothing needs it. */
+/** A signal that aborts, with a `DatabaseError`, when `parent` does or a limit passes. Call `end` when done with it. */
 export function createDeadline(parent?: AbortSignal, transport?: TransportName) {
   const controller = new AbortController();
-  // Typed by name: the type that Node's types infer has none, and declarations could not be emitted.
+  // Typed explicitly: the type inferred with Node's types has no name, so declarations could not be emitted.
   const { signal }: { signal: AbortSignal } = controller;
   let aborted: PromiseWithResolvers<never> | undefined;
   let reason: unknown;
-  /** Rejects a moment later, with the last reason: what fails because of the signal may know a better one. */
+  /** Rejects a moment later, with the latest reason: what fails because of the signal may know a better one. */
   const fail = (error: unknown) => {
     reason = error;
     controller.abort(error);
@@ -52,9 +52,8 @@ export function createDeadline(parent?: AbortSignal, transport?: TransportName) 
       }
     },
 
-    /** Settles as `promise` does, or rejects with the signal's reason should it abort first. */
+    /** Settles as `promise` does, or rejects with the signal's reason if that aborts first. */
     race: async <T>(promise: PromiseLike<T> | T): Promise<T> => {
-      if (!(promise as PromiseLike<T>).then) return promise;
       aborted ??= Promise.withResolvers<never>();
       if (signal.aborted) aborted.reject(reason);
       return Promise.race([promise, aborted.promise]);

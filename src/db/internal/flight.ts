@@ -4,12 +4,12 @@ import type { Statement, StatementResult } from '../transport.ts';
 
 /** PostgreSQL's protocol, message by message. */
 export interface Protocol extends Pick<DriverConnection, 'sync' | 'end' | 'on' | 'prependListener'> {
-  // Their types ask for more than either client reads.
+  // The clients' own types ask for more than either client reads.
   parse(statement: { text: string }): void;
   bind(portal: { values: readonly (string | null)[] }): void;
   describe(what: { type: 'P' }): void;
   execute(): void;
-  /** Corked, what is written in one go leaves in one packet. The Neon driver's stream cannot, and gathers by itself. */
+  /** While corked, writes are held back to leave in one packet. The Neon driver's stream cannot cork; its WebSocket gathers. */
   stream: { cork?(): void; uncork?(): void; destroy(): void };
   ssl: unknown;
   connect(port: number, host: string): void;
@@ -20,12 +20,14 @@ export interface Protocol extends Pick<DriverConnection, 'sync' | 'end' | 'on' |
 
 /** Where the server's bytes come from. */
 interface Source {
-  on(event: string, listener: (data: unknown) => void): unknown;
+  on(event: string, listener: Listener): unknown;
 }
+
+export type Listener = (data: unknown) => unknown;
 
 export type Flight = ReturnType<typeof createFlight>;
 
-/** A query, as the clients see it: they have it write its messages, and hand it the server's one by one. */
+/** A query, as the clients see it: they let it write its messages, and pass it the server's one by one. */
 export function createFlight(statements: readonly Statement[]) {
   const { promise, resolve, reject } = Promise.withResolvers<StatementResult[]>();
   const results: StatementResult[] = [];
@@ -43,10 +45,10 @@ export function createFlight(statements: readonly Statement[]) {
   };
 
   const flight = {
-    /** From when it is sent. */
+    /** True from the moment it is sent. */
     mayHaveRun: false,
     results: promise,
-    /** For tracers of `pg`, which wrap it to learn of the end (without one, Datadog's throws), and read the text. */
+    /** For tracers of `pg`, which wrap this to see the query end (Datadog's throws if it is missing), and read `text`. */
     callback: reject,
     text: statements.map(({ text }) => text).join('; '),
 
@@ -63,14 +65,14 @@ export function createFlight(statements: readonly Statement[]) {
       protocol.stream.uncork?.();
     },
 
-    /** The server's own error explains more than that the connection broke. */
+    /** The server's own error explains more than the broken connection does. */
     settle(broken?: unknown) {
       error ??= broken;
-      // With one answer too few or too many, the next flight would be given an answer to this one.
+      // With one answer too few or too many, the next flight would get an answer that belongs to this one.
       if (!error && results.length !== statements.length) throw new Error('the server lost count');
       if (error) reject(error);
       else resolve(results);
-      queueMicrotask(() => flight.callback(error)); // where it harms nothing should it throw
+      queueMicrotask(() => flight.callback(error)); // where it does no harm if it throws
     },
 
     handleRowDescription: (message: { fields: StatementResult['fields'] }) => (fields = message.fields),
@@ -78,7 +80,7 @@ export function createFlight(statements: readonly Statement[]) {
     handleCommandComplete: complete,
     handleEmptyQuery: complete,
     handleError: (thrown: unknown) => (error ??= thrown),
-    handleReadyForQuery: () => {}, // the connection settles it: after an error the clients do not call this
+    handleReadyForQuery: () => {}, // the connection settles the flight: after an error, the clients do not call this
     handleCopyData: () => {},
 
     // A COPY inside the extended protocol swallows the Sync: the connection cannot be used after it.

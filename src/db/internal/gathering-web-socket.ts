@@ -1,8 +1,8 @@
 /**
- * Gathers what is written in one go into one frame. The driver writes message by message; its own way to gather them waits
- * for a timer, which costs a millisecond a statement, and a frame a message meets Nagle's algorithm and delayed
- * acknowledgements, which cost forty. What is still to be sent when the socket has gone is dropped; the driver's timer
- * throws then, where nobody can catch it.
+ * Gathers what is written in one go into one frame. The driver writes message by message. Its own way to gather them waits for
+ * a timer, which costs a millisecond per statement; one frame per message runs into Nagle's algorithm and delayed
+ * acknowledgements, which cost forty. What is still unsent when the socket is gone is dropped; the driver's timer would
+ * throw, where nobody can catch it.
  */
 export class GatheringWebSocket extends WebSocket {
   #gathered: Uint8Array<ArrayBuffer>[] = [];

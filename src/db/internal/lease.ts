@@ -9,12 +9,12 @@ const TRANSACTIONAL =
   /^[\s(]*(select|with|insert|update|delete|merge|begin|commit|rollback|savepoint|release|set local)\b/i;
 
 /**
- * Except with these in them, which stay on the connection: a setting, unless the third argument of `set_config` says that it
- * is local, a seed, a lock, or a temporary table. What a function of the database's own does is not seen here.
+ * Unless they contain one of these, whose effect stays on the connection: a setting (unless the third argument of `set_config`
+ * makes it local), a seed, a lock, or a temporary table. What user-defined functions do cannot be seen here.
  */
 const STATEFUL = /setseed|pg_settings|set_config(?!\([^()]*true\))|advisory_lock|into\s*[^;]{0,12}temp(orary)?\b/i;
 
-/** Lends `work` a connection, taken from the pool when it first needs one. A session's is new, and is closed afterwards. */
+/** Lends `work` a connection, taken from the pool when it first needs one. A session's is new and is closed afterwards. */
 export async function lend<T>(
   pool: Pool,
   { operation, readOnly, connectMs, statementMs }: Plan,
@@ -33,7 +33,7 @@ export async function lend<T>(
       connection.onNotification = (notification) => {
         (async () => scope.onNotification?.(notification))().catch(fail);
       };
-      // Nothing else tells a session that waits: for a notification, or for others while it holds a lock.
+      // Nothing else would stop a session that is waiting: for a notification, or for others while it holds a lock.
       connection.onFailure = fail;
     }
     return connection;
@@ -51,7 +51,7 @@ export async function lend<T>(
       try {
         return await exchange(() => acquired.send(statements), commits);
       } catch (error) {
-        // A connection that went stale while it was idle is replaced, where nothing can have been committed over it.
+        // A connection that went stale while idle is replaced, if nothing can have been committed over it.
         const isHarmless = (error as DatabaseError).retryable || operation === 'transaction' || readOnly;
         if (!isHarmless || !wasIdle || acquired.transactionStatus || signal.aborted) throw error;
         void pool.release(acquired, false);
@@ -66,7 +66,7 @@ export async function lend<T>(
     return await race(work(scope));
   } finally {
     if (isSession) await scope.end();
-    // Not awaited: a query that the callback did not await may still wait for the connection.
+    // Not awaited: a query that the callback did not await may still be waiting for the connection.
     acquiring?.then((acquired) => pool.release(acquired, isClean)).catch(() => {});
   }
 }

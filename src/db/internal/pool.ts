@@ -5,10 +5,10 @@ export type Pool = ReturnType<typeof createPool>;
 export type Pools = ReturnType<typeof createPools>;
 
 /**
- * The pools of one lifetime, one for each address.
- * @param max connections open at once to one address; whoever comes then waits
+ * The pools of one lifetime, one per address.
+ * @param max connections open at once to one address; further callers wait
  * @param connectMs milliseconds until a connection must be usable
- * @param closed as after `drain`: each use has a pool of its own, which keeps nothing
+ * @param closed from the start, as after `drain`: each use gets a pool of its own, which keeps nothing
  */
 export function createPools(max: number, connectMs: number, closed = false) {
   const pools = new Map<ConnectionTarget, Pool>();
@@ -19,7 +19,7 @@ export function createPools(max: number, connectMs: number, closed = false) {
       return pool;
     },
 
-    /** For addresses that are used no more: keeps nothing that leads there. */
+    /** For addresses that are no longer used: keeps no connections to them. */
     retire(targets: object): void {
       for (const target of Object.values(targets) as ConnectionTarget[]) {
         const drained = pools.get(target)?.drain();
@@ -27,7 +27,7 @@ export function createPools(max: number, connectMs: number, closed = false) {
       }
     },
 
-    /** Closes what is idle now, and what is in use when it comes back. Resolves when all is closed. Idempotent. */
+    /** Closes idle connections now, and those in use when they come back. Resolves when all are closed. Idempotent. */
     async drain(): Promise<void> {
       closed = true;
       await Promise.all([...pools.values()].map((pool) => pool.drain()));
@@ -38,7 +38,7 @@ export function createPools(max: number, connectMs: number, closed = false) {
 function createPool(open: () => Connection, max: number, closed: boolean) {
   const idle: { connection: Connection; since: number; timer: ReturnType<typeof setTimeout> }[] = [];
   let lent = 0;
-  /** Called when nothing is lent any more. */
+  /** Called when no connection is lent any more. */
   const onDrained: (() => void)[] = [];
   /** First come, first served. */
   const waiting = new Set<() => void>();
@@ -58,21 +58,21 @@ function createPool(open: () => Connection, max: number, closed: boolean) {
   const takeIdle = (): Connection | undefined => {
     const { connection, timer = 0, since = 0 } = idle.pop() ?? {};
     clearTimeout(timer);
-    // By the date, which may be set back: where a process was frozen meanwhile, its timers were, too; on Lambda perhaps even
-    // the clock of `performance.now()`.
+    // By the wall clock, although it may be set back: in a process that was frozen, so were the timers and, on Lambda,
+    // perhaps even the clock of `performance.now()`.
     if (!connection || (connection.transactionStatus && Math.abs(Date.now() - since) < IDLE_MS)) return connection;
     void connection.close();
     return takeIdle();
   };
 
   return {
-    /** @param fresh opens a connection instead of taking one that was used before */
+    /** @param fresh opens a new connection instead of reusing an idle one */
     async acquire(signal: AbortSignal, fresh: boolean): Promise<Connection> {
       if (lent < max) lent++;
       else await waitForPlace(signal);
       try {
         signal.throwIfAborted();
-        // Makes room: together with those that are idle, a new one could be one too many.
+        // Makes room: together with the idle ones, a new connection could be one too many.
         if (fresh && lent + idle.length > max) void takeIdle()?.close();
         return (!fresh && takeIdle()) || open();
       } catch (error) {
@@ -81,11 +81,11 @@ function createPool(open: () => Connection, max: number, closed: boolean) {
       }
     },
 
-    /** Takes a connection back: kept for the next one when it is `clean`, closed otherwise. */
+    /** Takes a connection back: keeps it for the next caller if it is `clean`, closes it otherwise. */
     async release(connection: Connection, clean: boolean): Promise<void> {
       if (clean && !closed && connection.transactionStatus === 'I') {
         const timer = setTimeout(() => void connection.close(), IDLE_MS);
-        // In Node the timer must not outlive a socket that the server has ended; elsewhere a timer is a number.
+        // In Node, the timer must not keep the process alive once the server has ended the socket; elsewhere it is a number.
         (timer as { unref?: () => void }).unref?.();
         idle.push({ connection, timer, since: Date.now() });
       } else {
@@ -94,7 +94,7 @@ function createPool(open: () => Connection, max: number, closed: boolean) {
       leavePlace();
     },
 
-    /** Closes what is idle now, and what is in use when it comes back. Resolves when all is closed. Idempotent. */
+    /** Closes idle connections now, and those in use when they come back. Resolves when all are closed. Idempotent. */
     async drain(): Promise<void> {
       closed = true;
       while (idle.length) void takeIdle()?.close();

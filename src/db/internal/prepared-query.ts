@@ -1,9 +1,9 @@
 import type { SelectedFieldsOrdered } from 'drizzle-orm/pg-core';
 import { fillPlaceholders, type Query } from 'drizzle-orm/sql';
 import { mapResultRow } from 'drizzle-orm/utils';
-import { misuse } from '../error.ts';
+import { DatabaseError, misuse } from '../error.ts';
 import type { Scope } from '../transaction.ts';
-import type { Statement, StatementResult } from '../transport.ts';
+import type { Statement, StatementResult, TransactionOptions } from '../transport.ts';
 import { decoderFor, encodeParameter } from './values.ts';
 
 /** What `execute` resolves to, whatever the transport. */
@@ -16,13 +16,20 @@ type Joins = Record<string, boolean> | undefined;
 type Joined = { joinsNotNullableMap?: Joins };
 
 declare module 'drizzle-orm/utils' {
-  /** From a row to what was selected. Exported, but missing from drizzle's types. */
+  /** Maps a row to the selected fields. Exported, but missing from drizzle's types. */
   function mapResultRow(fields: SelectedFieldsOrdered, row: unknown[], joins: Joins): unknown;
+}
+
+declare global {
+  /** V8's own, which is missing from the types of Workers. */
+  interface ErrorConstructor {
+    captureStackTrace(error: Error): void;
+  }
 }
 
 export type PreparedQuery = ReturnType<typeof prepareQuery>;
 
-/** What drizzle's builders use of a `PgPreparedQuery`. After the scope, the parameters are those of its `prepareQuery`. */
+/** The part of a `PgPreparedQuery` that drizzle's builders use. Parameters after `scope`: those of drizzle's `prepareQuery`. */
 export function prepareQuery(
   scope: Scope,
   query: Query,
@@ -32,7 +39,7 @@ export function prepareQuery(
   mapRows?: (rows: unknown[][]) => unknown,
 ) {
   const prepared = {
-    setToken: () => prepared, // the builders call it; tokens are for neon-http alone
+    setToken: () => prepared, // the builders call it; only neon-http has tokens
     getQuery: () => query,
     mapResult(result: StatementResult, _isFromBatch?: boolean): unknown {
       const decoders = result.fields.map(({ dataTypeID }) => decoderFor(dataTypeID));
@@ -40,7 +47,7 @@ export function prepareQuery(
       if (mapRows) return mapRows(rows);
       if (selected) return rows.map((row) => mapResultRow(selected, row, (prepared as Joined).joinsNotNullableMap));
       const { command, rowCount } = result;
-      const fields = result.fields.map(({ name, dataTypeID }) => ({ name, dataTypeID })); // the drivers' differ in the rest
+      const fields = result.fields.map(({ name, dataTypeID }) => ({ name, dataTypeID })); // the rest varies by driver
       return {
         command,
         rowCount,
@@ -48,12 +55,30 @@ export function prepareQuery(
         rows: rows.map((row) => Object.fromEntries(row.map((value, i) => [fields[i]?.name, value]))),
       } satisfies QueryResult;
     },
-    async execute(placeholderValues?: Record<string, unknown>): Promise<unknown> {
-      const [result] = await scope.send([toStatement(query, placeholderValues)]);
-      return prepared.mapResult(result as StatementResult);
-    },
+    execute: async (placeholderValues?: Record<string, unknown>): Promise<unknown> =>
+      (await runQueries(scope, [prepared], undefined, placeholderValues))[0],
   };
   return prepared;
+}
+
+/** @throws {DatabaseError} whose stack leads to the calling code: none of the ten lines captured where it arose does */
+export async function runQueries(
+  scope: Scope,
+  queries: PreparedQuery[],
+  options?: TransactionOptions,
+  placeholderValues?: Record<string, unknown>,
+): Promise<unknown[]> {
+  try {
+    const sent = scope.send(
+      queries.map((query) => toStatement(query.getQuery(), placeholderValues)),
+      options,
+    );
+    // True, as from a batch: otherwise the builder of `execute` would return the result undecoded.
+    return (await sent).map((result, i) => queries[i]?.mapResult(result, true));
+  } catch (error) {
+    if (error instanceof DatabaseError) Error.captureStackTrace(error); // not what a listener threw
+    throw error;
+  }
 }
 
 export function toStatement({ sql, params }: Query, placeholderValues: Record<string, unknown> = {}): Statement {

@@ -12,12 +12,12 @@ const MAX_SAVED = 10;
 export function createRetries({ attempts = 3, baseMs = 50, ratio = 0.1 }: Settings<RetryOptions> = {}) {
   let saved = MAX_SAVED;
 
-  /** To be called once for each operation. */
+  /** To be called once per operation. */
   return () => {
     saved = Math.min(MAX_SAVED, saved + ratio);
     let failed = 0;
 
-    /** Waits before the next try, or until `signal` aborts. False: no tries are left, or no time to wait or to try. */
+    /** Waits before the next try, or until `signal` aborts. False if no tries are left, or no time to wait or to try. */
     return async (timeLeft: () => number, signal: AbortSignal): Promise<boolean> => {
       const pause = Math.random() * baseMs * 2 ** failed;
       if (++failed >= attempts || saved < 1 || pause >= timeLeft()) return false;

@@ -3,7 +3,7 @@ import { createDeadline } from './deadline.ts';
 import { DatabaseError } from '../error.ts';
 import type { DatabaseOptions } from '../options.ts';
 
-/** Milliseconds after which a replica that did not answer is asked again. */
+/** Milliseconds after which a replica that did not answer is tried again. */
 export const REST_MS = 30_000;
 
 /** Where each kind of address leads. */
@@ -11,15 +11,15 @@ export interface Targets {
   readonly pooled: ConnectionTarget;
   readonly direct: ConnectionTarget | undefined;
   readonly replica: ConnectionTarget | undefined;
-  /** When the replica did not answer, or cancelled a read; by the date, as in pool.ts. */
+  /** When the replica last failed to answer, or cancelled a read; by the wall clock, as in pool.ts. */
   failedAt: number;
 }
 
 export type FindTargets = ReturnType<typeof createTargets>;
 
 /**
- * @param connectMs how long a function may take to give a URL, in milliseconds
- * @throws {DatabaseError} when a URL that is a string cannot be used
+ * @param connectMs how long a function may take to return a URL, in milliseconds
+ * @throws {DatabaseError} when a URL given as a string cannot be used
  */
 export function createTargets(
   { url, unpooledUrl, replicaUrl, sockets }: DatabaseOptions<unknown>,
@@ -33,7 +33,7 @@ export function createTargets(
 
   const resolve = (urls: (string | undefined)[]): Targets => {
     const key = urls.join('\n');
-    if (known && key === knownKey) return known;
+    if (key === knownKey) return known as Targets;
     const [pooledUrl = '', directUrl, laggingUrl] = urls;
     const pooled = parseConnectionString(pooledUrl);
     const direct = directTarget(directUrl ? parseConnectionString(directUrl) : pooled);
@@ -56,17 +56,17 @@ export function createTargets(
   if (sources.every((source) => typeof source !== 'function')) resolve(sources);
 
   /**
-   * Gives the targets: the same object for as long as the URLs are the same.
-   * @param refused targets whose credentials the server has refused: functions are asked again
+   * Returns the targets: the same object as long as the URLs stay the same.
+   * @param refused targets whose credentials the server has refused: functions are called again
    */
   return (refused?: Targets): Targets | Promise<Targets> => {
     if (known && refused !== known) return known;
-    // On Workers each request asks for itself: what one waits for ends with it, and another would wait for ever.
+    // On Workers, each request asks for itself: what a request waits for ends with it, and another would wait forever.
     return sockets === 'request' ? ask() : (asking ??= ask().finally(() => (asking = undefined)));
   };
 }
 
-/** What is wrong with an application that uses this role, and what to do about it; undefined when nothing is. */
+/** Why an application should not use this role, and what to do about it; undefined if it may. */
 export function roleWarning({ role, provider }: Partial<ConnectionTarget> = {}): string | undefined {
   const remedy = provider === 'planetscale' ? 'pscale role create' : 'CREATE USER app';
   return role === 'postgres' ? `The role "postgres" is not for applications: ${remedy}.` : undefined;

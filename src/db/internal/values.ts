@@ -1,15 +1,13 @@
 import { misuse } from '../error.ts';
 
 /**
- * JavaScript values to and from PostgreSQL's text format, one way for every transport: the drivers have tables of their
- * own, which differ in detail, depend on the process's time zone and can be changed for the whole process by anyone.
+ * JavaScript values to and from PostgreSQL's text format, in one way for every transport: the drivers have tables of their
+ * own, which differ in detail, depend on the process's time zone and can be changed by anyone for the whole process.
  */
 
 type Decoder = (text: string) => unknown;
 
-const asText: Decoder = (text) => text;
-
-/** Types that are more than text, and their arrays: src/include/catalog/pg_type.dat in PostgreSQL's source. */
+/** Types that do not stay text, and their arrays: src/include/catalog/pg_type.dat in PostgreSQL's source. */
 const TYPES: [oid: number, arrayOid: number, decode: Decoder][] = [
   [16, 1000, (text) => text === 't'], // bool
   [17, 1001, decodeBytea],
@@ -22,21 +20,24 @@ const TYPES: [oid: number, arrayOid: number, decode: Decoder][] = [
   [3802, 3807, JSON.parse], // jsonb
 ];
 
-/** cidr, char, text, bpchar, varchar, int8, macaddr, inet, timestamp, date, time, timestamptz, interval, numeric, timetz, uuid. */
-const TEXT_ARRAYS = [651, 1002, 1009, 1014, 1015, 1016, 1040, 1041, 1115, 1182, 1183, 1185, 1187, 1231, 1270, 2951];
-
-const DECODERS = new Map<number, Decoder>(TEXT_ARRAYS.map((oid) => [oid, decodeArray]));
+const DECODERS = new Map<number, Decoder>(
+  // Arrays of types that stay text: cidr, money, char, text, bpchar, varchar, int8, point, macaddr, inet, timestamp, date,
+  // time, timestamptz, interval, numeric, timetz, uuid, numrange.
+  [651, 791, 1002, 1009, 1014, 1015, 1016, 1017, 1040, 1041, 1115, 1182, 1183, 1185, 1187, 1231, 1270, 2951, 3907].map(
+    (oid) => [oid, decodeArray],
+  ),
+);
 for (const [oid, arrayOid, decode] of TYPES) {
   DECODERS.set(oid, decode).set(arrayOid, (text) => decodeArray(text, decode));
 }
 
 /**
- * The reader for a type's text: booleans, 16- and 32-bit integers, floats, JSON, bytea (`Uint8Array`) and arrays become
+ * The decoder for a type: booleans, 16- and 32-bit integers, floats, JSON, bytea (`Uint8Array`) and arrays become
  * JavaScript values. Everything else stays text: 64-bit integers and numerics because a number would lose digits, dates
  * and times because a `Date` would lose microseconds and the zone (drizzle's columns read them from text).
  */
 export function decoderFor(dataTypeID: number): Decoder {
-  return DECODERS.get(dataTypeID) ?? asText;
+  return DECODERS.get(dataTypeID) ?? String;
 }
 
 /** bytea's hex format, the server's default since PostgreSQL 9.0. */
@@ -47,9 +48,9 @@ function decodeBytea(text: string): Uint8Array {
 }
 
 /** Array literals (https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO), read by way of JSON. */
-function decodeArray(text: string, decode = asText): unknown[] {
-  const braces = text.slice(text.indexOf('{')); // before it may stand dimensions, as in [0:2]={1,2,3}
-  // Behind an even number of backslashes a quotation mark ends an item.
+function decodeArray(text: string, decode: Decoder = String): unknown[] {
+  const braces = text.slice(text.indexOf('{')); // dimensions may precede it, as in [0:2]={1,2,3}
+  // A quotation mark after an even number of backslashes ends an item.
   const json = braces.replace(/"(.*?)"(?<=[^\\](?:\\\\)*")|[^{},]+|[{}]/gs, (token, quoted?: string) => {
     if (token === '{') return '[';
     if (token === '}') return ']';
@@ -58,7 +59,7 @@ function decodeArray(text: string, decode = asText): unknown[] {
   });
   const decodeItem = (item: unknown): unknown => {
     if (Array.isArray(item)) return item.map(decodeItem);
-    return item && decode(item as string); // NULL is none's text, '' is a text's alone
+    return item && decode(item as string); // NULL has no text to decode; only text can be ''
   };
   return decodeItem(JSON.parse(json)) as unknown[];
 }
@@ -71,7 +72,7 @@ function decodeArray(text: string, decode = asText): unknown[] {
 export function encodeParameter(value: unknown): string | null {
   if (value === null || value === undefined) return null;
   if (typeof value === 'function') throw new Error('it is a function');
-  if (typeof value !== 'object') return `${value as string | number}`.toWellFormed(); // throws at a symbol
+  if (typeof value !== 'object') return `${value as string | number}`.toWellFormed(); // throws for a symbol
   if (value instanceof Date) return value.toISOString();
   if (ArrayBuffer.isView(value)) return encodeBytea(value);
   return Array.isArray(value) ? encodeArray(value) : JSON.stringify(value);
@@ -79,14 +80,15 @@ export function encodeParameter(value: unknown): string | null {
 
 function encodeBytea({ buffer, byteOffset, byteLength }: ArrayBufferView): string {
   const bytes = new Uint8Array(buffer, byteOffset, byteLength);
-  const nibble = (i: number) => ((bytes[i >> 1] as number) >> (i % 2 ? 0 : 4)) & 15;
-  const digits = new Uint8Array(2 * byteLength).map((_, i) => '0123456789abcdef'.charCodeAt(nibble(i)));
+  const digits = new Uint8Array(2 * byteLength).map((_, i) =>
+    '0123456789abcdef'.charCodeAt(((bytes[i >> 1] as number) >> (i % 2 ? 0 : 4)) & 15),
+  );
   return `\\x${new TextDecoder().decode(digits)}`;
 }
 
 function encodeArray(items: readonly unknown[]): string {
-  // Spread, an array has no holes: map would pass over them.
-  const encoded = [...items].map((item) => {
+  // An array's own `map` would skip holes.
+  const encoded = Array.from(items, (item) => {
     if (Array.isArray(item)) return encodeArray(item);
     const text = encodeParameter(item);
     return text === null ? 'NULL' : `"${text.replace(/["\\]/g, '\\$&')}"`;

@@ -3,7 +3,7 @@ import { addMessage } from '../src/messages/messages.ts';
 import { messages } from '../src/messages/schema.ts';
 
 /**
- * Puts in demo data, once.
+ * Loads demo data, once.
  * @returns whether there was anything to do
  */
 export async function seedDemoData(db: Database): Promise<boolean> {

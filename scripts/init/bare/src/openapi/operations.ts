@@ -3,7 +3,7 @@ import { newMessage } from '../routes/messages.ts';
 import { healthOperations } from './health.ts';
 import type { Operations } from './operation.ts';
 
-/** What responses hold. */
+/** What responses contain. */
 
 const message = v.object({
   id: v.pipe(v.string(), v.uuid()),
@@ -11,7 +11,7 @@ const message = v.object({
   createdAt: v.pipe(v.string(), v.isoTimestamp()),
 });
 
-/** What has a name in the document. */
+/** The schemas that have a name in the document. */
 export const schemas = { Message: message };
 
 export const operations = {
