@@ -6,7 +6,7 @@ import { startListening } from './start-listening.ts';
 export interface Path {
   /** Both ways together: each direction takes half of it. */
   rtt: number;
-  /** A chunk takes up to this much longer, evenly distributed. Chunks never overtake each other. */
+  /** A chunk takes up to this much longer, uniformly distributed. Chunks never overtake each other. */
   jitter?: number | undefined;
 }
 
@@ -16,11 +16,11 @@ export interface DistanceOptions extends Path {
   host?: string | undefined;
   target: { host: string; port: number };
   /**
-   * Round trips before the client's first byte can leave: on loopback the handshakes that cost them are instant, or left out.
+   * Round trips before the client can send its first byte: on loopback, the handshakes that cost them are instant, or skipped.
    * Default 2: TCP and TLS 1.3. PostgreSQL's own TLS takes 3, because the client asks for it first; no TLS takes 1.
    */
   setupTrips?: number | undefined;
-  /** Makes the jitter, 0 to 1. Default: `Math.random`. */
+  /** The source of the jitter, 0 to 1. Default: `Math.random`. */
   random?: (() => number) | undefined;
 }
 
@@ -28,22 +28,22 @@ export interface DistanceOptions extends Path {
 export interface DistanceStats {
   connections: number;
   /**
-   * Times a client had to wait for the way there and back: those of the set-up, and each time that it sent something for the
-   * first time or after something had reached it.
+   * Times that a client had to wait for a round trip: those of the set-up, and each time that it sent something for the first
+   * time or after something had reached it.
    */
   roundTrips: number;
 }
 
 export interface Distance {
   port: number;
-  /** Changes the path for what is sent from now on, on open connections, too. */
+  /** Changes the path for what is sent from now on, also on open connections. */
   set(path: Path): void;
   stats(): DistanceStats;
   /** Ends every connection and stops listening. Idempotent. */
   close(): Promise<void>;
 }
 
-/** Bytes under way in one direction before the sender has to wait: a TCP window that is no bottleneck. */
+/** Bytes in flight in one direction before the sender has to wait: a TCP window that is no bottleneck. */
 const WINDOW = 4 * 1024 * 1024;
 
 /**
@@ -56,7 +56,7 @@ export async function startDistance(options: DistanceOptions): Promise<Distance>
   const stats: DistanceStats = { connections: 0, roundTrips: 0 };
   const sockets = new Set<Socket>();
 
-  // Half-open: each direction ends when its bytes have arrived. Without delay: the only delay is the one asked for.
+  // `allowHalfOpen`: each direction ends when its bytes have arrived. `noDelay`: the only delay is the one asked for.
   const listener = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
     const server = connect({ ...target, allowHalfOpen: true, noDelay: true });
     for (const socket of [client, server]) {
@@ -87,11 +87,11 @@ export async function startDistance(options: DistanceOptions): Promise<Distance>
 }
 
 export interface FarOptions {
-  /** Asked for each chunk: it may change. */
+  /** Called for each chunk: the path may change. */
   path: () => Path;
   setupTrips: number;
   random: () => number;
-  /** Hears of each time that the client sends something for the first time or after something had reached it. */
+  /** Called each time that the client sends something for the first time or after something has reached it. */
   onRoundTrip?: () => void;
 }
 
@@ -123,13 +123,13 @@ export function carryFar(client: Duplex, server: Duplex, options: FarOptions): v
 interface LaneOptions {
   from: Duplex;
   to: Duplex;
-  /** When what was sent now arrives, on the clock of `performance.now()`. */
+  /** When something sent now arrives, on the clock of `performance.now()`. */
   arrival: (now: number) => number;
   onTaken?: () => void;
   onDelivered?: () => void;
 }
 
-/** One direction: a queue in the order sent, and one timer for its head. A timer for each chunk would let them overtake. */
+/** One direction: a queue in the order sent, and one timer for its head. A timer per chunk would let them overtake. */
 function startLane({ from, to, arrival, onTaken, onDelivered }: LaneOptions): void {
   const queue: { due: number; item: Buffer | 'end' | 'reset' }[] = [];
   let bytes = 0;
@@ -146,7 +146,7 @@ function startLane({ from, to, arrival, onTaken, onDelivered }: LaneOptions): vo
       const [head] = queue;
       if (!head) return;
       const wait = head.due - performance.now();
-      // Timers tick in whole milliseconds: half a tick early or late is as near as they come.
+      // Timers tick in whole milliseconds: half a tick early or late is as close as they get.
       if (wait >= 0.5) {
         timer = setTimeout(deliver, Math.round(wait));
         return;

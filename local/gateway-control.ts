@@ -28,7 +28,7 @@ export async function startControl(port: number, { stats, simulation, simulate }
       case 'POST /simulate':
         return [200, await simulate(parse(await readBody(request, MAX_BYTES)))];
       default:
-        return [404, { error: 'There are GET /stats, GET /simulate and POST /simulate.' }];
+        return [404, { error: 'Use GET /stats, GET /simulate or POST /simulate.' }];
     }
   };
   const respond = async (request: IncomingMessage, response: ServerResponse) => {
@@ -54,7 +54,7 @@ function parse(text: string): Record<string, unknown> {
   try {
     value = JSON.parse(text);
   } catch {
-    // the same answer as for JSON that is no object
+    // the same answer as for JSON that is not an object
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   throw new TypeError('The body must be a JSON object, such as {"rtt": 40}.');

@@ -35,7 +35,7 @@ const FIELDS = {
 
 type ErrorBody = Record<(typeof FIELDS)[keyof typeof FIELDS], string | null>;
 
-/** What the database says of a statement that failed. */
+/** What the database says about a failed statement. */
 export class StatementError extends Error {
   readonly body: ErrorBody;
   constructor(body: ErrorBody) {
@@ -67,12 +67,11 @@ export function describeError(error: unknown): { status: number; body: ErrorBody
 }
 
 /**
- * What the server says at log-in. That proxy checks the password itself, and then carries no code: only the message tells. Why the
- * server refuses afterwards it passes on whole, but as an error of the server (`proxy/src/serverless/sql_over_http.rs`).
+ * Why the server refuses a client with the right password: Neon's proxy passes it on in full, but as a server error
+ * (`proxy/src/serverless/sql_over_http.rs`).
  */
 function describeRefusal(error: pg.DatabaseError): { status: number; body: ErrorBody } {
   const body = emptyBody(error.message);
-  if (error.code === '28P01') return { status: 400, body };
   for (const name of Object.values(FIELDS)) body[name] = error[name] ?? null;
   return { status: 500, body };
 }

@@ -12,27 +12,27 @@ export interface JoinOptions {
   nextDrop: () => DropPoint | undefined;
 }
 
-/** Messages that end a flight of the client's: each is answered with a ReadyForQuery. Query, Sync, FunctionCall. */
+/** Messages that end a client's flight: each is answered with a ReadyForQuery. Query, Sync, FunctionCall. */
 const ENDS_FLIGHT = 'QSF';
 
-/** How often a reset is tried: a request to cancel that comes late stops it, too. */
+/** How often a reset is tried: a late cancel request would stop it as well. */
 const RESETS = 3;
 
-/** Carries messages between a client and the server that it is logged in to, until either goes. Back-pressure both ways. */
+/** Relays messages between a client and the server that it is logged in to, until either leaves. Back-pressure both ways. */
 export function join(client: Duplex, server: LoggedIn, upstream: Upstream, options: JoinOptions): void {
   const { socket } = server;
   const { pooled, nextDrop } = options;
-  /** Flights that the server has not answered; bytes of one that has not ended. */
+  /** Flights that the server has not answered; whether bytes of one have been sent that has not ended. */
   let pending = 0;
   let flying = false;
   let lastEnd = '';
-  /** The server waits for the client's data; whether their end was sent before it said so. */
+  /** Whether the server is waiting for COPY data; whether the end of the data was sent before the server said so. */
   let copying = false;
   let copied = false;
-  /** Pooled: which try of a reset runs, whose answer is nobody's business. */
+  /** Pooled: which try of a reset is running; its answer is not for the client. */
   let resetting = 0;
   let resetTag = '';
-  /** Pooled: what the client sent ahead of an answer. Another session might serve it. */
+  /** Pooled: what the client sent before an answer came. Another session might serve it. */
   const held: (() => void)[] = [];
   const isHeld = () => pooled && (resetting > 0 || (pending > 0 && !copying));
 
@@ -50,13 +50,13 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
   };
   const endFlight = (type: string, message: Buffer) => {
     toServer(message);
-    if (copying && type === 'S') return; // it is swallowed
+    if (copying && type === 'S') return; // COPY swallows it
     flying = false;
     copying = false;
     pending++;
     lastEnd = type;
   };
-  /** What COPY in the extended protocol still is to end with is a Sync. */
+  /** After a COPY in the extended protocol, its Sync is still to come. */
   const endCopy = () => {
     if (copying) flying = pending === 0;
     else copied = flying;
@@ -71,13 +71,13 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
     flow();
   };
   const fromClient = splitMessages({
-    // Pooled, data too: a reset must not come in the middle of a message.
+    // If pooled, data as well: a reset must not come in the middle of a message.
     watched: pooled ? `${ENDS_FLIGHT}XcfPd` : `${ENDS_FLIGHT}Xcf`,
     onMessage(type, message) {
       const allowed = pooled ? refuseListen(type, message) : message;
       inTurn(() => {
         if (ENDS_FLIGHT.includes(type)) endFlight(type, allowed);
-        // Terminate begins no flight, nor does what is left of a COPY that has failed: the server passes over it.
+        // Terminate begins no flight, nor does the rest of a failed COPY, which the server ignores.
         else if (type !== 'P' && !flying && !copying) socket.write(allowed);
         else {
           toServer(allowed);
@@ -97,7 +97,7 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
     watched: 'ZGCSE',
     onMessage(type, message) {
       if (resetting) {
-        if (type === 'S') client.write(message); // a setting that the client was told of is another again
+        if (type === 'S') client.write(message); // a setting that the client knows of has changed back
         if (type === 'C') resetTag = message.toString('latin1', 5);
         if (type !== 'Z') return undefined;
         if (resetTag !== RESET_TRANSACTION_TAG) return resetting < RESETS ? reset() : leave();
@@ -145,7 +145,7 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
     }
     flow();
   };
-  /** The server has gone: what the client sends is nobody's any more, but its end is to be seen. */
+  /** The server is gone: what the client still sends is discarded, but its end has to be noticed. */
   const end = () => {
     held.length = 0;
     hangUp(client.removeAllListeners('data'));

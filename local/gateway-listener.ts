@@ -14,7 +14,7 @@ export interface ListenerOptions {
   port: number;
   simulator: Simulator;
   onRequest: (request: IncomingMessage, response: ServerResponse) => void;
-  /** Why a WebSocket is not accepted, if it is not. */
+  /** Why a WebSocket is refused, if it is. */
   refuseUpgrade: (request: IncomingMessage) => { status: string; reason: string } | undefined;
   onWebSocket: (stream: Duplex, request: IncomingMessage) => void;
   /** A client that speaks PostgreSQL's protocol without a WebSocket around it. */
@@ -26,7 +26,7 @@ export interface Listener {
   stats(): { connections: number; openConnections: number; bytesReceived: number; bytesSent: number };
   /** Ends every connection. */
   cut(): void;
-  /** Whether new connections are refused. */
+  /** Refuses new connections, or accepts them again. */
   refuse(refused: boolean): Promise<void>;
   /** Ends every connection and stops listening. */
   close(): Promise<void>;
@@ -39,17 +39,17 @@ const TLS = 0x16;
 /** A fatal alert: handshake_failure. */
 const TLS_REFUSED = Buffer.from([0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x28]);
 
-/** Milliseconds that a connection may say nothing at first. */
+/** Milliseconds for which a new connection may stay silent. */
 const SILENCE = 60_000;
 
-/** One port for everything that a client can speak: the first byte tells what it is. */
+/** One port for every protocol that a client can speak: the first byte tells which it is. */
 export async function listen(options: ListenerOptions): Promise<Listener> {
   const { host, simulator, onRequest, refuseUpgrade, onWebSocket, onPostgres } = options;
   const server = createServer(
     {
-      // Never: a client must not find its connection closed just as it sends. Nor is there a timer for each answer.
+      // None: a client must not find its connection closed just as it sends. This also saves a timer per response.
       keepAliveTimeout: 0,
-      // Anything else that a client offers to upgrade to is answered as if it had not.
+      // A request to upgrade to anything else is answered as if it had not asked for that.
       shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
     },
     onRequest,
@@ -84,7 +84,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       count(socket, total);
     });
     const { stall, rtt, jitter } = simulator.current();
-    if (stall) socket.resume().once('end', () => socket.destroy()); // unread, its end would not be heard
+    if (stall) socket.resume().once('end', () => socket.destroy()); // unless it is read, its end goes unnoticed
     else if (rtt === 0 && jitter === 0) tellApart(socket);
     else tellApart(farAway(socket, simulator));
   });
@@ -126,7 +126,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   };
 }
 
-/** The connection as seen from far away: TCP's and TLS 1.3's handshakes and the way back and forth take their time. */
+/** The connection as seen from far away: the handshakes of TCP and TLS 1.3 and every round trip take their time. */
 function farAway(socket: Socket, simulator: Simulator): Duplex {
   const [far, near] = duplexPair();
   far.on('error', () => {});

@@ -16,7 +16,7 @@ import {
 } from './postgres-messages.ts';
 import { splitMessages } from './split-messages.ts';
 
-/** Why a client is not let in, as PostgreSQL would say it. */
+/** Why a client is refused, as PostgreSQL would say it. */
 export class Refusal extends Error {
   readonly code: string;
   constructor(code: string, text: string) {
@@ -25,7 +25,7 @@ export class Refusal extends Error {
   }
 }
 
-/** Ends a client's connection with a last word. What it still sends is not read, but its end is: else it would stay open. */
+/** Ends a client's connection with a last message. Reads, and discards, what it still sends: otherwise it would stay open. */
 export function hangUp(client: Duplex, last?: Buffer): void {
   client.end(last);
   client.resume();
@@ -34,7 +34,7 @@ export function hangUp(client: Duplex, last?: Buffer): void {
 /** A connection to the server that is logged in and idle. */
 export interface LoggedIn {
   socket: Socket;
-  /** What a client is to hear: AuthenticationOk, the server's parameters, the key, ReadyForQuery. */
+  /** What the client is to be sent: AuthenticationOk, the server's parameters, the key, ReadyForQuery. */
   greeting: Buffer;
   /** The process id and the secret: what cancels a query. */
   key: Buffer;
@@ -47,11 +47,14 @@ const ASKING = new Set([3, 5, 10, 11]);
 /**
  * Logs in with a password.
  * @throws {pg.DatabaseError} what the server says
- * @throws {Refusal} for a superuser
+ * @throws {Refusal} for a wrong password, in the words of Neon's proxy, and for a superuser
  */
 export async function logIn(upstream: Upstream, parameters: Parameters, password: string): Promise<LoggedIn> {
   const { host, port, tls = false } = upstream;
   const { user = '' } = parameters;
+  // Neon's proxy checks passwords itself, and says so in words of its own: the server's may be in another language.
+  const wrongPassword = new Refusal('28P01', `password authentication failed for user '${user}'`);
+  if (password === '') throw wrongPassword; // `pg` has a message of its own for that
   const client = new pg.Client({
     ...LOCAL_CLIENT,
     host,
@@ -78,8 +81,8 @@ export async function logIn(upstream: Upstream, parameters: Parameters, password
     await client.connect();
     if ((await client.query(IS_SUPERUSER)).rowCount !== 0) throw new Refusal('28000', SUPERUSER_REFUSED);
   } catch (error) {
-    connection.stream.destroy(); // a server that says an error need not hang up
-    throw error;
+    connection.stream.destroy(); // a server that reports an error need not close the connection
+    throw (error as Partial<pg.DatabaseError>).code === wrongPassword.code ? wrongPassword : error;
   }
   const socket = connection.stream;
   socket.pause();
@@ -89,8 +92,8 @@ export async function logIn(upstream: Upstream, parameters: Parameters, password
 }
 
 /**
- * At what no PostgreSQL says, `pg` throws as it comes, where nobody would catch it; and in an error or a notice without an end it
- * looks for one for ever.
+ * If the server sends what no PostgreSQL would, `pg` throws on arrival, where nothing would catch it; and in an error or notice
+ * without a terminator, it searches for one forever.
  */
 function catchOnData(connection: PgInternals['connection']): void {
   const attachListeners = connection.attachListeners.bind(connection);
@@ -126,10 +129,10 @@ interface PgInternals {
 }
 
 /**
- * Carries the log-in between the client and the server, end to end: the gateway does not see the password.
- * @returns undefined when the server refused, which the client has heard
+ * Relays authentication between the client and the server, end to end: the gateway does not see the password.
+ * @returns undefined when the server refused, as the client has been told
  * @throws {Refusal} for a superuser
- * @throws {ProtocolError} when either end goes away
+ * @throws {ProtocolError} when either end disconnects
  */
 export async function passLogIn(
   client: Duplex,
@@ -153,18 +156,18 @@ export async function passLogIn(
       type = typeOf(next);
       if (type === 'K') key = next.subarray(5);
       if (type === 'E') return refuse(next);
-      // The client hears that it is in when it is: the server may refuse the database yet, the gateway the role.
+      // The client is told of its success only at the end: the server may still refuse the database, the gateway the role.
       const accepted = said.length > 0 || (type === 'R' && next.readInt32BE(5) === OK);
       if (accepted) said.push(next);
       else await pass(next, client, socket);
     }
-    // The role that logged in, whatever the start-up message made of the session. Nothing of the client's has run yet.
+    // Asks about the role that logged in, whatever the start-up message set. Nothing of the client's has run yet.
     socket.write(query(IS_SUPERUSER));
     for (let type = ''; type !== 'Z';) {
       const next = await readMessage(socket);
       type = typeOf(next);
       if (type === 'D') throw new Refusal('28000', SUPERUSER_REFUSED);
-      if (type === 'E') return refuse(next); // a server on its way down; a pooler that has no connection to it
+      if (type === 'E') return refuse(next); // a server that is shutting down; a pooler without a connection to it
     }
     return { socket, greeting: Buffer.concat(said), key };
   } catch (error) {
@@ -175,7 +178,7 @@ export async function passLogIn(
   }
 }
 
-/** The server's request to the client; the client's answer, and nothing else it may have sent, to the server. */
+/** Passes the server's request to the client, and the client's answer, but nothing else it may have sent, to the server. */
 async function pass(request: Buffer, client: Duplex, server: Socket): Promise<void> {
   client.write(request);
   if (typeOf(request) !== 'R' || !ASKING.has(request.readInt32BE(5))) return;

@@ -1,14 +1,14 @@
 import type { IncomingMessage } from 'node:http';
 
-/** The Host header of a request to this machine. A URL parsed for each would show in requests a second. */
+/** The Host header of a request to this machine. Parsing a URL each time would measurably cost requests per second. */
 const LOOPBACK_HOST = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/i;
 
 /**
- * Why a request is not answered, if it is not: any page in a browser can send requests to localhost.
- * @param anyHost when not only this machine is listened to, and so is known under other names too
+ * Why a request is refused, if it is: any page in a browser can send requests to localhost.
+ * @param anyHost whether the gateway listens to other machines, too, and so is known by other names
  */
 export function refuseForeign({ headers: { host, origin } }: IncomingMessage, anyHost: boolean): string | undefined {
-  // A page of another site reaches this port with its own Origin, or, by rebinding its DNS name, with its own Host.
+  // A page of another site reaches this port with its own Origin or, by DNS rebinding, with its own Host.
   if (!anyHost && !LOOPBACK_HOST.test(host ?? ''))
     return 'The Host header names another machine: use 127.0.0.1 or localhost.\n';
   if (origin !== undefined && !isLoopbackUrl(origin))
@@ -20,7 +20,7 @@ function isLoopbackUrl(url: string): boolean {
   return URL.canParse(url) && isLoopback(new URL(url).hostname);
 }
 
-/** Whether a host name or address is this machine's alone. */
+/** Whether a host name or address leads only to this machine itself. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '[::1]' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
 }

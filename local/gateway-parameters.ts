@@ -1,15 +1,15 @@
 import type { Parameters } from './postgres-messages.ts';
 
-/** What Neon's proxy hears of a start-up message, but for extensions of the protocol: what else is in it is dropped without a word. */
+/** What Neon's proxy reads in a start-up message, besides extensions of the protocol: it silently drops the rest. */
 const HEARD = new Set(['user', 'database', 'application_name', 'replication', 'options']);
 
-/** One of `options`: up to a space of ASCII that no backslash stands before. */
+/** One of `options`: up to ASCII whitespace that no backslash precedes. */
 const OPTION = /(?:\\.|[^ \t\n\f\r])+/gs;
 
-/** What is for the proxy: the endpoint's name, and its own options. */
+/** Options for the proxy itself: the endpoint's name, and its own. */
 const FOR_THE_PROXY = /^(?:(?:endpoint|project)=|neon_\w+:.)/;
 
-/** Has it pass on everything. */
+/** Makes it pass on everything. */
 const EVERYTHING = /^neon_proxy_params_compat:./;
 
 /**

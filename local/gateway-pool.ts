@@ -3,7 +3,7 @@ import type { Session } from './gateway-session.ts';
 import type { Upstream } from './gateway-upstream.ts';
 
 export interface PoolOptions {
-  /** Connections for each user and database. */
+  /** Connections per user and database. */
   max: number;
   /** Milliseconds that a request waits for one of them. */
   waitMs: number;
@@ -25,10 +25,10 @@ export type OpenSession = (
 
 export class PoolTimeout extends Error {}
 
-/** Milliseconds after which a session that nobody needs is closed. */
+/** Milliseconds after which an idle session is closed. */
 const IDLE = 10_000;
 
-/** Milliseconds after which one that is needed is opened anew: its password may have been changed. */
+/** Milliseconds after which a session in use is replaced: its password may have been changed. */
 const MAX_AGE = 60_000;
 
 interface Waiter {
@@ -51,7 +51,7 @@ interface Bucket {
   waiting: Waiter[];
 }
 
-/** Sessions that are used one request after another. Who finds none waits, in order. */
+/** Sessions that serve one request after another. Requests that find none wait, in order. */
 export function createPool(openSession: OpenSession, { max, waitMs }: PoolOptions) {
   const buckets = new Map<string, Bucket>();
   const all = new Set<Session>();
@@ -86,7 +86,7 @@ export function createPool(openSession: OpenSession, { max, waitMs }: PoolOption
     }
   };
 
-  /** A place is free: whoever waits first opens a session of their own. */
+  /** A place is free: the first in the queue opens a session of its own. */
   const leave = (bucket: Bucket, login: Login) => {
     bucket.open--;
     const waiter = bucket.waiting.shift();
@@ -120,11 +120,11 @@ export function createPool(openSession: OpenSession, { max, waitMs }: PoolOption
       const timer = setTimeout(() => {
         giveUp(new PoolTimeout(`waited ${waitMs} ms for one of ${max} connections, and all were busy`));
       }, waitMs);
-      // One that was opened for it meanwhile is nobody's, and would keep its place.
+      // If it has given up, a session that was opened for it meanwhile is nobody's, and would keep its place.
       const take = (session: Session) => (gone ? session.close() : resolve(session));
       const waiter = { password, resolve: take, reject, timer };
       bucket.waiting.push(waiter);
-      client.once('close', () => giveUp(new Error('the client has gone')));
+      client.once('close', () => giveUp(new Error('the client has disconnected')));
     });
 
   const sweep = setInterval(() => {

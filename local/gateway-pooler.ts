@@ -1,8 +1,8 @@
 import { message, query } from './postgres-messages.ts';
 
 /**
- * Undoes what a session was left with when its transaction ended: behind a pooler in transaction mode the next one may run on
- * another connection. What stays is what PgBouncer keeps too: statements that the protocol prepared.
+ * Undoes what a transaction left behind in its session: behind a pooler in transaction mode, the next one may run on another
+ * connection. What stays is what PgBouncer also keeps: statements that were prepared through the protocol.
  */
 export const RESET_TRANSACTION = query(`CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *;
   SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES;
@@ -12,7 +12,7 @@ export const RESET_TRANSACTION = query(`CLOSE ALL; SET SESSION AUTHORIZATION DEF
     END LOOP;
   END $$`);
 
-/** What the server says when all of it worked. */
+/** The command tag, if all of it worked. */
 export const RESET_TRANSACTION_TAG = 'DO\0';
 
 /** Fails where LISTEN would have run, so that the server keeps its state as after any other error. */
@@ -21,20 +21,20 @@ const LISTEN_REFUSED = `DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'feature_not
     'another client when the transaction ends',
   HINT = 'Use the direct route.'; END $$`;
 
-/** A statement's first word, behind the start or a semicolon. */
+/** As a statement's first word: at the start, or after a semicolon. */
 const LISTENS = /(?:^|;)\s*listen\b/i;
 
 /**
- * A comment to the end of its line, the start of one that nests, strings, bodies between dollars, where nothing that ends one
- * follows up to the end, and quoted identifiers. A dollar behind a letter belongs to a name; all that is not ASCII is a letter.
+ * A line comment, the start of a block comment, strings, dollar-quoted strings (to the end of the text if nothing closes them),
+ * and quoted identifiers. A dollar sign after a letter belongs to a name; every non-ASCII character is a letter.
  */
 const NO_WORDS =
   /--[^\n\r]*|\/\*|(?<![\w\u0080-\uffff$])\$([\w\u0080-\uffff]*)\$.*?(?:\$\1\$|$)|\b[eE]'[^'\\]*(?:(?:''|\\.)[^'\\]*)*'|'[^']*(?:''[^']*)*'|"[^"]*"/gs;
 
-/** In a comment that nests nothing else counts. */
+/** In a block comment, which may nest, nothing else counts. */
 const COMMENT_ENDS = /\/\*|\*\//g;
 
-/** A Query or Parse message, or one that fails in its place if it would LISTEN. */
+/** Returns a Query or Parse message or, if it would LISTEN, one that fails in its place. */
 export function refuseListen(type: string, received: Buffer): Buffer {
   if (type !== 'Q' && type !== 'P') return received;
   const name = type === 'P' ? received.subarray(5, received.indexOf(0, 5) + 1) : Buffer.alloc(0);
@@ -79,7 +79,7 @@ const START_UP_PARAMETERS = new Set([
 
 const isKept = (name: string) => START_UP_PARAMETERS.has(name.toLowerCase());
 
-/** `-c name=value`, `-cname=value`, `--name=value`, or what is none; a backslash stands before a space that ends none. */
+/** `-c name=value`, `-cname=value`, `--name=value`, or something else; a space after a backslash does not end one. */
 const OPTIONS = /-c\s*(?:\\.|\S)*|(?:\\.|\S)+/gs;
 
 /** Why a transaction pooler refuses a start-up message, in PgBouncer's words: for a parameter that it cannot keep. */

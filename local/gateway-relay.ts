@@ -24,23 +24,23 @@ import {
   typeOf,
 } from './postgres-messages.ts';
 
-/** Milliseconds that a client may take to log in: `authentication_timeout` of PostgreSQL. */
+/** Milliseconds that a client may take to log in: PostgreSQL's `authentication_timeout`. */
 const LOG_IN_DEADLINE = 60_000;
 
 export interface RelayOptions {
-  /** The server, where nothing says that another is meant. */
+  /** The server, unless something says that another is meant. */
   upstream: Upstream;
   simulator: Simulator;
-  /** What of a start-up message reaches the server. */
+  /** The parameters of a start-up message that reach the server. */
   passOn: (parameters: Parameters) => Parameters;
 }
 
 /** Which server, and as whom. @throws {Refusal} */
 type FindRoute = (user: string) => Route;
 
-/** Carries PostgreSQL's protocol between clients, over WebSockets or TCP, and the server. */
+/** Relays PostgreSQL's protocol between clients, over WebSockets or TCP, and the server. */
 export function createRelay({ upstream: primary, simulator, passOn }: RelayOptions) {
-  /** Where a request to cancel goes: all it carries is the key of the session. */
+  /** Where a cancel request goes: all that it carries is the key of the session. */
   const sessions = new Map<string, Upstream>();
 
   /**
@@ -80,7 +80,7 @@ export function createRelay({ upstream: primary, simulator, passOn }: RelayOptio
   };
 }
 
-/** Answers what comes before the start-up message. @returns undefined when all there is is a request to cancel */
+/** Answers what comes before the start-up message. @returns undefined for a mere cancel request */
 async function untilStartup(client: Duplex, onCancel: (key: Buffer) => Promise<void>): Promise<Buffer | undefined> {
   for (;;) {
     const startup = await readStartup(client);
@@ -99,7 +99,7 @@ async function untilStartup(client: Duplex, onCancel: (key: Buffer) => Promise<v
   }
 }
 
-/** What goes beyond version 3.0 of the protocol is not to be had where the gateway logs in: the client is told, as by Neon's proxy. */
+/** If the gateway logs in, nothing beyond version 3.0 of the protocol is available: the client is told, as by Neon's proxy. */
 function withoutExtensions(client: Duplex, version: number, asked: Parameters): Parameters {
   const isExtension = ([name]: [string, string]) => name.startsWith('_pq_.');
   const extensions = Object.entries(asked).filter(isExtension);
@@ -114,9 +114,7 @@ async function askPassword(client: Duplex): Promise<string> {
   client.write(message('R', int32(3))); // AuthenticationCleartextPassword
   const answer = await readMessage(client);
   if (typeOf(answer) !== 'p') throw new ProtocolError('expected a password message');
-  const password = answer.toString('utf8', 5, answer.length - 1);
-  if (password === '') throw new Refusal('28P01', 'empty password');
-  return password;
+  return answer.toString('utf8', 5, answer.length - 1);
 }
 
 /** Neon's proxy gives every refusal the code of an internal error, and calls it an ERROR. */
@@ -130,7 +128,7 @@ function serverErrorOf(error: unknown): Buffer {
   return errorResponse(code, message);
 }
 
-/** What a client may know; undefined when the server cannot be reached. */
+/** What a client may be told; undefined if the server cannot be reached. */
 function reasonOf(error: unknown): { code?: string | undefined; message: string } | undefined {
   if (error instanceof Refusal || error instanceof pg.DatabaseError) return error;
   return error instanceof ProtocolError ? { code: '08P01', message: error.message } : undefined;

@@ -2,7 +2,7 @@ import { constants, isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { RequestError } from './gateway-errors.ts';
 
-/** What counts of it: where it leads is for the gateway to say. */
+/** The parts of it that count: the gateway decides where it leads. */
 export interface ConnectionString {
   user: string;
   password: string;
@@ -23,7 +23,7 @@ export interface BatchOptions {
   modes: string[];
 }
 
-/** One request after another brings the same: to parse it each time would show in requests a second. */
+/** Successive requests bring the same one: parsing it each time would measurably cost requests per second. */
 let lastRead: { text: string; parts: ConnectionString } | undefined;
 
 /** @throws {RequestError} in the words of Neon's proxy; never with the connection string, which holds the password */
@@ -40,7 +40,7 @@ export function readConnectionString(headers: IncomingHttpHeaders): ConnectionSt
   const password = decode(url.password, 'password');
   if (database === '') throw new RequestError(400, 'missing database name');
   if (user === '') throw new RequestError(400, 'missing username');
-  // A token goes to another endpoint of Neon's, and so does its check.
+  // Tokens belong to another of Neon's endpoints, and so does checking them.
   if (password === '' || authorization !== undefined) {
     throw new RequestError(400, 'missing authentication credentials: required password');
   }
@@ -52,11 +52,11 @@ export function readConnectionString(headers: IncomingHttpHeaders): ConnectionSt
 function decode(text: string, part: string): string {
   let decoded: string;
   try {
-    decoded = decodeURIComponent(text.replace(/%(?![\da-f]{2})/gi, '%25')); // one that begins no byte stands for itself
+    decoded = decodeURIComponent(text.replace(/%(?![\da-f]{2})/gi, '%25')); // a % that begins no byte stands for itself
   } catch {
     throw new RequestError(400, `invalid ${part}: it is not percent-encoded UTF-8`);
   }
-  // What stands behind one in the start-up message would be taken for parameters.
+  // In the start-up message, whatever follows a null byte would be taken for parameters.
   if (decoded.includes('\0')) throw new RequestError(400, `invalid ${part}: it contains a null byte`);
   return decoded;
 }
@@ -87,7 +87,8 @@ export function readBody(request: IncomingMessage, limit: number): Promise<strin
 export function parseBody(text: string): Query | Query[] {
   let body: unknown;
   try {
-    body = LARGE_NUMBER.test(text) || SURROGATE.test(text) ? parseExactly(text) : JSON.parse(text);
+    const isInexact = [LARGE_NUMBER, WHOLE_FLOAT, SURROGATE].some((pattern) => pattern.test(text));
+    body = isInexact ? parseExactly(text) : JSON.parse(text);
   } catch (error) {
     const reason = error instanceof RangeError ? 'a number is out of range, or it nests too deeply' : 'it is not JSON';
     throw new RequestError(400, `could not parse the HTTP request body: ${reason}`);
@@ -102,24 +103,29 @@ export function parseBody(text: string): Query | Query[] {
 }
 
 /**
- * Which may be more than JavaScript has an exact value for: it has none for every whole number beyond 2 ** 53, and takes one of 1e309
- * for infinite. Digits in a string are not meant, nearly always: what follows takes ten times as long as JSON does.
+ * A number that JavaScript may have no exact value for: not every whole number beyond 2 ** 53 has one, and 1e309 is taken for
+ * infinite. Nearly never matches digits in a string: exact parsing takes ten times as long as `JSON.parse` alone.
  */
 const LARGE_NUMBER = /[[,:\s]-?(?:\d{16}|[\d.]+[eE]\+?\d{3})/;
 
-/** Half of a character, as an escape: what `JSON.stringify` makes of one that has lost the other half. */
+/** Such as 1.0, which JavaScript takes for an integer, unlike Neon's proxy and PostgreSQL; Python writes floats this way. */
+const WHOLE_FLOAT = /[[,:\s]-?\d+(?:\.0+|(?:\.\d+)?[eE]\+?\d+)\s*[,\]}]/;
+
+/** Half of a surrogate pair, as an escape: what `JSON.stringify` writes where the other half is missing. */
 const SURROGATE = /\\u[dD][89a-fA-F]/;
 
 /**
- * JSON whose whole numbers of 64 bits are written again as they were read. Neon's proxy has exact values for those, too.
+ * Parses JSON so that 64-bit integers are written again exactly as they were read, and whole floats as floats: Neon's proxy has
+ * separate values for those.
  * @throws {RangeError} for a number that is too large, as that proxy does
- * @throws {SyntaxError} for half a character, as that proxy does: UTF-8 has no way to write one
+ * @throws {SyntaxError} for half of a surrogate pair, as that proxy does: UTF-8 has no way to write one
  */
 function parseExactly(text: string): unknown {
   return JSON.parse(text, (key, value, { source = '' }) => {
     if (!key.isWellFormed() || (typeof value === 'string' && !value.isWellFormed())) throw new SyntaxError();
-    if (typeof value !== 'number' || Number.isSafeInteger(value)) return value;
+    if (typeof value !== 'number') return value;
     if (!Number.isFinite(value)) throw new RangeError();
+    if (Number.isSafeInteger(value)) return /[.eE]/.test(source) ? JSON.rawJSON(`${value}.0`) : value;
     return /^-?\d+$/.test(source) && isInt64(BigInt(source)) ? JSON.rawJSON(source) : value;
   });
 }
@@ -134,6 +140,7 @@ declare global {
   interface JSON {
     parse(text: string, reviver: (key: string, value: unknown, context: { source?: string }) => unknown): unknown;
     rawJSON(json: string): unknown;
+    isRawJSON(value: unknown): boolean;
   }
 }
 
@@ -158,7 +165,7 @@ const ISOLATION_LEVELS = new Map([
 
 /**
  * The options of a batch. A flag counts only if it is exactly `true`; what counts is echoed in the answer's headers.
- * @throws {RequestError} for an isolation level that does not exist, even where there is no batch
+ * @throws {RequestError} for an isolation level that does not exist, even if there is no batch
  */
 export function readBatchOptions(requestHeaders: IncomingHttpHeaders): BatchOptions {
   const headers: Record<string, string> = {};

@@ -2,6 +2,7 @@ import { parseErrorResponse, RequestError, type StatementError } from './gateway
 import type { Sink } from './gateway-session.ts';
 import { jsonOf, type WriteValue } from './json-values.ts';
 import { createJsonWriter } from './json-writer.ts';
+import { encodeFlight } from './postgres-flight.ts';
 
 export interface ResultsOptions {
   rawText: boolean;
@@ -14,7 +15,7 @@ export interface ResultsOptions {
 }
 
 export interface Results extends Sink {
-  /** What the database said of the first statement that failed. */
+  /** What the database said about the first failed statement. */
   error(): StatementError | undefined;
   /** Whether a transaction was committed. */
   committed(): boolean;
@@ -23,32 +24,33 @@ export interface Results extends Sink {
 }
 
 interface Column {
-  /** In front of its value, in a row that is an object. */
+  /** What goes in front of its value in a row. */
   key: string;
   write: WriteValue;
 }
 
-/** Turns what the server answers into the body of an answer, as it comes. */
+/** Turns what the server answers into a response body, as it arrives. */
 export function createResults({ rawText, arrayModes, batch, maxBytes }: ResultsOptions): Results {
-  // A value may become six times as long: that is not to be found out behind its row.
+  // A value may become six times as long as it was: this must not go unnoticed until the end of its row.
   const limit = (size: number) => {
     if (size > maxBytes) throw tooLarge(maxBytes);
   };
   const writer = createJsonWriter(limit);
   let failure: StatementError | undefined;
   let committed = false;
-  /** Described statements so far; the columns of the one that runs. */
+  /** Described statements so far; the columns of the current one. */
   let statements = 0;
   let columns: Column[] | undefined;
   let asArrays = false;
   let rows = 0;
+  const ownArrays = new Set<number>();
   if (batch) writer.text('{"results":[');
 
   const beginStatement = (fields: Field[]) => {
     asArrays = arrayModes[statements] ?? false;
     columns = fields.map(({ name, dataTypeID }, i) => ({
       key: `${i > 0 ? ',' : ''}${asArrays ? '' : `${JSON.stringify(name)}:`}`,
-      write: jsonOf(dataTypeID, rawText),
+      write: jsonOf(dataTypeID, rawText, ownArrays.has(dataTypeID)),
     }));
     rows = 0;
     const separator = statements++ > 0 ? ',' : '';
@@ -90,7 +92,9 @@ export function createResults({ rawText, arrayModes, batch, maxBytes }: ResultsO
         case 'n': // NoData
           return beginStatement([]);
         case 'D':
-          return writeRow(message);
+          if (columns) writeRow(message);
+          else ownArrays.add(Number(message.toString('latin1', 11))); // only FIND_OWN_ARRAYS has rows that are not described
+          return undefined;
         case 'C':
           return endStatement(message.toString('utf8', 5, message.length - 1));
         case 'I': // EmptyQueryResponse
@@ -98,7 +102,7 @@ export function createResults({ rawText, arrayModes, batch, maxBytes }: ResultsO
         case 'E':
           failure ??= parseErrorResponse(message);
           return undefined;
-        case 'G': // it would swallow the Sync behind it
+        case 'G': // it would swallow the Sync that follows
           throw new RequestError(400, 'COPY FROM STDIN is not supported');
         case 'H':
           throw new RequestError(400, 'COPY TO STDOUT is not supported');
@@ -121,11 +125,14 @@ function tooLarge(maxBytes: number): RequestError {
   return new RequestError(507, `response is too large (max is ${maxBytes} bytes)`);
 }
 
-/** Neon's proxy knows the types that PostgreSQL brings along; of an enum or an extension's it says `unknown`. */
-const UNKNOWN = 705;
-
-/** `FirstNormalObjectId` in src/include/access/transam.h of PostgreSQL's source. */
-const FIRST_OWN_OID = 16_384;
+/**
+ * Goes in front of statements whose answers are not to be raw text, with a Sync of its own: Neon's proxy also asks the server
+ * about types that are not built into PostgreSQL, whose OIDs begin at `FirstNormalObjectId` (src/include/access/transam.h in
+ * its source). So arrays of enums and the like become arrays.
+ */
+export const FIND_OWN_ARRAYS = encodeFlight([
+  { query: 'SELECT oid FROM pg_catalog.pg_type WHERE oid >= 16384 AND typelem <> 0', params: [], describe: false },
+]);
 
 /** A column as Neon's proxy describes it. */
 interface Field {
@@ -143,10 +150,9 @@ function parseFields(message: Buffer): Field[] {
   let at = 7;
   for (let count = message.readInt16BE(5); count > 0; count--) {
     const end = message.indexOf(0, at);
-    const dataTypeID = message.readUInt32BE(end + 7);
     fields.push({
       name: message.toString('utf8', at, end),
-      dataTypeID: dataTypeID < FIRST_OWN_OID ? dataTypeID : UNKNOWN,
+      dataTypeID: message.readUInt32BE(end + 7),
       tableID: message.readUInt32BE(end + 1),
       columnID: message.readInt16BE(end + 5),
       dataTypeSize: message.readInt16BE(end + 11),

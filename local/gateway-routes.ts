@@ -13,13 +13,13 @@ export interface Route {
   pooled: boolean;
 }
 
-/** @throws {Refusal} for a user that does not go with the entrance */
+/** @throws {Refusal} for a user that does not match the entrance */
 export type Router = (user: string, entrance: Entrance) => Route;
 
-/** https://planetscale.com/docs/postgres/connecting: `{role}.{branch}`, with `|replica` or `|<PgBouncer>` behind it. */
+/** https://planetscale.com/docs/postgres/connecting: `{role}.{branch}`, then perhaps `|replica` or `|<PgBouncer>`. */
 const PLANETSCALE_USER = /^(?<role>[^|]+)\.(?<branch>[^.|]+)(?:\|(?<suffix>.*))?$/;
 
-/** PlanetScale's ports for the two. */
+/** PlanetScale's ports for these two. */
 const PORTS = new Map<number, Entrance>([
   [5432, 'direct'],
   [6432, 'pooled'],

@@ -3,23 +3,23 @@ import { stop, type Upstream } from './gateway-upstream.ts';
 import { query } from './postgres-messages.ts';
 import { splitMessages } from './split-messages.ts';
 
-/** What the server answers, in its own messages: type and length, then the body. */
+/** Takes the server's answer, in its own messages: type and length, then the body. */
 export interface Sink {
   /** @throws what the flight is to fail with; the connection is given up */
   receive(type: string, message: Buffer): void;
-  /** A message so long is not even read. Bytes. */
+  /** Bytes; a longer message is not even read. */
   maxBytes: number;
 }
 
 export interface Session {
   /**
-   * Sends messages that end with one Sync, and resets the session behind them. Resolves when they are answered.
-   * @throws what the sink throws; ConnectionLost when the server has gone
+   * Sends flights, messages that end with one Sync each, and resets the session after them. Resolves when they are answered.
+   * @throws what the sink throws; ConnectionLost when the server is gone
    */
-  run(flight: Buffer, sink: Sink): Promise<void>;
-  /** False as soon as its connection has gone, which the pool learns only a turn of the event loop later. */
+  run(flights: readonly Buffer[], sink: Sink): Promise<void>;
+  /** False as soon as its connection is gone, which the pool learns only a turn of the event loop later. */
   readonly usable: boolean;
-  /** Stops what runs, and gives the connection up. */
+  /** Cancels what is running, and gives up the connection. */
   cancel(): void;
   close(): void;
 }
@@ -28,12 +28,12 @@ const LOST = 'the connection to the database was lost';
 
 export class ConnectionLost extends Error {}
 
-/** Undoes whatever a session can be left with, but not inside a transaction. */
+/** Undoes whatever may be left behind in a session, but does not work inside a transaction. */
 const RESET = query('DISCARD ALL');
 const RESET_AFTER_TRANSACTION = Buffer.concat([query('ROLLBACK'), RESET]);
 
 /**
- * A connection for one flight after another, which never meet what the one before left behind.
+ * A connection for one flight after another, none of which sees what the one before left behind.
  * @param onReset it can be used (again); @param onClosed it cannot
  */
 export function createSession(
@@ -43,8 +43,8 @@ export function createSession(
   onClosed: (session: Session) => void,
 ): Session {
   const { socket } = server;
-  let running: { sink: Sink; resolve: () => void; reject: (error: unknown) => void } | undefined;
-  /** ReadyForQuery messages that are still to come for the reset. */
+  let running: { sink: Sink; flights: number; resolve: () => void; reject: (error: unknown) => void } | undefined;
+  /** ReadyForQuery messages that the reset is still waiting for. */
   let resetting = 0;
   let discarded = false;
 
@@ -56,7 +56,7 @@ export function createSession(
   };
   const onMessage = (type: string, message: Buffer) => {
     if (running) {
-      if (type !== 'Z') return running.sink.receive(type, message);
+      if (type !== 'Z' || --running.flights > 0) return running.sink.receive(type, message);
       const { resolve } = running;
       running = undefined;
       resetting = 1;
@@ -82,12 +82,12 @@ export function createSession(
     get usable() {
       return !socket.destroyed;
     },
-    run(flight, sink) {
+    run(flights, sink) {
       if (!session.usable) return Promise.reject(new ConnectionLost(LOST));
       discarded = false;
       return new Promise((resolve, reject) => {
-        running = { sink, resolve, reject };
-        socket.write(Buffer.concat([flight, RESET])); // one system call
+        running = { sink, flights: flights.length, resolve, reject };
+        socket.write(Buffer.concat([...flights, RESET])); // one system call
       });
     },
     cancel: () => giveUp(new ConnectionLost(LOST)),

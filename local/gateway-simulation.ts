@@ -6,16 +6,16 @@ export type DropPoint = (typeof DROP_POINTS)[number];
 
 /** What goes wrong, or takes its time. */
 export interface Simulation {
-  /** Milliseconds to the gateway and back, paid by bytes on a connection and by its set-up, TLS's share included. */
+  /** Milliseconds to the gateway and back, for bytes on a connection and for its set-up, including TLS's share. */
   rtt: number;
-  /** Milliseconds, at most, that are added to a way at random. */
+  /** The most milliseconds that are randomly added to one way. */
   jitter: number;
   /** Milliseconds that the first query waits after `idle` seconds without any: scale to zero. */
   coldStart: number;
   idle: number;
   /** Probability, for each request and each flight of messages, that its connection is cut. */
   drop: number;
-  /** Where; one of them at random. `commit` cuts only what commits a transaction. */
+  /** Where it is cut: at one of these, at random. `commit` cuts only what commits a transaction. */
   dropAt: readonly DropPoint[];
   /** Probability, for each request and each log-in, of Neon's "Control plane request failed". */
   controlPlaneErrors: number;
@@ -23,11 +23,11 @@ export interface Simulation {
   refuse: boolean;
   /** Connections are accepted, and nothing is ever answered. */
   stall: boolean;
-  /** The same seed and the same order of events make the same mishaps. */
+  /** The same seed and the same order of events cause the same failures. */
   seed: number;
 }
 
-/** Everything works, at once. A compute of Neon's is suspended after five minutes. */
+/** Everything works, without delay. Neon suspends a compute after five minutes. */
 export const NO_SIMULATION: Simulation = {
   rtt: 0,
   jitter: 0,
@@ -43,14 +43,14 @@ export const NO_SIMULATION: Simulation = {
 
 export interface Simulator {
   current: () => Simulation;
-  /** @throws {TypeError} that names what cannot be; nothing is changed then */
+  /** @throws {TypeError} that names an invalid setting; nothing is changed then */
   change(changes: Record<string, unknown>): Simulation;
-  /** From 0 to 1: apart from what else happens, since how bytes come in chunks is not for a seed to decide. */
+  /** From 0 to 1, from a generator of its own, since no seed decides how bytes are split into chunks. */
   jitter: () => number;
   /** Whether and where the next flight is to be cut. */
   nextDrop: () => DropPoint | undefined;
   controlPlaneFails: () => boolean;
-  /** Marks the database as in use, once it is awake. @returns what marks it as not in use any more */
+  /** Marks the database as in use, once it is awake. @returns a function that marks it as no longer in use */
   use(): Promise<() => void>;
 }
 
@@ -100,14 +100,14 @@ export function createSimulator(initial: object): Simulator {
 
 const PROBABILITIES = new Set(['drop', 'controlPlaneErrors']);
 
-/** Milliseconds: a timer that is to wait longer ends at once. https://nodejs.org/api/timers.html#settimeoutcallback-delay-args */
+/** Milliseconds: a longer timer fires at once. https://nodejs.org/api/timers.html#settimeoutcallback-delay-args */
 const MAX = 2 ** 31 - 1;
 
 function validate(current: Simulation, changes: object): Simulation {
   const next: Record<string, unknown> = { ...current };
   for (const [name, value] of Object.entries(changes) as [string, unknown][]) {
     if (!isSetting(name)) {
-      throw new TypeError(`${name} is no setting: there are ${Object.keys(NO_SIMULATION).join(', ')}`);
+      throw new TypeError(`${name} is not a setting: the settings are ${Object.keys(NO_SIMULATION).join(', ')}`);
     }
     const expected = expectation(name, value);
     if (expected) throw new TypeError(`${name} ${expected}, not ${JSON.stringify(value)}`);
@@ -118,7 +118,7 @@ function validate(current: Simulation, changes: object): Simulation {
 
 const isSetting = (name: string): name is keyof Simulation => Object.hasOwn(NO_SIMULATION, name);
 
-/** What a setting must be, when it is not. */
+/** What a setting must be, if it is not that. */
 function expectation(name: keyof Simulation, value: unknown): string | undefined {
   if (name === 'dropAt') {
     const points: readonly unknown[] = DROP_POINTS;

@@ -4,7 +4,7 @@ import { CONTROL_PLANE_ERROR, describeError, RequestError } from './gateway-erro
 import { logIn } from './gateway-login.ts';
 import { createPool, type Login, type PoolOptions } from './gateway-pool.ts';
 import { parseBody, type Query, readBatchOptions, readBody, readConnectionString } from './gateway-request.ts';
-import { createResults, type Results } from './gateway-results.ts';
+import { createResults, FIND_OWN_ARRAYS, type Results } from './gateway-results.ts';
 import { createSession } from './gateway-session.ts';
 import type { Route } from './gateway-routes.ts';
 import type { Simulator } from './gateway-simulation.ts';
@@ -20,15 +20,18 @@ export interface HttpLimits {
 /** Both are 10 MiB in Neon's proxy (`proxy/src/config.rs`). */
 export const HTTP_LIMITS: HttpLimits = { maxRequestBytes: 10 * 1024 * 1024, maxResponseBytes: 10 * 1024 * 1024 };
 
-/** As many as the driver's own pool; PgBouncer's `query_wait_timeout` is 120 s, longer than anybody waits at a laptop. */
+/**
+ * As many as Neon's proxy pools per endpoint (`sql_over_http_pool_max_conns_per_endpoint`). PgBouncer's `query_wait_timeout` is
+ * 120 s, longer than anyone waits at a laptop.
+ */
 export const POOL: PoolOptions = { max: 20, waitMs: 30_000 };
 
-/** The number of a Bind's parameters is 16 bits wide. */
+/** A Bind message counts its parameters in 16 bits. */
 const MAX_PARAMETERS = 65_535;
 
 const EVERYBODY = { 'access-control-allow-origin': '*' };
 
-/** What Neon's proxy answers to a browser's question, word for word. */
+/** What Neon's proxy answers to a browser's preflight request, word for word. */
 const PREFLIGHT = {
   ...EVERYBODY,
   allow: 'OPTIONS, POST',
@@ -44,10 +47,10 @@ export interface SqlOptions {
   pool: PoolOptions;
 }
 
-/** Where a user of a connection string is led, and as whom. @throws {Refusal} */
+/** Where the user of a connection string is routed, and as whom. @throws {Refusal} */
 type FindRoute = (user: string, port: number) => Route;
 
-/** `POST /sql`: one query or a batch as one transaction, over connections that are reset between uses. */
+/** `POST /sql`: one query, or a batch as one transaction, over connections that are reset between uses. */
 export function createSqlHandler({ counts, simulator, limits, pool: poolOptions }: SqlOptions) {
   const pool = createPool(async ({ upstream, user, password, database }, onReset, onClosed) => {
     return createSession(await logIn(upstream, { user, database }, password), upstream, onReset, onClosed);
@@ -64,10 +67,12 @@ export function createSqlHandler({ counts, simulator, limits, pool: poolOptions 
     if (batch) counts.batches++;
     const queries = batch ? body : [body];
     const statements = queries.map(toStatement);
+    const rawText = headers['neon-raw-text-output'] === 'true';
     const flight = encodeFlight(batch ? [start(batchOptions.modes), ...statements, COMMIT] : statements);
+    const flights = rawText ? [flight] : [FIND_OWN_ARRAYS, flight];
     const arrayMode = headers['neon-array-mode'] === 'true';
     const results = createResults({
-      rawText: headers['neon-raw-text-output'] === 'true',
+      rawText,
       arrayModes: queries.map((query) => query.arrayMode ?? arrayMode),
       batch,
       maxBytes: limits.maxResponseBytes,
@@ -78,7 +83,7 @@ export function createSqlHandler({ counts, simulator, limits, pool: poolOptions 
     if (drop === 'before') return void request.socket.destroy();
     const release = await simulator.use();
     try {
-      await run({ upstream, user: role, password, database }, response, flight, results);
+      await run({ upstream, user: role, password, database }, response, flights, results);
     } catch (error) {
       throw results.error() ?? error; // why the connection was lost, if the server has said so
     } finally {
@@ -90,14 +95,14 @@ export function createSqlHandler({ counts, simulator, limits, pool: poolOptions 
     send(response, 200, results.body(), batch ? batchOptions.headers : {});
   };
 
-  /** A client that goes away has its query cancelled. */
-  const run = async (login: Login, response: ServerResponse, flight: Buffer, results: Results): Promise<void> => {
+  /** If the client disconnects, its query is cancelled. */
+  const run = async (login: Login, response: ServerResponse, flights: Buffer[], results: Results): Promise<void> => {
     const session = await pool.acquire(login, response);
     if (response.destroyed) return session.close();
     const onGone = () => session.cancel();
     response.once('close', onGone);
     try {
-      await session.run(flight, results);
+      await session.run(flights, results);
     } finally {
       response.off('close', onGone);
     }
@@ -118,7 +123,7 @@ export function createSqlHandler({ counts, simulator, limits, pool: poolOptions 
       }
     },
 
-    /** A query that still runs is not waited for. */
+    /** Does not wait for queries that are still running. */
     close: (): void => pool.close(),
   };
 }
@@ -151,7 +156,7 @@ function send(response: ServerResponse, status: number, body: Buffer[], headers:
   });
   const last = body.pop();
   for (const block of body) response.write(block);
-  // A string leaves with the head in one write. As Latin-1 its bytes stay what they are.
+  // A string is sent with the head in one write. As Latin-1, its bytes stay what they are.
   if (body.length === 0) response.end(last?.toString('latin1'), 'latin1');
   else response.end(last);
 }

@@ -11,7 +11,7 @@ export interface Upstream {
   /** A name or an address; or, beginning with a slash, the directory of a Unix socket, as for libpq. */
   host: string;
   port: number;
-  /** Encrypts with these options; without it the connection is plain. */
+  /** Encrypts with these options; without them, the connection is not encrypted. */
   tls?: ConnectionOptions;
 }
 
@@ -20,7 +20,7 @@ export interface Upstream {
  * @throws {TypeError} never with the URL, which holds a password
  */
 export function parseUpstream(url: string): Upstream {
-  // No @ behind the authority: it would end in the midst of the password, and the rest be taken for a host, and printed.
+  // No @ after the authority: one there means that it ended inside the password, part of which would be printed as the host.
   if (!/^postgres(ql)?:\/\/[^/?#]*[^@]*$/.test(url) || !URL.canParse(url))
     throw new TypeError('The upstream must be a postgresql:// URL: percent-encode @ / # ? %');
   const { hostname, port, searchParams } = new URL(url);
@@ -49,12 +49,12 @@ export function parseUpstream(url: string): Upstream {
 /** Milliseconds. */
 export const CONNECT_DEADLINE = 10_000;
 
-/** A connection to the server on which nothing has been said but about encryption. */
+/** A connection to the server on which nothing but encryption has been negotiated. */
 export async function connectUpstream({ host, port, tls }: Upstream): Promise<Socket> {
   const signal = AbortSignal.timeout(CONNECT_DEADLINE);
   const address = host.startsWith('/') ? { path: socketPath(host, port) } : { host, port, noDelay: true };
   const socket = ignoringErrors(connect(address));
-  const giveUp = () => socket.destroy(); // which ends the wait for an answer, too
+  const giveUp = () => socket.destroy(); // which also ends the wait for an answer
   signal.addEventListener('abort', giveUp);
   try {
     await once(socket, 'connect', { signal });
@@ -73,33 +73,33 @@ export async function connectUpstream({ host, port, tls }: Upstream): Promise<So
   }
 }
 
-/** Asks the server to stop what a connection is running, if it still runs. Resolves when it has heard that, or never will. */
+/** Asks the server to cancel what a connection is running, if anything. Resolves when it has heard that, or never will. */
 export async function cancel(upstream: Upstream, key: Buffer): Promise<void> {
   const socket = await connectUpstream(upstream).catch(() => undefined);
   if (!socket) return;
   socket.setTimeout(CONNECT_DEADLINE, () => socket.destroy());
   const closed = new Promise((resolve) => socket.once('close', resolve));
-  socket.resume().write(cancelRequest(key)); // the server ends it: what is between might drop the request at our end
+  socket.resume().write(cancelRequest(key)); // the server ends it: if we did, a proxy in between might drop the request
   await closed;
 }
 
 /**
- * Stops what a connection is running, and gives the connection up. The request to stop may overtake the statement it is
- * about, and is repeated until the server has closed the connection.
+ * Cancels what a connection is running, and gives up the connection. The cancel request may overtake the statement that it is
+ * for, and is repeated until the server has closed the connection.
  */
 export async function stop(upstream: Upstream, { socket, key }: { socket: Socket; key: Buffer }): Promise<void> {
   socket.removeAllListeners('data').resume();
   const closed = new Promise((resolve) => socket.once('close', resolve));
-  const tooLong = setTimeout(CONNECT_DEADLINE, undefined, { ref: false }); // in all: a silent server is to keep no place
+  const tooLong = setTimeout(CONNECT_DEADLINE, undefined, { ref: false }); // in total: a silent server must not keep a place
   for (let ms = 50; ms < 1_000 && !socket.destroyed; ms *= 2) {
     await Promise.race([closed, tooLong, cancel(upstream, key)]);
     await Promise.race([closed, setTimeout(ms, undefined, { ref: false })]);
-    socket.write(message('X', '')); // Terminate. Not before: a pooler forgets the key of a client that goes
+    socket.write(message('X', '')); // Terminate. Not before: a pooler forgets the key of a client that leaves
   }
   socket.destroy();
 }
 
-/** An error is followed by `close`, and that is what is listened for. */
+/** An error is followed by `close`, and that is what callers listen for. */
 function ignoringErrors<S extends Socket>(socket: S): S {
   return socket.on('error', () => {});
 }

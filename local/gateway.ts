@@ -13,18 +13,18 @@ import { parseUpstream, type Upstream } from './gateway-upstream.ts';
 import type { Parameters } from './postgres-messages.ts';
 
 export interface GatewayOptions {
-  /** The server behind it, or its `postgresql://` URL, of which host, port and TLS count. */
+  /** The server behind it, or its `postgresql://` URL, of which only host, port and TLS count. */
   upstream: Upstream | string;
   /** The direct route. 0 picks a free one, as for every port. */
   port: number;
   /** The route through a transaction pooler. Default: a free one. */
   poolerPort?: number;
-  /** A server that is read only, for the route to a replica; and, in place of Neon, the port that leads there. */
+  /** A read-only server, for the route to a replica; and, if it stands in for Neon, the port that leads there. */
   replica?: Upstream;
   replicaPort?: number;
   /** `GET /stats`, `GET /simulate`, `POST /simulate`. Default: none. */
   controlPort?: number;
-  /** Default: this machine alone. */
+  /** Default: only this machine. */
   host?: string;
   /** Whose proxy this one stands in for. Default: Neon's. */
   provider?: Provider;
@@ -37,7 +37,7 @@ export interface GatewayOptions {
 
 /** Counts since the start. */
 export interface GatewayStats {
-  /** `POST /sql` requests, batches among them. */
+  /** `POST /sql` requests, including batches. */
   requests: number;
   batches: number;
   /** WebSockets opened. */
@@ -61,8 +61,8 @@ export interface Gateway {
   stats(): GatewayStats;
   simulation(): Simulation;
   /**
-   * Changes what goes wrong. Turning distance on or off, refusing and stalling end the connections that are open.
-   * @throws {TypeError} that names what cannot be
+   * Changes what goes wrong. Turning distance on or off, refusing and stalling end all open connections.
+   * @throws {TypeError} that names an invalid setting
    */
   simulate(changes: Partial<Simulation>): Promise<Simulation>;
   /** Ends every connection and stops listening. Idempotent. */
@@ -70,8 +70,8 @@ export interface Gateway {
 }
 
 /**
- * Speaks what Neon's proxy speaks to its serverless driver, `POST /sql` and PostgreSQL's protocol over a WebSocket, and that
- * protocol itself over TCP.
+ * Speaks what Neon's proxy speaks to its serverless driver: `POST /sql`, and PostgreSQL's protocol over a WebSocket. It also
+ * speaks that protocol over TCP.
  * @throws {Error} with code EADDRINUSE when a port is taken
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
@@ -184,7 +184,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
-/** What a client on this machine calls an address that is listened on. */
+/** The host name by which a client on this machine reaches an address that is listened on. */
 function hostnameOf(host: string): string {
   if (host === '0.0.0.0' || host === '::') return '127.0.0.1';
   return host.includes(':') ? `[${host}]` : host;
@@ -193,7 +193,7 @@ function hostnameOf(host: string): string {
 /** What a request's path is relative to. */
 const BASE = 'http://gateway';
 
-/** `host:port` behind PlanetScale's `/v2?address=`. It tells the route; nothing connects to it. */
+/** `host:port` from PlanetScale's `/v2?address=`. It selects the route; nothing connects to it. */
 function addressOf({ url = '' }: IncomingMessage): string | undefined {
   if (!URL.canParse(url, BASE)) return undefined;
   const { pathname, searchParams } = new URL(url, BASE);

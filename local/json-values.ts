@@ -3,7 +3,7 @@ import type { JsonWriter } from './json-writer.ts';
 /** Writes a value, which PostgreSQL sends as text, as JSON. */
 export type WriteValue = (writer: JsonWriter, text: Buffer) => void;
 
-// Object identifiers of types: https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat
+// Type OIDs: https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat
 const BOOL = 16;
 const INT2 = 21;
 const INT4 = 23;
@@ -23,7 +23,7 @@ const TYPED_ARRAYS = new Map([
   [3807, JSONB],
 ]);
 
-/** The other array types that the proxy knows: not `record[]`, but `box[]`, although a semicolon stands between its elements. */
+/** PostgreSQL's other array types that the proxy knows: not `record[]`, but `box[]`, though it separates by semicolons. */
 const TEXT_ARRAYS = new Set([
   143, 271, 629, 651, 719, 775, 791, 1001, 1002, 1003, 1006, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017,
   1018, 1019, 1020, 1027, 1028, 1034, 1040, 1041, 1115, 1182, 1183, 1185, 1187, 1231, 1263, 1270, 1561, 1563, 2201,
@@ -34,13 +34,16 @@ const TEXT_ARRAYS = new Set([
 const asString: WriteValue = (writer, text) => writer.string(text);
 const asIs: WriteValue = (writer, text) => writer.raw(text);
 
-/** As Neon's proxy does (`proxy/src/serverless/json.rs`): what JSON has no exact value for stays a string. */
-export function jsonOf(type: number, rawText: boolean): WriteValue {
+/**
+ * As Neon's proxy does (`proxy/src/serverless/json.rs`): what JSON has no exact value for stays a string.
+ * @param isArray for a type that is not built into PostgreSQL
+ */
+export function jsonOf(type: number, rawText: boolean, isArray: boolean): WriteValue {
   if (rawText) return asString;
   if (type === INT2 || type === INT4 || type === JSON_TYPE || type === JSONB) return asIs;
   if (type === BOOL) return (writer, text) => writer.text(text[0] === 't'.charCodeAt(0) ? 'true' : 'false');
   if (type === FLOAT4 || type === FLOAT8) return (writer, text) => writer.text(jsonElement(type, text.toString()));
-  const element = TYPED_ARRAYS.get(type) ?? (TEXT_ARRAYS.has(type) ? 0 : undefined);
+  const element = TYPED_ARRAYS.get(type) ?? (isArray || TEXT_ARRAYS.has(type) ? 0 : undefined);
   if (element === undefined) return asString;
   return (writer, text) => writeArray(writer, text.toString(), (item) => jsonElement(element, item));
 }
@@ -63,8 +66,8 @@ function jsonElement(type: number, text: string): string {
 }
 
 /**
- * A quoted element, up to a quotation mark behind an even number of backslashes; NULL, another element, or what stands between
- * elements. Bounds and an equals sign may stand in front.
+ * A quoted element, up to a quotation mark after an even number of backslashes; NULL, another element, or what separates
+ * elements. Bounds and an equals sign may come first.
  */
 const ARRAY_TOKEN = /"(.*?)"(?<=[^\\](?:\\\\)*")|([{},])|([^{},]+)/gs;
 
@@ -84,13 +87,13 @@ export function parameterText(value: unknown): string | null {
   return Array.isArray(value) ? arrayLiteral(value) : JSON.stringify(value);
 }
 
-/** PostgreSQL reads what JSON escapes: in `\"` and `\\` as meant, but a line break, `\n`, as an n. That proxy does no better. */
+/** PostgreSQL reads JSON's escapes: `\"` and `\\` as intended, but a line break, `\n`, as an n. Neon's proxy does no better. */
 function arrayLiteral(values: unknown[]): string {
   const elements = values.map((value) => {
     if (Array.isArray(value)) return arrayLiteral(value);
     if (value === null) return 'NULL';
     const json = JSON.stringify(value);
-    return typeof value === 'object' ? JSON.stringify(json) : json;
+    return typeof value === 'object' && !JSON.isRawJSON(value) ? JSON.stringify(json) : json;
   });
   return `{${elements.join(',')}}`;
 }

@@ -2,14 +2,14 @@
 const FIRST_BLOCK = 2 * 1024;
 const LARGEST_BLOCK = 256 * 1024;
 
-/** Bytes that are looked at in one go; each may become six (`\u0000`). */
+/** Bytes that are escaped in one go; each may become six (`\u0000`). */
 const SLICE = 4 * 1024;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const HEX = '0123456789abcdef';
 
-/** What a byte in a JSON string is preceded by a backslash and written as, if it has a short form. */
+/** What stands for a byte after a backslash in a JSON string, if it has a short form. */
 const SHORT: Record<number, string> = { 0x08: 'b', 0x09: 't', 0x0a: 'n', 0x0c: 'f', 0x0d: 'r', 0x22: '"', 0x5c: '\\' };
 const ESCAPES = Array.from({ length: 128 }, (_, byte) => {
   const short = SHORT[byte];
@@ -30,8 +30,8 @@ export interface JsonWriter {
 }
 
 /**
- * Gathers JSON as bytes, without a string in between: what PostgreSQL sends is UTF-8, and so is what goes out.
- * @param onFull hears of each block that is full, with the bytes so far; what it throws ends the writing
+ * Collects JSON as bytes, without a string in between: what PostgreSQL sends is UTF-8, and so is what goes out.
+ * @param onFull called for each full block, with the number of bytes so far; what it throws ends the writing
  */
 export function createJsonWriter(onFull: (size: number) => void): JsonWriter {
   const full: Buffer[] = [];

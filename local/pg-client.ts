@@ -7,8 +7,8 @@ import type pg from 'pg';
 export const LOCAL_CLIENT = { ssl: false, options: ' ' } as const satisfies pg.ClientConfig;
 
 /**
- * One row for a superuser's connection, none for anybody else's; whatever role or search path the connection has taken on
- * meanwhile. `session_user` would fail where the role was dropped meanwhile, in words that are not those of a refused log-in.
+ * One row for a superuser's connection, none for anyone else's, whatever role or search path the connection has set meanwhile.
+ * `session_user` would fail if the role was dropped meanwhile, with a message other than that of a refused log-in.
  */
 export const IS_SUPERUSER = `select from pg_catalog.pg_roles where rolsuper
   and rolname operator(pg_catalog.=) pg_catalog.current_setting('session_authorization')`;

@@ -10,7 +10,7 @@ import { isRunning } from './postgres-process.ts';
 
 const MAX_PORT = 65_535;
 
-/** How many ports from a default on are tried. */
+/** How many ports are tried, starting at a default. */
 const ATTEMPTS = 20;
 
 export async function isFree(port: number): Promise<boolean> {
@@ -27,7 +27,7 @@ function listen(port: number): Promise<Server | undefined> {
   });
 }
 
-/** Below what Linux gives to connections that go out (32768 to 60999), any of which may take the port in the meantime. */
+/** Below what Linux uses for outgoing connections (32768 to 60999), any of which may take the port in the meantime. */
 const FIRST_PORT = 16_384;
 const LAST_PORT = 32_767;
 
@@ -39,21 +39,21 @@ export async function anyFreePort(): Promise<number> {
   }
 }
 
-/** Who listens here is choosing a port: one process at a time, and should it be killed, the system gives the next its turn. */
+/** The process that listens here is choosing a port: one at a time. If it is killed, the system frees this for the next one. */
 export const TURN_PORT = FIRST_PORT - 1;
 
-/** Milliseconds that one waits for its turn: whatever listens there for longer is something else, and not waited for again. */
+/** Milliseconds to wait for a turn: whatever listens there for longer is something else, and not waited for again. */
 const TURN_MS = 2_000;
 let waitsForTurn = true;
 
-/** Milliseconds after which a process listens where it said it would, or has failed to. */
+/** Milliseconds after which a process is listening where it said it would, or has failed to. */
 const CLAIM_MS = 300_000;
 
-/** What this process has chosen, and for what: nothing may listen there yet. */
+/** The ports that this process has chosen, and for what: perhaps nothing listens on them yet. */
 const chosen = new Map<number, string>();
 
 /**
- * The port that was asked for, or the default, the next free one behind it, or else any.
+ * The port that was asked for, or the default, or the next free one after it, or else any.
  * @throws {Error} when nothing can listen on the port that was asked for, or it has been chosen for something else
  */
 export async function choosePort(
@@ -63,9 +63,11 @@ export async function choosePort(
   warn: (message: string) => void,
 ): Promise<number> {
   const other = requested && chosen.get(requested);
-  if (other) throw new Error(`Port ${requested} is the ${other} already: choose another with --${name}.`);
+  if (other) throw new Error(`Port ${requested} is already the ${other}: choose another with --${name}.`);
   if (requested && !(await inTurn(() => claim(requested)))) {
-    throw new Error(`Port ${requested} is in use, or not for this account: choose another with --${name}.`);
+    throw new Error(
+      `Port ${requested} is in use, or this account may not listen on it: choose another with --${name}.`,
+    );
   }
   const port = requested ?? (await freePortFrom(byDefault));
   if (!requested && port !== byDefault) warn(`The default ${name} ${byDefault} is in use: using ${port}.`);
@@ -96,8 +98,8 @@ async function inTurn<T>(work: () => Promise<T>): Promise<T> {
 }
 
 /**
- * Takes a free port for this process, which does not listen on it yet: a file says whose it is, so that of two that start at
- * the same moment only one gets it. The file is not named after this app: the other process may be another app's.
+ * Claims a free port for this process, which does not listen on it yet: a file says whose it is, so that of two processes that
+ * start at the same moment only one gets it. The file is not named after this app: the other process may be another app's.
  */
 async function claim(port: number): Promise<boolean> {
   if (!(await isFree(port))) return false;
@@ -108,12 +110,12 @@ async function claim(port: number): Promise<boolean> {
     if (owner !== own) {
       const { mtimeMs } = await stat(file);
       if (isRunning(Number(owner)) && Date.now() < mtimeMs + CLAIM_MS) return false;
-      await rm(file); // it was killed; its number may be another's by now
+      await rm(file); // the owner was killed; its id may be another process's by now
       if ((await createOnce(file, own)) !== own) return false;
     }
     process.once('exit', () => rmSync(file, { force: true }));
   } catch {
-    // Another account's file, or nowhere to write one: that the port is free has to do.
+    // Another account's file, or nowhere to write one: it has to suffice that the port is free.
   }
   return true;
 }

@@ -11,7 +11,7 @@ export interface Binaries {
   postgres: string;
 }
 
-/** Where PostgreSQL lives when this process is root: the server itself must not be, and cannot enter root's directories. */
+/** Where PostgreSQL lives when this process is root: the server must not be root, and cannot enter root's directories. */
 export const ROOT_STORE = '/var/lib/edge-postgres-starter';
 
 /**
@@ -35,9 +35,9 @@ export async function findBinaries(): Promise<Binaries> {
 }
 
 /**
- * Has a program say its version.
+ * Has a program print its version.
  * @param run as which account
- * @throws {Error} that says what keeps it from running here
+ * @throws {Error} that says what prevents it from running here
  */
 export async function assertRuns({ initdb }: Binaries, run: ExecFileOptions = {}): Promise<void> {
   try {
@@ -56,7 +56,7 @@ function remedy(code: string, reason: string): string {
   if (/shared librar|Library not loaded/.test(reason))
     return '\nThe install script of its package has not run: "npm ci --ignore-scripts=false".';
   if (code === 'EPERM' || code === 'EINVAL')
-    return '\nIt refuses to be root, and root may not run it as another account here: start as an account that is not root.';
+    return '\nPostgreSQL refuses to run as root, and root cannot run it as another account here: start as a non-root account.';
   return '';
 }
 
@@ -66,7 +66,7 @@ export async function makeOpenDirectory(directory: string): Promise<void> {
   await chmod(directory, 0o755);
 }
 
-/** Copies the programs to where an account other than root can run them. Done once a version; about 58 MB. */
+/** Copies the programs to where an account other than root can run them. Done once per version; about 58 MB. */
 export async function copyBinariesForRoot(binaries: Binaries): Promise<Binaries> {
   const native = path.dirname(path.dirname(binaries.postgres));
   const manifest = await readFile(path.join(native, '../package.json'), 'utf8');
@@ -76,7 +76,7 @@ export async function copyBinariesForRoot(binaries: Binaries): Promise<Binaries>
   await makeOpenDirectory(ROOT_STORE);
   if ((await readdir(ROOT_STORE)).includes(path.basename(target))) return copied;
   await assertRuns(binaries);
-  // Under another name first: a copy that was cut off is never taken for a whole one.
+  // Under another name first: an interrupted copy is never taken for a complete one.
   const partial = `${target}.${process.pid}`;
   const wanted = (file: string) => !file.endsWith('.a'); // static libraries
   try {
@@ -86,7 +86,7 @@ export async function copyBinariesForRoot(binaries: Binaries): Promise<Binaries>
       const info = await stat(name).catch(() => undefined);
       if (info) await chmod(name, info.mode | 0o444 | (info.mode & 0o100 ? 0o111 : 0));
     }
-    await rename(partial, target).catch(() => {}); // another was faster
+    await rename(partial, target).catch(() => {}); // another process was faster
   } finally {
     await rm(partial, { recursive: true, force: true });
     await removeAbandoned(path.basename(target));
@@ -94,7 +94,7 @@ export async function copyBinariesForRoot(binaries: Binaries): Promise<Binaries>
   return copied;
 }
 
-/** Removes what copies of these programs had begun whose processes were killed. */
+/** Removes incomplete copies of these programs whose processes were killed. */
 async function removeAbandoned(name: string): Promise<void> {
   for (const found of await readdir(ROOT_STORE)) {
     const pid = found.startsWith(`${name}.`) && /^\.(\d+)$/.exec(found.slice(name.length))?.[1];

@@ -12,23 +12,23 @@ import { isRunning } from './postgres-process.ts';
 /** How the server's programs are run. */
 export type RunOptions = { uid?: number; gid?: number; cwd: string; env: NodeJS.ProcessEnv };
 
-/** The server's files; where they are when they are not here; the superuser's password. */
+/** The server's files; where they are if they are not here; the superuser's password. */
 export const DATA = 'postgres';
 const POINTER = 'postgres-data-path';
 const PASSWORD = 'superuser-password';
 
-/** What the server says. */
+/** What the server logs. */
 export const LOG = 'postgres.log';
 
 /** A folder of server files in the `ROOT_STORE` of a project of any name. */
 const IN_A_STORE = /^\/var\/lib\/[a-z][a-z0-9-]*\/data-[0-9a-f]{12}\/postgres$/;
 
-/** Beside the data that are elsewhere: whose they are. */
+/** Next to data that is kept elsewhere: whose it is. */
 const OWNER = 'belongs-to';
 
 const readText = (file: string) => readFile(file, 'utf8').catch(() => undefined);
 
-/** Where the data are that are not here, and whose: not this directory's, when it is a copy of one that is still there. */
+/** Where data that is not here is kept, and whose it is: not this directory's, if that is a copy of one that still exists. */
 async function readPointer(directory: string) {
   const file = path.join(directory, POINTER);
   const pointer = await readText(file);
@@ -43,14 +43,14 @@ async function readPointer(directory: string) {
   return { pointer, owner, isCopy: isOther && (await readText(path.join(owner, POINTER))) === pointer };
 }
 
-/** Where a directory's own data are, or would be. */
+/** Where a directory's own data is, or would be. */
 export async function findDataDirectory(directory: string): Promise<string> {
   const elsewhere = await readPointer(directory);
   return elsewhere && !elsewhere.isCopy ? elsewhere.pointer : path.join(directory, DATA);
 }
 
 /**
- * Below names that others give to files and folders, too, there may be anything.
+ * Others use the same names for files and folders: anything may be there.
  * @throws {Error} when there is something that is not this stack's
  */
 export async function assertOurs(directory: string): Promise<void> {
@@ -60,14 +60,14 @@ export async function assertOurs(directory: string): Promise<void> {
       error.code === 'ENOENT' ? [] : [name],
     );
     if (files.length === 0) continue;
-    throw new Error(`${path.join(directory, name)} is something else's: choose another directory with --data.`);
+    throw new Error(`${path.join(directory, name)} belongs to something else: choose another directory with --data.`);
   }
 }
 
 /**
- * The account that runs the server cannot enter root's directories: the data is kept elsewhere, a file says where.
- * @throws {Error} when another account has a database there, or another directory the data that a file says are this one's:
- *   a second database, empty, would look like a loss
+ * The account that runs the server cannot enter root's directories: the data is kept elsewhere, and a file says where.
+ * @throws {Error} when another account has a database there, or the data that the file points to belongs to another directory:
+ *   a second, empty database would look like data loss
  */
 export async function dataDirectoryForRoot(directory: string): Promise<string> {
   if (await isInitialised(path.join(directory, DATA))) {
@@ -78,7 +78,7 @@ export async function dataDirectoryForRoot(directory: string): Promise<string> {
   const elsewhere = await readPointer(directory);
   if (elsewhere?.isCopy) {
     throw new Error(
-      `${directory} is a copy of ${elsewhere.owner}, whose database stays where it is: --reset starts this one with its own.`,
+      `${directory} is a copy of ${elsewhere.owner}, whose database stays where it is: --reset gives this one its own.`,
     );
   }
   const fresh = path.join(ROOT_STORE, `data-${randomBytes(6).toString('hex')}`, DATA);
@@ -98,7 +98,7 @@ export async function removeData(directory: string): Promise<void> {
   for (const name of [POINTER, PASSWORD]) await rm(path.join(directory, name), { force: true });
 }
 
-/** Removes what `initialise` had begun when its process was killed. */
+/** Removes what an `initialise` left behind whose process was killed. */
 async function removeAbandoned(dataDirectory: string): Promise<void> {
   const parent = path.dirname(dataDirectory);
   for (const name of await readdir(parent).catch(() => [])) {
@@ -118,7 +118,7 @@ export async function isInitialised(dataDirectory: string): Promise<boolean> {
   );
 }
 
-/** Where a server's files are to be put that another server's copy is made of. @param password the other server's superuser's */
+/** Prepares, and returns, the directory for a copy of another server's files. @param password that server's superuser's */
 export async function prepareData(directory: string, password: string): Promise<string> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
   await createOnce(path.join(directory, PASSWORD), password);
@@ -127,7 +127,7 @@ export async function prepareData(directory: string, password: string): Promise<
   return dataDirectory;
 }
 
-/** Makes the data directory under another name and moves it into place whole: of two first starts one wins. */
+/** Creates the data directory under another name and moves it into place complete: of two first starts, one wins. */
 export async function initialise(
   binaries: Binaries,
   dataDirectory: string,
@@ -166,9 +166,10 @@ export async function initialise(
   }
 }
 
-/** It names its files in SQL, which is UTF-8, as Windows encodes their names, which is not. */
+/** PostgreSQL puts file names into SQL, which is UTF-8, in the encoding that Windows uses for them, which is not. */
 function explain(error: Error, paths: string): Error {
   if (process.platform !== 'win32' || !/[^ -~]/.test(paths)) return error;
-  const remedy = 'On Windows PostgreSQL wants paths of ASCII characters: move this project, to C:\\dev for instance.';
+  const remedy =
+    'On Windows, PostgreSQL needs paths with only ASCII characters: move this project, for instance to C:\\dev.';
   return new Error(`${error.message.trim()}\n${remedy}`, { cause: error });
 }

@@ -1,8 +1,8 @@
-/** A statement of the extended protocol: one, unnamed, with its parameters as text. */
+/** A single, unnamed statement of the extended protocol, with its parameters as text. */
 export interface Statement {
   query: string;
   params: readonly (string | null)[];
-  /** Whether the server is to say what columns it answers with. */
+  /** Whether the server is to describe the columns of its answer. */
   describe: boolean;
 }
 

@@ -9,7 +9,7 @@ export const GSS_REQUEST = 80877104;
 export const CANCEL_REQUEST = 80877102;
 export const PROTOCOL_3 = 3 << 16;
 
-/** Start-up and password are short; whoever sends more before logging in is not a driver. Bytes. */
+/** Bytes. Start-up and password messages are short; whatever sends more before logging in is not a driver. */
 const MAX_HANDSHAKE_BYTES = 64 * 1024;
 
 export type Parameters = Record<string, string>;
@@ -19,14 +19,14 @@ export function socketPath(directory: string, port: number): string {
   return `${directory}/.s.PGSQL.${port}`;
 }
 
-/** The other end went away, or sent what is no message. */
+/** The other end disconnected, or sent something that is not a message. */
 export class ProtocolError extends Error {}
 
-/** Reads exactly so many bytes off a stream that nothing else reads. What follows stays in the stream. */
+/** Reads exactly `length` bytes from a stream that nothing else reads. What follows stays in the stream. */
 export async function readBytes(stream: Duplex, length: number): Promise<Buffer> {
   const parts: Buffer[] = [];
   for (let missing = length; missing > 0;) {
-    // No more than there is: asked for more, a stream would say again and again that it is readable, and read nothing else.
+    // No more than is buffered: asked for more, a stream would report again and again that it is readable, and read nothing.
     const part = stream.read(Math.min(missing, stream.readableLength) || undefined) as Buffer | null;
     if (part) {
       parts.push(part);
@@ -51,7 +51,7 @@ function untilReadable(stream: Duplex): Promise<void> {
   });
 }
 
-/** A whole message of the log-in, type and length included. */
+/** A whole message of the log-in, including type and length. */
 export async function readMessage(stream: Duplex): Promise<Buffer> {
   return readFramed(stream, 1);
 }

@@ -6,13 +6,13 @@ import { findPostmaster, hasEnded, interruptPostgres, removeStaleLocks } from '.
 export const SUPERUSER = 'postgres';
 export const HOST = '127.0.0.1';
 
-/** Held by whoever started the server, as long as it lives: "edge" in ASCII. */
+/** Held by the process that started the server, as long as it lives: "edge" in ASCII. */
 const OWNER_LOCK = 0x65646765;
 
 /**
- * Marks the server as this process's own. When one of its sessions crashes, the server ends the others, and goes on: the lock is
- * taken again.
- * @param isUp whether it has not ended, and is not to
+ * Marks the server as owned by this process. If one of its sessions crashes, the server ends the others, and goes on: then the
+ * lock is taken again.
+ * @param isUp whether the server has not ended and is not meant to
  */
 export async function holdLock(connect: () => Promise<pg.Client>, isUp: () => boolean): Promise<void> {
   const client = await connect();
@@ -32,8 +32,8 @@ async function holdAgain(connect: () => Promise<pg.Client>, isUp: () => boolean)
 }
 
 /**
- * Milliseconds after which a server that is to stop in order ("fast shutdown", SIGINT) is stopped at once (SIGQUIT), which loses
- * nothing either. PostgreSQL 18 never ends when it is asked to while it recovers from the crash of a session.
+ * Milliseconds after which a server that was asked to stop cleanly ("fast shutdown", SIGINT) is stopped at once (SIGQUIT),
+ * which loses nothing either. PostgreSQL 18 never ends if it is asked to while it recovers from the crash of a session.
  */
 export const STOP_DEADLINE = 5_000;
 
@@ -49,15 +49,15 @@ export async function takeOver(dataDirectory: string, password: string): Promise
   await removeStaleLocks(dataDirectory);
 }
 
-/** Milliseconds that a server may take to recover from a crash, or to stop, before it is called somebody's. */
+/** Milliseconds that a server may take to recover from a crash, or to stop, before it counts as owned. */
 const ANSWER_DEADLINE = 30_000;
 
-/** How often in a row a server's lock must be free: one that was just started has not taken it yet. */
+/** How often in a row a server's lock must be free: a process that has just started the server has not taken it yet. */
 const TIMES_FREE = 4;
 
 /**
  * The process that started the server holds a lock on a connection as long as it lives.
- * @throws {Error} when it lives
+ * @throws {Error} when that process is alive
  */
 export async function assertNotOwned(dataDirectory: string, password: string): Promise<void> {
   const deadline = Date.now() + ANSWER_DEADLINE;

@@ -16,13 +16,13 @@ export interface Postmaster {
   ready: boolean;
 }
 
-/** The server that `postmaster.pid` names, if it still runs. */
+/** The server that `postmaster.pid` names, if it is still running. */
 export async function findPostmaster(dataDirectory: string): Promise<Postmaster | undefined> {
   const named = await readPostmaster(dataDirectory);
   return named && (await isPostgres(named.pid, dataDirectory)) ? named : undefined;
 }
 
-/** The server that `postmaster.pid` names, whether it still runs or not. */
+/** The server that `postmaster.pid` names, whether it is still running or not. */
 export async function readPostmaster(dataDirectory: string): Promise<Postmaster | undefined> {
   const lines = await readLines(path.join(dataDirectory, LOCK));
   const pid = pidOf(lines);
@@ -49,8 +49,8 @@ export function isRunning(pid: number): boolean {
 }
 
 /**
- * Asks a server to stop in order: a "fast shutdown". Windows has no signals, and Node would end the process at once; there
- * PostgreSQL reads their numbers from a pipe, as `pg_ctl` writes them.
+ * Asks a server to stop cleanly: a "fast shutdown". Windows has no signals, and Node would end the process at once; there,
+ * PostgreSQL reads signal numbers from a pipe, as `pg_ctl` writes them.
  */
 export function interruptPostgres(pid: number): void {
   if (process.platform !== 'win32') {
@@ -58,13 +58,13 @@ export function interruptPostgres(pid: number): void {
     return;
   }
   const pipe = connect(`\\\\.\\pipe\\pgsignal_${pid}`);
-  pipe.on('error', () => {}); // it ends, or has ended: whoever asks waits for that
+  pipe.on('error', () => {}); // the server is ending, or has ended: callers wait for that
   pipe.resume().write(Buffer.of(constants.signals.SIGINT));
 }
 
 /**
  * Resolves when the process has ended.
- * @param deadlineMs after which it answers false
+ * @param deadlineMs after which it resolves to false
  */
 export async function hasEnded(pid: number, deadlineMs: number): Promise<boolean> {
   const deadline = Date.now() + deadlineMs;
@@ -76,8 +76,8 @@ export async function hasEnded(pid: number, deadlineMs: number): Promise<boolean
 }
 
 /**
- * Removes locks, on the data or a socket, that PostgreSQL itself would take for a living server's: its process is dead but not yet
- * reaped, or its number belongs to another program by now. A lock of a process that is gone PostgreSQL removes itself.
+ * Removes locks, on the data or a socket, that PostgreSQL itself would take for a running server's: the process is dead but not
+ * yet reaped, or its id belongs to another program by now. PostgreSQL itself removes the lock of a process that is gone.
  */
 export async function removeStaleLocks(dataDirectory: string): Promise<void> {
   for (const name of await readdir(dataDirectory)) {
@@ -88,7 +88,7 @@ export async function removeStaleLocks(dataDirectory: string): Promise<void> {
   }
 }
 
-/** A number alone proves nothing: after a crash it may belong to another program. The server works in its data directory. */
+/** A process id proves nothing: after a crash it may be another program's. The server's working directory is its data's. */
 async function isPostgres(pid: number, dataDirectory: string): Promise<boolean> {
   if (!isRunning(pid)) return false;
   if (process.platform === 'win32') return says('postgres', 'tasklist', '/nh', '/fi', `pid eq ${pid}`);
@@ -97,12 +97,12 @@ async function isPostgres(pid: number, dataDirectory: string): Promise<boolean> 
   const directory = await realpath(dataDirectory);
   const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => undefined);
   if (cwd !== undefined) return cwd === directory;
-  // Of another account's process it cannot be read, not even by root in a container; what it was started with can.
+  // That of another account's process cannot be read, not even by root in a container; its command line can.
   const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
   return command.split('\0').includes(directory);
 }
 
-/** Whether a program says this; where it does not run, it might have. */
+/** Whether a program prints this; true if it does not run. */
 async function says(text: string, program: string, ...args: string[]): Promise<boolean> {
   const { stdout } = await promisify(execFile)(program, args).catch(() => ({ stdout: text }));
   return stdout.includes(text);
@@ -111,5 +111,5 @@ async function says(text: string, program: string, ...args: string[]): Promise<b
 async function isZombie(pid: number): Promise<boolean> {
   if (process.platform !== 'linux') return false;
   const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-  return text.slice(text.lastIndexOf(')') + 2).startsWith('Z'); // the name in front may hold spaces
+  return text.slice(text.lastIndexOf(')') + 2).startsWith('Z'); // the name in front may contain spaces
 }

@@ -6,18 +6,18 @@ import { prepareData } from './postgres-data.ts';
 import { HOST, SUPERUSER } from './postgres-owner.ts';
 
 export interface StandbyOptions {
-  /** Everything is kept below it, and deleted first: a standby is made anew at every start. */
+  /** Everything is kept below it, and deleted first: a standby is created anew at every start. */
   directory: string;
   port: number;
   /** Milliseconds that it stays behind the primary. */
   lagMs: number;
-  /** The primary's: a standby must not have less of anything. */
+  /** The primary's settings: a standby must not have less of anything. */
   settings?: Record<string, string> | undefined;
 }
 
 export interface Standby extends Postgres {
   /**
-   * Resolves when it has all that the primary has had until now.
+   * Resolves when it has replayed everything that the primary has had until now.
    * @throws {Error} when the primary ends first
    */
   catchUp(): Promise<void>;
@@ -25,10 +25,10 @@ export interface Standby extends Postgres {
   setLag(lagMs: number): Promise<void>;
 }
 
-/** Milliseconds between two questions whether it has caught up. */
+/** Milliseconds between two checks whether it has caught up. */
 const POLL_MS = 20;
 
-/** Starts a hot standby beside a primary on this machine: it can be read, and follows. */
+/** Starts a hot standby beside a primary on this machine: it can be read, and follows the primary. */
 export async function startStandby(primary: Postgres, options: StandbyOptions): Promise<Standby> {
   const { directory, port, lagMs, settings } = options;
   await deletePostgres(directory);
@@ -38,7 +38,7 @@ export async function startStandby(primary: Postgres, options: StandbyOptions): 
   await writeFile(path.join(dataDirectory, 'standby.signal'), '');
   await appendFile(
     path.join(dataDirectory, 'postgresql.auto.conf'),
-    // The lag stands here and not on the command line, where it could not be changed.
+    // The lag is set here and not on the command line, where it could not be changed.
     `primary_conninfo = 'host=${HOST} port=${primary.port} user=${SUPERUSER} password=${password}'
 recovery_min_apply_delay = ${lagMs}\n`,
   );
@@ -89,7 +89,7 @@ async function copyData(primary: Postgres, target: string): Promise<void> {
   }
 }
 
-/** The account that runs the primary runs the standby. */
+/** The account that runs the primary also runs the standby. */
 async function giveTo({ uid, gid }: { uid: number; gid: number }, directory: string): Promise<void> {
   if (process.getuid?.() !== 0) return;
   for (const file of ['.', ...(await readdir(directory, { recursive: true }))]) {

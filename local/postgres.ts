@@ -50,7 +50,7 @@ export interface Postgres {
 const ROOT_RUNS_AS = 'nobody';
 
 /**
- * Starts PostgreSQL on loopback, on a data directory of its own: made on the first start, recovered after a crash. The
+ * Starts PostgreSQL on loopback, on a data directory of its own: created on the first start, recovered after a crash. The
  * server stops with this process, however it ends.
  * @throws {Error} when another process runs on the same directory
  * @throws {Error} when something else is where its data would be
@@ -75,30 +75,30 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
   const flags = Object.entries({
     listen_addresses: HOST,
     port: String(port),
-    max_connections: '600', // 500 WebSockets, and what else there is
-    timezone: 'GMT', // where nothing is set, as at a provider; initdb sets this machine's
+    max_connections: '600', // 500 WebSockets, and everything else
+    timezone: 'GMT', // the server's own default, as at a provider; initdb sets this machine's
     unix_socket_directories: socketDirectory === undefined ? '' : '.', // the data directory
     ...settings,
   }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const log = await open(path.join(directory, LOG), 'w', 0o600);
-  // Detached: Ctrl-C in a terminal reaches this process first, which then stops the server in order. On Windows a program
-  // that is detached has no console, and what it starts opens one each: a window for every connection.
+  // Detached: Ctrl-C in a terminal reaches this process first, which then stops the server cleanly. On Windows, a detached
+  // program has no console, and each process that it starts opens one: a window per connection.
   const server = spawn(binaries.postgres, ['-D', dataDirectory, ...flags], {
     ...run,
     detached: process.platform !== 'win32',
     stdio: ['ignore', log.fd, log.fd],
   });
   const ended = new Promise((resolve) => server.once('exit', resolve));
-  // Before anything is waited for: this process may end at any moment.
+  // Before anything is awaited: this process may end at any moment.
   const watchdog = server.pid === undefined ? undefined : startWatchdog(server.pid);
-  server.once('exit', () => watchdog?.kill('SIGKILL')); // its process id may be another's soon
+  server.once('exit', () => watchdog?.kill('SIGKILL')); // its process id may soon be another process's
   await once(server, 'spawn');
   await log.close();
 
   const superuserUrl = `postgresql://${SUPERUSER}:${password}@${HOST}:${port}/postgres`;
   const connect = async () => {
     const client = new pg.Client({ ...LOCAL_CLIENT, connectionString: superuserUrl });
-    client.on('error', () => {}); // the server stopped: whoever uses the client learns it from their query
+    client.on('error', () => {}); // the server stopped: users of the client learn that from their queries
     await client.connect();
     return client;
   };
@@ -150,7 +150,7 @@ export async function deletePostgres(directory: string): Promise<void> {
   await rm(path.join(directory, LOG), { force: true });
 }
 
-/** A socket's path is limited: 104 bytes on macOS, 108 on Linux, its end included. Node cannot use one on Windows. */
+/** A socket's path is limited: 104 bytes on macOS, 108 on Linux, including the NUL. Node cannot use one on Windows. */
 function canHoldSocket(directory: string, port: number): boolean {
   return process.platform !== 'win32' && Buffer.byteLength(socketPath(directory, port)) < 104;
 }
@@ -166,14 +166,14 @@ async function serverAccount(): Promise<{ uid: number; gid: number } | undefined
   return { uid: Number(uid) | 0, gid: Number(gid) | 0 }; // -2 on macOS, elsewhere 4294967294: spawn takes signed numbers
 }
 
-/** Nothing of the user's PostgreSQL settings (PGDATA, PGPORT …) may reach this server. */
+/** None of the user's PostgreSQL settings (PGDATA, PGPORT …) may reach this server. */
 function serverEnvironment(): NodeJS.ProcessEnv {
-  const environment = { ...process.env }; // of this type: in a project of Next.js it has a variable that must be there
+  const environment = { ...process.env }; // a copy, to be of this type, which requires a variable in a Next.js project
   for (const name of Object.keys(environment)) if (name.startsWith('PG')) Reflect.deleteProperty(environment, name);
   return environment;
 }
 
-/** PostgreSQL does not notice that its parent was killed. This process does: its standard input ends. */
+/** PostgreSQL does not notice when its parent is killed. This second process does: its standard input ends. */
 function startWatchdog(pid: number): ChildProcess {
   const script = `const kill = (signal) => { try { process.kill(${pid}, signal) } catch { process.exit() } };
     process.stdin.resume().on('end', () => {

@@ -4,16 +4,16 @@ export interface SplitOptions {
   /** Messages of these types are gathered and reported whole. Default: all. */
   watched?: string;
   onMessage: (type: string, message: Buffer) => void;
-  /** What lies between them, in parts as they come. */
+  /** What lies between them, in parts as it arrives. */
   onOther?: (bytes: Buffer) => void;
-  /** How long a message is going to be, before it is gathered. */
+  /** Called with the length of a message that is still incomplete, before it is gathered. */
   onLong?: (length: number) => void;
 }
 
 /**
  * Finds messages in a stream by their headers, and looks at nothing else: what is not watched is not copied.
- * @returns what is to be given each chunk
- * @throws {ProtocolError} from there, when what comes is no message; or what a listener throws
+ * @returns a function to call with each chunk
+ * @throws {ProtocolError} from that function, for something that is not a message; or what a listener throws
  */
 export function splitMessages({ watched, onMessage, onOther, onLong }: SplitOptions): (chunk: Buffer) => void {
   const isWatched = Array.from({ length: 256 }, (_, type) => watched?.includes(String.fromCharCode(type)) ?? true);

@@ -41,7 +41,7 @@ export interface Stack {
 
 type Role = 'app' | 'owner';
 
-/** Made at random on the first start and kept: passwords of the two roles, and the API's bearer token. */
+/** Generated at random on the first start, and kept: passwords of the two roles, and the API's bearer token. */
 export interface Credentials {
   appPassword: string;
   ownerPassword: string;
@@ -52,7 +52,7 @@ const ROLES = { app: 'app', owner: 'app_owner' } as const;
 const DATABASE = 'app';
 const HOST = '127.0.0.1';
 
-/** PlanetScale's name for what a database begins with. */
+/** PlanetScale's name for the branch that a new database has. */
 const BRANCH = 'main';
 
 /**
@@ -106,7 +106,7 @@ function upstreamOf({ socketDirectory = HOST, port }: Postgres): Upstream {
   return { host: socketDirectory, port };
 }
 
-/** @param suffix what PlanetScale's user names have behind the role */
+/** @param suffix what PlanetScale's user names have after the role */
 function urls(
   { hostname }: { hostname: string },
   port: number,
@@ -120,7 +120,7 @@ function urls(
 }
 
 /**
- * The secrets kept in a directory; made when there are none yet.
+ * The secrets kept in a directory; generated if there are none yet.
  * @throws {Error} when a file of that name holds something else
  */
 export async function readCredentials(directory: string): Promise<Credentials> {
@@ -130,7 +130,7 @@ export async function readCredentials(directory: string): Promise<Credentials> {
   const file = path.join(directory, 'credentials.json');
   const kept = parse(await createOnce(file, JSON.stringify(fresh, null, 2)));
   const isWhole = Object.keys(fresh).every((name) => typeof kept?.[name as keyof Credentials] === 'string');
-  if (!kept || !isWhole) throw new Error(`${file} is something else's: choose another directory with --data.`);
+  if (!kept || !isWhole) throw new Error(`${file} belongs to something else: choose another directory with --data.`);
   return kept;
 }
 
@@ -138,7 +138,7 @@ function parse(text: string): Credentials | undefined {
   try {
     return JSON.parse(text) as Credentials;
   } catch {
-    return undefined; // its message would quote it
+    return undefined; // its message would quote the secrets
   }
 }
 
@@ -146,7 +146,7 @@ function secret(): string {
   return randomBytes(24).toString('hex');
 }
 
-/** Safe to run at every start, and after one that was cut off. */
+/** Safe to run at every start, and after an interrupted one. */
 async function createRolesAndDatabase(postgres: Postgres, { appPassword, ownerPassword }: Credentials): Promise<void> {
   const client = await postgres.connect();
   try {
@@ -158,7 +158,7 @@ async function createRolesAndDatabase(postgres: Postgres, { appPassword, ownerPa
       const verb = exists.rowCount === 0 ? 'create' : 'alter';
       await client.query(`${verb} role ${role} login password ${pg.escapeLiteral(password)}`);
     }
-    // What a statement may take at most, whatever carries it: the floor under every other deadline.
+    // The longest that a statement may take, whatever carries it: the last resort behind every other deadline.
     await client.query(`alter role ${ROLES.app} set statement_timeout = '30s'`);
     await client.query(`alter role ${ROLES.app} set idle_in_transaction_session_timeout = '60s'`);
     const exists = await client.query('select from pg_database where datname = $1', [DATABASE]);

@@ -29,12 +29,19 @@ declare module 'vitest' {
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const stack = await startTemporaryStack({ settings: { fsync: 'off' } });
   const lambda = `${stack.directory}/lambda`;
-  try {
+  const prepare = async () => {
     await Promise.all([
       migrate(stack),
       buildWorker(`${stack.directory}/worker`).then((file) => project.provide('workerBundle', file)),
       bundleLambda(lambda).then(() => project.provide('lambdaBundle', lambda)),
     ]);
+  };
+  try {
+    await prepare();
+    // In watch mode: tests that run again would meet the tables and the code of before. Unit tests need neither, and do not wait.
+    project.onTestsRerun(async (tests) => {
+      if (tests.some(({ moduleId }) => !moduleId.includes('/test/unit/'))) await prepare().catch(console.error);
+    });
     project.provide('stack', {
       ...stack.url,
       superuser: stack.postgres.superuserUrl,
@@ -54,6 +61,7 @@ async function migrate({ url, postgres }: Stack): Promise<void> {
   await applyMigrations(url.owner, url.app);
   const admin = new pg.Client({ connectionString: postgres.superuserUrl });
   await admin.connect();
+  await admin.query(`drop database if exists ${PRISTINE}`);
   await admin.query(`create database ${PRISTINE} template app`);
   await admin.end();
 }

@@ -56,16 +56,14 @@ describe.skipIf(process.platform === 'win32')('programs of PostgreSQL that do no
     const initdb = path.join(directory, 'Zoë/initdb');
     await copyFile(bare.initdb, initdb);
     await expect(initialise({ ...bare, initdb }, data, 'secret', run)).rejects.toThrow(
-      'wants paths of ASCII characters',
+      'needs paths with only ASCII characters',
     );
     await expect(initialise(bare, data, 'secret', run)).rejects.not.toThrow('ASCII');
   });
 
   it('are named with the account that they may not run as', async () => {
     // No account has this number: neither root nor another may become it.
-    await expect(assertRuns(await findBinaries(), { uid: -1, gid: -1 })).rejects.toThrow(
-      'start as an account that is not root',
-    );
+    await expect(assertRuns(await findBinaries(), { uid: -1, gid: -1 })).rejects.toThrow('start as a non-root account');
   });
 });
 

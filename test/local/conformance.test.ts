@@ -96,6 +96,21 @@ describe('POST /sql takes', () => {
     }
   });
 
+  it('floats that are whole as floats, which PostgreSQL takes for no integers', async () => {
+    for (const [param, text = param] of [
+      ['1.0'],
+      ['-2.00', '-2.0'],
+      ['1.5e1', '15.0'],
+      ['{"a":1.0}'],
+      ['[1.0, 2, 9007199254740993]', '{1.0,2,9007199254740993}'],
+    ]) {
+      const { body } = await ask(`{"query": "select $1::text as text", "params": [${param}]}`);
+      expect(body.rows).toEqual([{ text }]);
+    }
+    const integer = await ask('{"query": "select $1::int", "params": [1.0]}');
+    expect(integer).toMatchObject({ status: 400, body: { code: '22P02' } });
+  });
+
   it('arrays as array literals, escaped, nested, with NULL and objects', async () => {
     const list = ['plain', 'a,b', '{c}', 'd"e', 'f\\g', '', 'NULL', null];
     expect(await value('select $1::text[]', [list])).toEqual(list);
@@ -214,10 +229,23 @@ describe('POST /sql answers', () => {
     }
   });
 
-  it('of a type that PostgreSQL does not bring along that it is unknown', async () => {
-    await test.query(`create type mood as enum ('sad')`);
-    const { body } = await ask({ query: `select 'sad'::mood as mood, 1 as n`, params: [] });
-    expect(body.fields).toMatchObject([{ dataTypeID: 705 }, { dataTypeID: 23 }]);
+  // test_sql_over_http_pool_custom_types in test_runner/regress/test_proxy.py of the same repository
+  it('with types that PostgreSQL does not bring along as with its own: under their numbers, and arrays as arrays', async () => {
+    await test.query(`create type mood as enum ('sad', 'so so'); create type pair as (a int, b mood)`);
+    const [types] = await test.query(`select 'mood'::regtype::oid as mood, 'mood[]'::regtype::oid as moods`);
+    const query = `select 'sad'::mood as mood, array['sad', 'so so', null]::mood[] as moods, row(1, 'so so')::pair as pair,
+      array[row(1, 'so so')]::pair[] as pairs`;
+    const row = { mood: 'sad', moods: ['sad', 'so so', null], pair: '(1,"so so")', pairs: ['(1,"so so")'] };
+    const { body } = await ask({ query, params: [] });
+    expect([body.rows, body.fields[0], body.fields[1]]).toMatchObject([
+      [row],
+      { dataTypeID: types?.['mood'] },
+      { dataTypeID: types?.['moods'] },
+    ]);
+    const batch = await ask({ queries: [{ query }, { query }] }, { 'Neon-Batch-Isolation-Level': 'Serializable' });
+    expect(batch.body.results.map(({ rows }) => rows)).toEqual([[row], [row]]);
+    const raw = await ask({ query }, { 'Neon-Raw-Text-Output': 'true' });
+    expect(raw.body.rows[0]).toMatchObject({ moods: '{sad,"so so",NULL}' });
   });
 
   it('rows as arrays, and every one of duplicate column names', async () => {
@@ -385,8 +413,16 @@ describe('errors', () => {
     return { 'Neon-Connection-String': url.href };
   };
   it.each([
-    ['a wrong password', () => without((url) => (url.password = 'wrong')), /^password authentication failed for user /],
-    ['an unknown role', () => without((url) => (url.username = 'nobody')), /^password authentication failed for user /],
+    [
+      'a wrong password',
+      () => without((url) => (url.password = 'wrong')),
+      /^password authentication failed for user 'app'$/,
+    ],
+    [
+      'an unknown role',
+      () => without((url) => (url.username = 'nobody')),
+      /^password authentication failed for user 'nobody'$/,
+    ],
     [
       'no password',
       () => without((url) => (url.password = '')),
@@ -774,9 +810,9 @@ describe('a WebSocket', () => {
 
   it('reports a wrong password and an unknown database as Neon does, with the code of an internal error', async () => {
     for (const [change, text] of [
-      [(u: URL) => (u.password = 'wrong'), /^password authentication failed for user /],
+      [(u: URL) => (u.password = 'wrong'), /^password authentication failed for user 'app'$/],
       [(u: URL) => (u.pathname = '/nowhere'), /^database "nowhere" does not exist$/],
-      [(u: URL) => (u.password = ''), /^empty password$/],
+      [(u: URL) => (u.password = ''), /^password authentication failed for user 'app'$/],
     ] as const) {
       const changed = new URL(test.url);
       change(changed);

@@ -301,7 +301,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
       for (const options of [['--reset'], [], ['--reset']]) {
         const dev = startDev('--data', theirs, ...options);
         expect(await dev.exited).toBe(1);
-        expect(dev.output()).toContain("is something else's");
+        expect(dev.output()).toContain('belongs to something else');
       }
       expect(await readFile(file, 'utf8')).toBe('select 1');
       await rm(theirs, { recursive: true });
@@ -406,12 +406,12 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     [['--provider', 'oracle'], /--provider must be neon or planetscale/],
     [['--runtime', 'deno'], new RegExp(`--runtime must be one of ${runtimes.join(', ')}`)],
     [['--nonsense'], /Unknown option '--nonsense'[\s\S]*--help/],
-    [['--remote', '--reset'], /--reset .* cannot go with --remote/],
+    [['--remote', '--reset'], /--reset .* cannot be combined with --remote/],
     [['--remote', '--rtt', '40'], /--remote uses no gateway/],
     [['--remote', '--gateway-port', '21999'], /--remote uses no gateway/],
     [['--lag', '2s'], /--lag needs --replica/],
     [['--control-plane-errors', '2'], /^--control-plane-errors must be a probability/m],
-    [['--port', '15999', '--gateway-port', '15999'], /Port 15999 is the port already: .* --gateway-port/],
+    [['--port', '15999', '--gateway-port', '15999'], /Port 15999 is already the port: .* --gateway-port/],
   ])('refuses %j in one line', async (options, message) => {
     const dev = startDev(...options);
     expect(await dev.exited).toBe(1);

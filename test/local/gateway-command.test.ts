@@ -217,9 +217,12 @@ describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
     [['--rtt', '99999999999'], /--rtt must be a number from 0 to 2147483647/],
     [['--data', ''], /--data must name a directory/],
     [['--upstream', 'https://x'], /upstream must be a postgresql/],
-    [['--upstream', 'postgresql://x/y', '--replica'], /--replica .* cannot go with --upstream/],
-    [['--upstream', 'postgresql://x/y', '--data', 'd'], /--data .* cannot go with --upstream/],
-    [['--upstream', 'postgresql://x/y', '--postgres-port', '5'], /--postgres-port .* cannot go with --upstream/],
+    [['--upstream', 'postgresql://x/y', '--replica'], /--replica .* cannot be combined with --upstream/],
+    [['--upstream', 'postgresql://x/y', '--data', 'd'], /--data .* cannot be combined with --upstream/],
+    [
+      ['--upstream', 'postgresql://x/y', '--postgres-port', '5'],
+      /--postgres-port .* cannot be combined with --upstream/,
+    ],
     [['--lag', '10ms'], /--lag needs --replica/],
     [['--nonsense'], /Unknown option '--nonsense'[\s\S]*--help/],
   ])('refuses %j in one line', async (options, text) => {

@@ -17,7 +17,7 @@ it('a session whose connection has just gone is lent to nobody', async () => {
   );
   const use = async () => {
     const session = await pool.acquire(login, new EventEmitter());
-    await session.run(Buffer.alloc(0), { receive: () => {}, maxBytes: 0 });
+    await session.run([Buffer.alloc(0)], { receive: () => {}, maxBytes: 0 });
     return session;
   };
 
@@ -58,7 +58,7 @@ describe('a pool of one', () => {
     const { opened, pool, acquire } = createPoolOfOne();
     const first = await acquire();
     const waiting = acquire('wrong');
-    await first.run(Buffer.alloc(0), sink);
+    await first.run([Buffer.alloc(0)], sink);
     expect(await waiting).toBe(opened[1]?.session);
     expect(opened).toMatchObject([
       { password: 'secret', closed: true },
@@ -70,7 +70,7 @@ describe('a pool of one', () => {
   it('opens a session anew after a minute, and closes one that nobody needs', async () => {
     vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'] });
     const { opened, pool, acquire } = createPoolOfOne();
-    const use = async () => (await acquire()).run(Buffer.alloc(0), sink);
+    const use = async () => (await acquire()).run([Buffer.alloc(0)], sink);
     const advance = async (ms: number) => {
       for (let passed = 0; passed < ms; passed += 5_000) {
         vi.advanceTimersByTime(5_000);
@@ -114,7 +114,7 @@ it('a client that goes away while a session is opened for it leaves its place', 
   const second = pool.acquire(login, client).catch((error: unknown) => String(error));
   first.close(); // its place is the second's
   client.emit('close');
-  expect(await second).toContain('the client has gone');
+  expect(await second).toContain('the client has disconnected');
   open();
   await pool.acquire(login, new EventEmitter());
   pool.close();

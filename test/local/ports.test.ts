@@ -46,7 +46,7 @@ it('takes a port behind the default where that is chosen already, and says so', 
   expect(next).toBeGreaterThan(port);
   expect(next).toBeLessThan(port + 20);
   expect(warnings).toEqual([`The default pooler-port ${port} is in use: using ${next}.`]);
-  await expect(choose('control-port', port)).rejects.toThrow(`Port ${port} is the port already`);
+  await expect(choose('control-port', port)).rejects.toThrow(`Port ${port} is already the port`);
 });
 
 /** As another process that chooses a port, or any other that listens there. */

@@ -248,7 +248,7 @@ describe('the control port', () => {
   it('says which settings there are when it is told another', async () => {
     const [status, body] = await simulate(JSON.stringify({ jitter: 9, latency: 1 }));
     const names = 'rtt, jitter, coldStart, idle, drop, dropAt, controlPlaneErrors, refuse, stall, seed';
-    expect([status, body]).toEqual([400, { error: `latency is no setting: there are ${names}` }]);
+    expect([status, body]).toEqual([400, { error: `latency is not a setting: the settings are ${names}` }]);
     expect(gateway.simulation()).toEqual(NO_SIMULATION);
   });
 

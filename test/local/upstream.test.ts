@@ -195,6 +195,16 @@ it.each([
   strange.close();
 });
 
+it('an upstream that refuses a password in another language is told of in the words that clients know it by', async () => {
+  const foreign = createServer((socket) => {
+    socket.on('error', () => {}).once('data', () => socket.end(errorResponse('28P01', 'Passwort falsch')));
+  });
+  const port = await startListening(foreign);
+  const refused = logIn({ host: '127.0.0.1', port }, { user: 'app' }, 'wrong');
+  await expect(refused).rejects.toThrow(/^password authentication failed for user 'app'$/);
+  foreign.close();
+});
+
 it('an upstream that refuses a log-in and does not hang up is hung up on', async () => {
   const refusing = createServer((socket) => {
     socket.on('error', () => {}).once('data', () => socket.write(errorResponse('53300', 'full')));
