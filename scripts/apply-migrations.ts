@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -12,19 +12,19 @@ import { createDatabase, type PinnedSession } from '../src/db/database.ts';
 import { DatabaseError } from '../src/db/error.ts';
 import { serverTransports } from '../src/server-transports.ts';
 
-/** Milliseconds that one statement may take: an index on a large table. */
+/** Milliseconds that one statement may take, such as one that creates an index on a large table. */
 const STATEMENT_MS = 60 * 60_000;
 
-/** Milliseconds between two questions for the lock. Waiting inside a statement would hold back CREATE INDEX CONCURRENTLY. */
+/** Milliseconds between two attempts to take the lock. Waiting inside a statement would hold back CREATE INDEX CONCURRENTLY. */
 const LOCK_POLL_MS = 500;
 
 /**
- * For how long a migration waits for a table. Whoever comes after it waits behind it, SELECT included: it had better give up
- * and be run again.
+ * How long a migration waits for a table. Later statements, even SELECTs, queue behind it: it had better give up and be run
+ * again.
  */
 const LOCK_TIMEOUT = '10s';
 
-/** How often the server looks whether a command that was killed is still there, so that its lock is free again. */
+/** How often the server checks whether its client is still there, so that the lock of a killed command becomes free again. */
 const CONNECTION_CHECK = '5s';
 
 export interface MigrationsOptions {
@@ -32,9 +32,9 @@ export interface MigrationsOptions {
   transport?: TransportKind;
   /** The directory of the migrations and grants.sql. */
   directory?: string;
-  /** Told once when another migration is running. */
+  /** Called once if another migration is running. */
   onWait?: () => void;
-  /** Told what the migrations and the grants were to bring about and have not. */
+  /** Called with what the migrations and the grants should have achieved but have not. */
   onWarning?: (message: string) => void;
 }
 
@@ -46,9 +46,9 @@ export interface MigrationsResult {
 }
 
 /**
- * Brings a database up to date and grants the application's role. All new migrations are one transaction. Holds a lock
- * meanwhile: of two at once, one waits.
- * @param ownerUrl the role that owns the tables; where it leads through the provider's pooler, the direct address is used
+ * Brings a database up to date and grants privileges to the application's role. All new migrations are one transaction. Holds
+ * a lock meanwhile: of two runs at once, one waits.
+ * @param ownerUrl the role that owns the tables; if it leads through the provider's pooler, the direct address is used
  * @param appUrl names the application's role
  */
 export async function applyMigrations(
@@ -65,7 +65,7 @@ export async function applyMigrations(
   const { role } = parseConnectionString(appUrl);
   if (role === owner.role) {
     throw new Error(
-      `DATABASE_URL and DATABASE_OWNER_URL name the same role, "${role}". Make a second one for the application, which may change rows but not tables.`,
+      `DATABASE_URL and DATABASE_OWNER_URL name the same role, "${role}". Create a second one for the application, which may change rows but not tables.`,
     );
   }
   if (!directTarget(owner)) {
@@ -77,18 +77,18 @@ export async function applyMigrations(
     transports: await serverTransports(transport),
     sockets: 'instance',
     timeouts: { statementMs: STATEMENT_MS },
-    onWarning() {}, // it speaks of the application's role; this is the owner's
+    onWarning() {}, // it is about the application's role; this is the owner's
   });
   try {
     return await database.session(async (session) => {
-      // PostgreSQL on Windows cannot, and says so.
+      // PostgreSQL on Windows cannot do this, and says so.
       await session
         .execute(sql`select set_config('client_connection_check_interval', ${CONNECTION_CHECK}, false)`)
         .catch(() => {});
       await lock(session, onWait);
       await session.execute(sql`select set_config('lock_timeout', ${LOCK_TIMEOUT}, false)`);
-      // Where a migration names no schema it means public, which is what grants.sql is about: also where the role or the
-      // database has another search path, or a schema is called like the role.
+      // A migration that names no schema means public, which is what grants.sql is about, even if the role or the database has
+      // another search path, or a schema has the role's name.
       await session.execute(sql`select set_config('search_path', 'public, ' || current_setting('search_path'), false)`);
       const applied = await applyNew(session, directory, onWarning);
       await grant(session, role, directory);
@@ -101,7 +101,7 @@ export async function applyMigrations(
   }
 }
 
-/** Of the session: it ends with the connection, however that ends. */
+/** Takes a session-level lock: it ends with the connection, however that ends. */
 async function lock(session: PinnedSession, onWait?: () => void): Promise<void> {
   const attempt = sql`select pg_try_advisory_lock(hashtextextended('migrations', 0)) as locked`;
   const isLocked = async () => (await session.execute<{ locked: boolean }>(attempt)).rows[0]?.locked === true;
@@ -111,7 +111,10 @@ async function lock(session: PinnedSession, onWait?: () => void): Promise<void> 
   while (!(await isLocked()));
 }
 
-/** @returns how many there were */
+const AGAIN =
+  'and "npm run db:generate" it again; one that was written by hand with "-- --custom", and put its text back.';
+
+/** @returns how many were new */
 async function applyNew(
   session: PinnedSession,
   directory: string,
@@ -121,12 +124,16 @@ async function applyNew(
   const last = Math.max(0, ...applied.keys());
   const known = await readJournal(directory);
   const missing = known.filter(({ when }) => !applied.has(when));
-  // drizzle looks at the time of the last one alone, and would pass over what a merge has put before it.
+  // drizzle does not report a file that is not in the journal: a merge of two branches may have kept only one's journal.
+  const isLost = (file: string) => /^\d+_[^.]+\.sql$/.test(file) && !known.some(({ tag }) => file === `${tag}.sql`);
+  const lost = (await readdir(directory)).find(isLost);
+  if (lost) throw new Error(`${lost} is not in meta/_journal.json, and would never be applied: delete it, ${AGAIN}`);
+  // drizzle looks only at the time of the last one, and would skip what a merge has put before it.
   if (missing.some(({ when }) => when < last)) {
     throw new Error(
       [...applied.keys()].every((time) => known.some(({ when }) => when === time))
-        ? 'A migration is older than the last that was applied, and would never be: delete it, its snapshot and its entry in the journal, and "npm run db:generate" it again.'
-        : 'The database has migrations that are not in migrations/. A local one: "npm run dev -- --reset" makes it anew.',
+        ? `A migration is older than the last one applied, so it would never be applied: delete it, its snapshot and its entry in the journal, ${AGAIN}`
+        : 'The database has migrations that are not in migrations/. If it is a local one, recreate it: npm run dev -- --reset',
     );
   }
   const files = readMigrationFiles({ migrationsFolder: directory });
@@ -134,22 +141,22 @@ async function applyNew(
     const hash = applied.get(when);
     if (hash === undefined || hash === files[i]?.hash) continue;
     onWarning?.(
-      `${tag}.sql has changed since it was applied, and is not applied again: put it back, and make the change a migration of its own. For a local database, "npm run dev -- --reset" will do.`,
+      `${tag}.sql has changed since it was applied, and will not be applied again: revert it, and make the change in a new migration. For a local database, "npm run dev -- --reset" will do.`,
     );
   }
   if (missing.length > 0) {
-    // drizzle's migrator takes any of its databases; its type names one of them.
+    // drizzle's migrator accepts any of its databases; its type names one of them.
     const migrated = migrate(session as never, { migrationsFolder: directory });
     await migrated.catch((error: Error) => explain(error, missing));
   }
   return missing.length;
 }
 
-/** Says which files it is about: drizzle does not say which of them it is. */
+/** Names the files in question: drizzle does not say which of them failed. */
 function explain(error: Error, missing: Migration[]): never {
   if (!(error instanceof DatabaseError)) throw error;
   const files = [...new Set([missing[0], missing.at(-1)])].map((migration) => `${migration?.tag}.sql`).join(' to ');
-  // PostgreSQL's own words for it speak of a prepared statement, which nobody wrote.
+  // PostgreSQL's own message speaks of a prepared statement, which nobody wrote.
   const reason = error.message.includes('multiple commands')
     ? 'between two statements there must be a line "--> statement-breakpoint".'
     : error.message;
@@ -159,7 +166,7 @@ function explain(error: Error, missing: Migration[]): never {
 interface Migration {
   /** The name of its file. */
   tag: string;
-  /** The time by which drizzle knows it. */
+  /** The time by which drizzle identifies it. */
   when: number;
 }
 
@@ -175,7 +182,7 @@ async function readJournal(directory: string): Promise<Migration[]> {
   }
 }
 
-/** What the database has: the time of each migration, by which drizzle knows it, and the hash of its file. */
+/** What the database has: the time of each migration, by which drizzle identifies it, and the hash of its file. */
 async function readApplied(session: PinnedSession): Promise<Map<number, string>> {
   const { rows: found } = await session.execute<{ exists: boolean }>(
     sql`select to_regclass('drizzle.__drizzle_migrations') is not null as exists`,
@@ -199,7 +206,7 @@ async function grant(session: PinnedSession, role: string, directory: string): P
   });
 }
 
-/** Who does not own a schema may GRANT and REVOKE on it without an error and without effect. */
+/** For a role that does not own a schema, GRANT and REVOKE on it cause no error and have no effect. */
 async function checkSchema(session: PinnedSession, role: string, onWarning?: (message: string) => void): Promise<void> {
   const { rows } = await session.execute<{ owner: string; usable: boolean; open: boolean }>(
     sql`select pg_get_userbyid(nspowner) as owner, has_schema_privilege(${role}, oid, 'usage') as usable,
@@ -213,19 +220,19 @@ async function checkSchema(session: PinnedSession, role: string, onWarning?: (me
       onWarning?.(`"${role}" may not use the schema public. ${ask(`GRANT USAGE ON SCHEMA public TO ${grantee}`)}`);
     if (open)
       onWarning?.(
-        `Everybody may make tables in the schema public. ${ask('REVOKE CREATE ON SCHEMA public FROM PUBLIC')}`,
+        `Everyone may create tables in the schema public. ${ask('REVOKE CREATE ON SCHEMA public FROM PUBLIC')}`,
       );
   }
 }
 
-/** What a role may as another's member, or as a superuser, no REVOKE takes from it. */
+/** No REVOKE takes away what a role may do as a member of another, or as a superuser. */
 async function checkRole(session: PinnedSession, role: string, onWarning?: (message: string) => void): Promise<void> {
   const { rows } = await session.execute<{ owner: string }>(
     sql`select current_user as owner where pg_has_role(${role}, current_user, 'member')`,
   );
   for (const { owner } of rows) {
     onWarning?.(
-      `"${role}" may do all that "${owner}" may, which owns the tables. Make the application a role that is no superuser, and no member of that one.`,
+      `"${role}" may do all that "${owner}" may, which owns the tables. Give the application a role that is neither a superuser nor a member of "${owner}".`,
     );
   }
 }

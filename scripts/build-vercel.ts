@@ -10,10 +10,10 @@ const ROOT = fileURLToPath(new URL('../', import.meta.url));
 const TOOLS = path.join(ROOT, 'test/platforms');
 const LINK = path.join(ROOT, '.vercel/project.json');
 
-/** The link to a project of an account, while another stands in for it; also after this was killed. */
+/** The link to an account's project, while another stands in for it; also if this is killed meanwhile. */
 const SAVED = `${LINK}.saved`;
 
-/** Stands in for the link to a project of an account. What is installed here is not installed again. */
+/** Stands in for the link to an account's project. What is installed here is not installed again. */
 const NO_PROJECT = JSON.stringify({ projectId: 'prj_local', orgId: 'team_local', settings: { installCommand: '' } });
 
 /**
@@ -27,7 +27,7 @@ export async function buildVercel(output: string): Promise<void> {
   if (hasLink()) await rename(LINK, SAVED);
   await mkdir(path.dirname(LINK), { recursive: true });
   await writeFile(LINK, NO_PROJECT);
-  // Ctrl-C ends Vercel's command: what is below it is to be done nevertheless.
+  // Ctrl-C ends Vercel's command: the clean-up below has to run nevertheless.
   const goOn = () => {};
   process.on('SIGINT', goOn).on('SIGTERM', goOn);
   try {

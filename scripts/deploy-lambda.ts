@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { buildLambda } from './build-lambda.ts';
 import { runCommand } from './run-command.ts';
 
-/** Of template.yaml and samconfig.toml: SAM looks for the second next to the first. */
+/** The folder of template.yaml and samconfig.toml: SAM looks for the second next to the first. */
 const FUNCTIONS = fileURLToPath(new URL('../functions/', import.meta.url));
 
 const HELP = `Builds the Lambda bundle and deploys functions/template.yaml with AWS SAM, as functions/samconfig.toml says.

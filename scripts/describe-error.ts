@@ -1,4 +1,4 @@
-/** What an error says, and in a line of its own what PostgreSQL advises, where the error comes from there. */
+/** An error's message and, on a line of its own, PostgreSQL's hint, if the error comes from there. */
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const hint = hintOf(error);

@@ -90,12 +90,12 @@ function readOptions() {
   if (!isRuntime(runtime)) {
     throw new Error(`--runtime must be one of ${Object.keys(RUNTIMES).join(', ')}, not "${runtime}".`);
   }
-  if (reset && remote) throw new Error('--reset deletes the local database: it cannot go with --remote.');
+  if (reset && remote) throw new Error('--reset deletes the local database: it cannot be combined with --remote.');
   const gateway = readGatewayOptions(values, DEFAULTS);
   const local = ['gateway-port', 'postgres-port', 'control-port', 'provider', 'replica'] as const;
   if (remote && (local.some((name) => values[name] !== undefined) || Object.keys(gateway.simulation).length > 0)) {
     throw new Error(
-      '--remote uses no gateway and no local PostgreSQL: it cannot go with their ports, --provider, --replica, or what a gateway simulates.',
+      '--remote uses no gateway and no local PostgreSQL: it cannot be combined with their ports, --provider, --replica, or what a gateway simulates.',
     );
   }
   return {

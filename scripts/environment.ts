@@ -4,7 +4,7 @@ import { parseEnv } from 'node:util';
 import type { TransportKind } from '../src/config.ts';
 import { parseConnectionString } from '../src/db/connection-string.ts';
 
-/** Below the data directory, while `npm run dev` runs: how to reach its database. */
+/** In the data directory, while `npm run dev` is running: how to reach its database. */
 export const RUNNING_FILE = 'running.json';
 
 export interface Running {
@@ -21,15 +21,15 @@ function readDotEnv(): Record<string, string | undefined> {
   return parseEnv(readFileSync('.env', 'utf8').replace(/^\uFEFF/, '')); // some editors put a byte order mark in front
 }
 
-/** The environment with what .env adds to it; a variable that is set already wins. */
+/** The environment with what .env adds to it; a variable that is already set wins. */
 export function loadEnvironment(): NodeJS.ProcessEnv {
   return { ...readDotEnv(), ...process.env };
 }
 
-/** Where the database is, which `npm run dev` says itself. */
+/** The variables that say where the database is: `npm run dev` sets them itself. */
 const DATABASE_VARIABLE = /^DATABASE_(URL|URL_UNPOOLED|REPLICA_URL|OWNER_URL|TRANSPORT)$/;
 
-/** The variables in .env that are not about the database: an application's own, which it has whatever runs it. */
+/** The variables in .env that are not about the database: an application's own, which it gets whatever runs it. */
 export function ownVariables(): Record<string, string> {
   const environment = loadEnvironment();
   const names = Object.keys(readDotEnv()).filter((name) => !DATABASE_VARIABLE.test(name));
@@ -45,14 +45,14 @@ export interface DatabaseUrls {
   tool: string;
   /** How the first two are reached. */
   transport: TransportKind;
-  /** For a person: which database this is. */
+  /** Which database this is, for people to read. */
   name: string;
 }
 
 /**
  * The database that `npm run db:…` works on: that of the environment or .env, or else the one of a running `npm run dev`.
  * @param data the data directory of `npm run dev`
- * @throws {Error} that says what to set when there is neither, or one of the two URLs alone
+ * @throws {Error} that says what to set when there is neither, or only one of the two URLs
  */
 export function databaseUrls(data = '.local'): DatabaseUrls {
   const { DATABASE_URL: app, DATABASE_OWNER_URL: owner, DATABASE_TRANSPORT } = loadEnvironment();
@@ -61,7 +61,7 @@ export function databaseUrls(data = '.local'): DatabaseUrls {
     if (transport !== 'neon' && transport !== 'tcp') throw new Error('DATABASE_TRANSPORT must be neon or tcp.');
     parse('DATABASE_URL', app);
     const { host, database } = parse('DATABASE_OWNER_URL', owner);
-    return { app, owner, tool: owner, transport, name: `${database} on ${host} (DATABASE_OWNER_URL)` };
+    return { app, owner, tool: withTls(owner), transport, name: `${database} on ${host} (DATABASE_OWNER_URL)` };
   }
   if (app || owner) {
     const [set, missing] = app ? ['DATABASE_URL', 'DATABASE_OWNER_URL'] : ['DATABASE_OWNER_URL', 'DATABASE_URL'];
@@ -75,6 +75,13 @@ export function databaseUrls(data = '.local'): DatabaseUrls {
   throw new Error(
     'Start "npm run dev" for the local database, or set DATABASE_URL and DATABASE_OWNER_URL in .env (see .env.example).',
   );
+}
+
+/** A URL for tools that obey its parameters, unlike `src/db`: with TLS everywhere but on this machine. */
+export function withTls(connectionString: string): string {
+  const url = new URL(connectionString);
+  url.search = parseConnectionString(connectionString).provider === 'local' ? '' : 'sslmode=verify-full';
+  return url.href;
 }
 
 /** @throws {Error} that names the variable */

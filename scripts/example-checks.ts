@@ -13,7 +13,7 @@ export const EXAMPLE_CHECKS: Record<string, Check> = {
     expectProblem(await ask('/accounts?limit=0'), 400, 'invalid-request');
     expectProblem(await ask('/accounts/17'), 400, 'invalid-request');
   },
-  async 'answers for what is not there with 404'(ask) {
+  async 'answers 404 for what does not exist'(ask) {
     for (const path of ['/accounts', '/transfers'])
       expectProblem(await ask(`${path}/${randomUUID()}`), 404, 'not-found');
   },

@@ -17,7 +17,7 @@ export interface HostOptions {
   port: number;
   /** The app's environment. */
   variables: Record<string, string>;
-  /** Leads the app's role to PostgreSQL itself. */
+  /** The URL of PostgreSQL itself, for the app's role. */
   tcpUrl: string;
 }
 
@@ -43,12 +43,12 @@ const START_DEADLINE = 30_000;
 /** Milliseconds; the host gives up after half of it. */
 const STOP_DEADLINE = 1_000;
 
-/** Forks the process that runs the API. It loads its tools meanwhile, so fork it before there is anything to serve. */
+/** Forks the process that runs the API. It takes time to load its tools, so fork it before there is anything to serve. */
 export function forkHost(runtime: Runtime, onLog: (log: HostLog) => void): Host {
   const [host, args] = RUNTIMES[runtime];
   const child = fork(fileURLToPath(new URL(host, import.meta.url)), args, {
-    // A process group of its own: Ctrl-C in a terminal reaches only dev.ts, which ends the host in order. On Windows what it
-    // starts would have no console, and open a window instead.
+    // A process group of its own: Ctrl-C in a terminal reaches only dev.ts, which stops the host cleanly. On Windows, what the
+    // host starts would have no console, and open a window instead.
     detached: process.platform !== 'win32',
     // Its tools are large: compiled once, they load in two thirds of the time.
     env: { NODE_COMPILE_CACHE: fileURLToPath(new URL('../node_modules/.cache/node', import.meta.url)), ...process.env },
@@ -71,7 +71,7 @@ export function forkHost(runtime: Runtime, onLog: (log: HostLog) => void): Host 
           else if (message.type === 'ready') settle();
           else onLog(message);
         });
-        ended.then(() => settle(new Error('The API ended while it started.')), settle);
+        ended.then(() => settle(new Error('The API ended while it was starting.')), settle);
         if (child.connected) child.send(options);
       }),
     ended,

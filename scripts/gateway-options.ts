@@ -15,19 +15,19 @@ const SIMULATION_OPTIONS = {
   seed: { type: 'string' },
 } as const;
 
-export const SIMULATION_HELP = `  --rtt MS            distance: a round trip to the gateway takes so long, setting up a connection two more
+export const SIMULATION_HELP = `  --rtt MS            round-trip time to the gateway; setting up a connection takes two more
   --jitter MS         each way takes up to this much longer
-  --cold-start MS     the first query after a while waits
-  --idle S            how long a while is                (default 300)
+  --cold-start MS     how long the first query after --idle waits
+  --idle S            seconds without a query before that (default 300)
   --drop P            probability that a connection is cut
   --drop-at WHERE     before the query runs, after it, at the commit (default before,after,commit: one at random)
   --control-plane-errors P  probability of Neon's "Control plane request failed"
   --refuse            refuse connections
   --stall             accept connections and never answer
-  --seed N            the same mishaps in the same order (default 1)
+  --seed N            the same failures in the same order (default 1)
 `;
 
-/** Of `npm run dev` and `npm run gateway`: the gateway, and the database behind it. */
+/** Options of `npm run dev` and `npm run gateway`, for the gateway and the database behind it. */
 export const GATEWAY_OPTIONS = {
   provider: { type: 'string' },
   data: { type: 'string' },
@@ -80,12 +80,12 @@ function readSimulation(values: Values): Partial<Simulation> {
 
 /**
  * A number, or a duration such as `200ms` or `2s`.
- * @param unit that a bare number has, and the answer
+ * @param unit of a bare number, and of the result
  * @throws {Error} that names the option
  */
 function readNumber(name: string, text: string, unit: 'ms' | 's'): number {
   const { amount, given = unit } = /^(?<amount>\d+(?:\.\d+)?)(?<given>ms|s)?$/.exec(text)?.groups ?? {};
-  if (amount === undefined) throw new Error(`--${name} must be a number from 0 on, not "${text}".`);
+  if (amount === undefined) throw new Error(`--${name} must be a number, 0 or greater, not "${text}".`);
   const inMs = Number(amount) * (given === 's' ? 1000 : 1);
   return unit === 's' ? inMs / 1000 : inMs;
 }

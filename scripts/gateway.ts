@@ -25,10 +25,10 @@ Usage: npm run gateway -- [options]
   --postgres-port N   where the embedded one listens     (default ${DEFAULTS['postgres-port']}, or the next free one)
   --data DIR          where its database is kept         (default ${DEFAULTS.data})
   --replica           a hot standby beside it
-  --replica-port N    in place of Neon: the route to it  (default the next free one)
+  --replica-port N    standing in for Neon: its route    (default the next free one)
   --lag MS            how far it stays behind            (default 0)
   --control-port N    GET /stats, GET and POST /simulate (default the next free one)
-  --host ADDRESS      to listen on                       (default 127.0.0.1: this machine alone)
+  --host ADDRESS      to listen on                       (default 127.0.0.1: only this machine)
   --max-request N, --max-response N
                       bytes of POST /sql                 (default 10485760 each)
   --help              show this
@@ -62,7 +62,7 @@ async function main({ started, endWith }: Lifetime): Promise<void> {
   const { provider, data, replica, simulation } = readGatewayOptions(values, DEFAULTS);
   for (const name of ['data', 'postgres-port', 'replica'] as const) {
     if (upstream === undefined || values[name] === undefined) continue;
-    throw new Error(`--${name} is about the embedded server: it cannot go with --upstream.`);
+    throw new Error(`--${name} applies to the embedded server: it cannot be combined with --upstream.`);
   }
   if (values['replica-port'] !== undefined && !replica) throw new Error('--replica-port needs --replica.');
   const gateway: Omit<GatewayOptions, 'upstream' | 'port'> = {
@@ -125,7 +125,7 @@ function readLimits(values: { 'max-request'?: string; 'max-response'?: string })
   return limits;
 }
 
-/** A server may come up later than the gateway: without one, each request fails as Neon's do. */
+/** A server may come up later than the gateway: without one, each request fails as Neon's would. */
 async function warnUnlessReachable(upstream: string): Promise<void> {
   try {
     (await connectUpstream(parseUpstream(upstream))).destroy();

@@ -1,4 +1,4 @@
-/** Ends a process and, where there are process groups, all of the group it leads, at once. */
+/** Kills a process at once and, where there are process groups, the whole group that it leads. */
 export function killGroup(pid: number): void {
   try {
     process.kill(process.platform === 'win32' ? pid : -pid, 'SIGKILL');

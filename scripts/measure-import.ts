@@ -4,7 +4,7 @@ import { EXAMPLE_ENVIRONMENT } from './example-environment.ts';
 
 /**
  * Stands in for what the platforms' runtimes provide. Node's own fetch is loaded before the clock starts: Node loads it when it
- * is first named, which takes longer than the bundle, and serving a request needs it with any bundle.
+ * is first named, which takes longer than the bundle, and any bundle needs it to serve a request.
  */
 const CHILD = `
 import { registerHooks } from 'node:module';
@@ -44,7 +44,7 @@ export function median(values: number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 }
 
-/** The first line that says what went wrong, out of a stack and its source. */
+/** Throws the first line that says what went wrong, out of a stack trace and the source. */
 function refuse({ stderr = '' }: { stderr?: string }): never {
   throw new Error(/^\w*Error: .*$/m.exec(stderr)?.[0] ?? `the bundle does not start:\n${stderr}`);
 }

@@ -16,8 +16,8 @@ await runCommand(HELP, { options: { data: { type: 'string' } } }, async ({ value
   console.log(`Migrating ${urls.name} …`);
   const { applied, role } = await applyMigrations(urls.owner, urls.app, {
     transport: urls.transport,
-    onWait: () => console.log('Another one is at work: waiting for it …'),
+    onWait: () => console.log('Another migration is running: waiting for it …'),
     onWarning: (message) => console.warn(`Warning: ${message}`),
   });
-  return `${applied === 0 ? 'Nothing new' : `Applied ${applied}`}; granted "${role}" what migrations/grants.sql says.`;
+  return `${applied === 0 ? 'Nothing new' : `Applied ${applied}`}; granted "${role}" the privileges in migrations/grants.sql.`;
 });

@@ -1,6 +1,6 @@
 /**
- * Runs the API in Node for `npm run dev`, in a process group of its own, and again when a file has changed: forked by dev.ts,
- * driven over IPC, and ended with it, however it ends. Usage: node-host.ts ENTRY
+ * Runs the API in Node for `npm run dev`, in a process group of its own, and restarts it when a file changes: forked by dev.ts,
+ * driven over IPC, and ended when dev.ts ends, however that is. Usage: node-host.ts ENTRY
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -16,7 +16,7 @@ const ROOT = fileURLToPath(new URL('../', import.meta.url));
 /** What the API is made of. */
 const FOLDERS = ['src', 'functions'].map((folder) => path.join(ROOT, folder));
 
-/** Milliseconds in which an editor has written all that it saves. */
+/** Milliseconds in which an editor has written everything that it saves. */
 const SETTLE = 50;
 
 /** Milliseconds for the requests in flight when a file changes. */
@@ -27,7 +27,7 @@ const [entry = ''] = process.argv.slice(2);
 process.once('disconnect', () => killGroup(process.pid));
 
 process.once('message', ({ port, variables }: HostOptions) => {
-  // No other variable of this shell: its DATABASE_URL is not meant.
+  // None of this shell's other variables: its DATABASE_URL is not meant.
   const { PATH, SystemRoot } = process.env;
   const env = { PATH, SystemRoot, ...variables, HOST: '127.0.0.1', PORT: String(port) };
   let ready: 'ready' | 'reloaded' = 'ready';
@@ -52,7 +52,7 @@ process.once('message', ({ port, variables }: HostOptions) => {
   const restart = async () => {
     const exited = once(api, 'exit');
     const deadline = setTimeout(() => api.kill('SIGKILL'), LAST_ANSWER);
-    if (api.kill('SIGINT')) await exited; // at once: nobody else sends to it
+    if (api.kill('SIGINT')) await exited; // ends at once: nothing else sends requests to it
     clearTimeout(deadline);
     api = start();
   };
@@ -67,7 +67,7 @@ process.once('message', ({ port, variables }: HostOptions) => {
     clearTimeout(timer);
     timer = setTimeout(() => {
       if (!FOLDERS.every((folder) => existsSync(folder))) return changed(); // moved away, and back in a moment
-      watchAll(); // anew: on Linux, a file that was replaced by another of its name is watched no more
+      watchAll(); // anew: on Linux, a file that was replaced by another of its name is no longer watched
       restarted = restarted.then(restart);
     }, SETTLE);
   };

@@ -12,7 +12,7 @@ Usage: npm run openapi [-- options]
 const OPTIONS = { server: { type: 'string' } } as const;
 
 await runCommand(HELP, { options: OPTIONS }, async ({ values: { server } }) => {
-  // Without a scheme it would be a path, below where the document is.
+  // Without a scheme, it would be a path relative to the document's.
   if (server !== undefined && !/^(https?:\/)?\//.test(server))
     throw new Error(`--server must begin with https:// or /, not "${server}".`);
   return JSON.stringify(openApiDocument(server), null, 2);

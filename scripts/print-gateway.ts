@@ -8,7 +8,7 @@ export interface ConnectionStrings {
   replica: string | undefined;
 }
 
-/** How another project has its driver reach the gateway: the ports are in the connection strings. */
+/** How another project makes its driver reach the gateway: the ports are in the connection strings. */
 const DRIVER_SETTINGS: Record<Provider, string> = {
   neon: `neonConfig.wsProxy = (host, port) => \`\${host}:\${port}/v2\`;
 neonConfig.pipelineConnect = 'password';`,
@@ -16,14 +16,14 @@ neonConfig.pipelineConnect = 'password';`,
 neonConfig.pipelineConnect = false;`,
 };
 
-/** @param port where there is none: the driver's `poolQueryViaFetch` leaves it out */
+/** @param port used if none is given: the driver's `poolQueryViaFetch` leaves it out */
 const driverSettings = (provider: Provider, port: number) => `import { neonConfig } from '@neondatabase/serverless';
 
 neonConfig.fetchEndpoint = (host, port) => \`http://\${host}:\${port || ${port}}/sql\`;
 neonConfig.useSecureWebSocket = false;
 ${DRIVER_SETTINGS[provider]}`;
 
-/** Says how to use a gateway; ends with a line that begins with `ready`. */
+/** Prints how to use a gateway; ends with a line that begins with `ready`. */
 export function printGateway(
   gateway: Gateway,
   provider: Provider,

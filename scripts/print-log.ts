@@ -10,10 +10,10 @@ interface RequestLine {
   roundTrips: number;
 }
 
-/** undefined_table, undefined_column: what a schema has before its migration is applied. */
+/** undefined_table, undefined_column: what schema.ts already has, before its migration is applied. */
 const UNKNOWN = /^42(P01|703)$/;
 
-/** Prints what the API logs: its JSON lines for a person to read, anything else as it is. */
+/** Prints what the API logs: its JSON lines in a readable form, anything else as it is. */
 export function printLog(log: HostLog): void {
   if (log.type === 'reloaded') {
     console.log(styleText('dim', 'reloaded'));
@@ -35,7 +35,7 @@ function formatRequest({ method, path, status, ms, transports, roundTrips }: Req
   const trips = roundTrips === 1 ? '1 round trip' : `${roundTrips} round trips`;
   const cost = transports.length === 0 ? '' : `${transports.join('+')} ${trips}`;
   const duration = `${ms} ms`.padStart(7);
-  // Who asks chooses the path: it must not speak to the terminal.
+  // The client chooses the path: it must not control the terminal.
   const shown = path.replaceAll(/\p{Cc}/gu, encodeURIComponent);
   return `${styleText('dim', time)} ${method.padEnd(6)} ${shown} ${styleText(colour, String(status))} ${duration}  ${cost}`.trimEnd();
 }
@@ -49,7 +49,7 @@ function parse(text: string): object | undefined {
   }
 }
 
-/** An application's own lines may have some of these names, too. */
+/** An application's own lines may also have some of these names. */
 function isRequest(line: Partial<RequestLine> | undefined): line is RequestLine {
   return typeof line?.path === 'string' && typeof line.method === 'string' && Array.isArray(line.transports);
 }

@@ -2,8 +2,8 @@ import { parseArgs, type ParseArgsConfig } from 'node:util';
 
 /**
  * What the command line says, and whether it asks for help.
- * @param help names the command behind `Usage:`
- * @throws {Error} for what the command does not know, with where it says what it knows
+ * @param help names the command after `Usage:`
+ * @throws {Error} for arguments that the command does not know, with a reference to its help
  */
 export function readArguments<T extends ParseArgsConfig>(help: string, config: T) {
   const options = { ...config.options, help: { type: 'boolean', short: 'h' } } as const;

@@ -5,7 +5,7 @@ import { readArguments } from './read-arguments.ts';
 /**
  * Runs a command-line script: prints what it returns, or what went wrong, and sets the exit code.
  * @param help what `--help` prints instead
- * @param config what `parseArgs` has to know; `strict: false` for a command that passes on what it is given
+ * @param config for `parseArgs`; `strict: false` for a command that passes on its arguments
  */
 export async function runCommand<T extends ParseArgsConfig>(
   help: string,

@@ -5,7 +5,7 @@ import { seedDemoData } from './demo.ts';
 import { databaseUrls } from './environment.ts';
 import { runCommand } from './run-command.ts';
 
-const HELP = `Puts in demo data, once.
+const HELP = `Loads the demo data, once.
 
 Usage: npm run db:seed [-- --data DIR]
 
@@ -24,7 +24,7 @@ await runCommand(HELP, { options: { data: { type: 'string' } } }, async ({ value
     sockets: 'instance',
   });
   try {
-    return (await seedDemoData(database)) ? 'Put in the demo data.' : 'The demo data is there already.';
+    return (await seedDemoData(database)) ? 'Loaded the demo data.' : 'The demo data is already there.';
   } finally {
     await database.close();
   }

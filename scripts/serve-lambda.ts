@@ -4,7 +4,7 @@ import { handler } from '../functions/lambda.ts';
 import { fromFunctionUrlResult, toFunctionUrlEvent } from './function-url.ts';
 import { serveLocally } from './serve-locally.ts';
 
-// Hono's types of events and results are narrower than those of AWS.
+// Hono's types of events and results are narrower than AWS's.
 const invoke = handler as unknown as (
   event: LambdaFunctionURLEvent,
   context: object,

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { serveLocally } from './serve-locally.ts';
 
-// This process stays as it is until it is ended: there is nothing to keep awake.
+// This process is never suspended: there is nothing to keep awake.
 const context = { waitUntil: (promise: Promise<unknown>) => void promise.catch(console.error) };
 Object.assign(globalThis, { [Symbol.for('@vercel/request-context')]: { get: () => context } });
 

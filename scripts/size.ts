@@ -21,7 +21,7 @@ const transports = { http: neonHttp(), websocket: neonWebSocket(${options}) };
 const database = createDatabase({ url: '', schema: {}, transports, sockets: 'request' });
 app.get('/', async (c) => c.json(await database.forRequest({}).execute('')));`;
 
-/** Apps, in source. */
+/** The source code of the apps. */
 const APPS = {
   hono: HONO,
   baseline: `${HONO}
@@ -69,8 +69,8 @@ export async function sizeTable(): Promise<string> {
     ['Hono + drizzle (neon-http, neon-serverless) + driver', baseline],
     ['Hono + src/db', db],
     ['Hono + src/db + fast', databaseWithFast],
-    ['what src/db with fast adds to the second', databaseWithFast - baseline],
-    ['what it may add', BUDGET],
+    ['src/db with fast, compared with the second line', databaseWithFast - baseline],
+    ['its budget', BUDGET],
   ] as const;
   const table = rows
     .map(([what, bytes]) => `${what.padEnd(53)}${(bytes / 1000).toFixed(1).padStart(6)} kB gzip`)

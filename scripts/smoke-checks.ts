@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, ok } from 'node:assert/strict';
 
-/** Asks the API: with its token, unless told otherwise. */
+/** Sends a request to the API, with its token unless told otherwise. */
 export type Ask = (path: string, options?: { token: string | undefined }) => Promise<Answer>;
 
 export interface Answer {
@@ -12,7 +12,7 @@ export interface Answer {
 
 export type Check = (ask: Ask) => Promise<void>;
 
-/** What a deployment has to do, whatever it is about; nothing here writes. */
+/** What every deployment has to do, whatever its domain; nothing here writes. */
 export const CHECKS: Record<string, Check> = {
   async 'is live'(ask) {
     const { status, body, headers } = await ask('/health/live', { token: undefined });
@@ -24,11 +24,11 @@ export const CHECKS: Record<string, Check> = {
     deepEqual([status, body['status']], [200, 'ready']);
     ok(Array.isArray(body['transports']) && body['transports'].length > 0);
   },
-  async 'refuses who has no token, or a wrong one'(ask) {
+  async 'refuses requests without a token, or with a wrong one'(ask) {
     for (const token of [undefined, 'wrong-token-0123456789']) {
       const answer = await ask('/nowhere', { token });
       expectProblem(answer, 401, 'unauthorized');
-      // Gateways of AWS's, a function's URL included, give it another name.
+      // AWS's gateways, including function URLs, give this header another name.
       const names = ['WWW-Authenticate', 'x-amzn-Remapped-www-authenticate'];
       match(names.map((name) => answer.headers.get(name) ?? '').join(''), /^Bearer /);
     }

@@ -22,11 +22,11 @@ const ANSWER_MS = 30_000;
 const ARGUMENTS = { options: { wait: { type: 'string', default: '60' } }, allowPositionals: true } as const;
 
 await runCommand(HELP, ARGUMENTS, async ({ values, positionals }) => {
-  if (positionals.length !== 1) throw new Error('Name one URL: npm run smoke -- https://… (see --help).');
+  if (positionals.length !== 1) throw new Error('Give one URL: npm run smoke -- https://… (see --help).');
   const waitMs = Number(values.wait) * 1000;
   if (!(waitMs >= 0)) throw new Error(`--wait must be a number of seconds, not "${values.wait}".`);
   const environment = loadEnvironment();
-  if (!environment['API_TOKEN']) throw new Error('API_TOKEN is not set: the token of the API that is checked.');
+  if (!environment['API_TOKEN']) throw new Error('API_TOKEN is not set: the token of the API being checked.');
   const ask = createAsk(parseUrl(positionals[0] ?? ''), environment);
 
   const notLive = await untilLive(ask, waitMs);
@@ -50,14 +50,14 @@ await runCommand(HELP, ARGUMENTS, async ({ values, positionals }) => {
   return summary;
 });
 
-/** @throws {Error} for what is no URL, and where the token would travel in the clear */
+/** @throws {Error} for what is not a URL, and where the token would travel unencrypted */
 function parseUrl(text: string): URL {
   const url = URL.parse(text);
   if (url?.protocol !== 'https:' && url?.protocol !== 'http:') throw new Error(`"${text}" is not an https:// URL.`);
-  if (url.href !== `${url.origin}/`) throw new Error(`Give the address alone: ${url.origin}`);
+  if (url.href !== `${url.origin}/`) throw new Error(`Give only the address: ${url.origin}`);
   const isLocal = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
   if (url.protocol === 'http:' && !isLocal)
-    throw new Error(`${url.origin} is not encrypted: the token would be read on its way.`);
+    throw new Error(`${url.origin} is not encrypted: the token could be read in transit.`);
   return url;
 }
 
@@ -65,7 +65,7 @@ function createAsk({ origin }: URL, environment: Record<string, string | undefin
   const bypass = environment['VERCEL_AUTOMATION_BYPASS_SECRET'];
   return async (path, { token } = { token: environment['API_TOKEN'] }) => {
     const response = await fetch(new URL(path, origin), {
-      redirect: 'manual', // whoever is there has no claim to the token
+      redirect: 'manual', // the token is not for wherever that leads
       headers: {
         ...(token !== undefined && { Authorization: `Bearer ${token}` }),
         ...(bypass && { 'x-vercel-protection-bypass': bypass }),

@@ -3,12 +3,12 @@ import { SourceMap, type SourceMapPayload } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** A place in a bundle: by its URL, or by the name of its file alone. */
+/** A place in a bundle: by the bundle's URL, or only by the name of its file. */
 const PLACE = /(file:\/\/\S+?\.js|(?<= at )[\w-]+\.js):(\d+):(\d+)/g;
 
 /**
- * In what an error says, the lines of the source in place of those of a bundle that has a source map beside it.
- * @param findUnnamed finds the bundle that is meant where only the name of its file stands
+ * Replaces the lines of a bundle in an error's text by those of the source, if the bundle has a source map next to it.
+ * @param findUnnamed finds the bundle that is meant if only the name of its file is given
  */
 export function nameSourceLines(text: string, findUnnamed?: () => string | undefined): string {
   const maps = new Map<string, SourceMap | undefined>();
@@ -24,7 +24,7 @@ export function nameSourceLines(text: string, findUnnamed?: () => string | undef
     try {
       return sourceOf(name, line, column) ?? place;
     } catch {
-      return place; // a path that was asked for can look like this; a map may be half written
+      return place; // the path of a request can look like this; a map may be half written
     }
   });
 }

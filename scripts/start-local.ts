@@ -28,13 +28,13 @@ export interface LocalOptions {
   defaults: { 'gateway-port': number; 'postgres-port': number };
   /** Deletes the database first. */
   reset: boolean;
-  /** Told what happens. */
+  /** Called with what is about to happen, or has happened. */
   step: (message: string) => void;
   warn: (message: string) => void;
 }
 
 export interface Local extends Stack {
-  /** What the app's environment holds. */
+  /** What the app's environment contains. */
   variables: Record<string, string>;
 }
 
@@ -79,9 +79,9 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
       transports: { http: neonHttp(), websocket: neonWebSocket() },
       sockets: 'instance',
     });
-    if (await seedDemoData(database)) step('Put in demo data');
+    if (await seedDemoData(database)) step('Loaded the demo data');
     await database.close();
-    // Not before: the start is no part of it, and a replica that lags from the beginning would have no tables yet.
+    // Not before: the start is not simulated, and a replica that lags from the beginning would have no tables yet.
     await stack.replica?.catchUp();
     if (replica) await stack.replica?.setLag(replica.lagMs);
     await stack.gateway.simulate(simulation);
@@ -91,7 +91,7 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
     await writeFile(running, JSON.stringify(state, null, 2), { mode: 0o600 });
     return {
       ...stack,
-      // As where it is deployed: through the pooler, with a direct address for sessions.
+      // As in a deployment: through the pooler, with a direct address for sessions.
       variables: {
         DATABASE_URL: stack.pooledUrl.app,
         DATABASE_URL_UNPOOLED: stack.url.app,
@@ -109,10 +109,10 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
   }
 }
 
-/** What the app's environment holds when it uses the database of this environment; a token is made if there is none. */
+/** What the app's environment contains if it uses this environment's database; a token is generated if there is none. */
 export async function remoteVariables(directory: string): Promise<Record<string, string>> {
   const { apiToken: made } = await readCredentials(directory);
-  // Which transports the runtime's entry carries, that will say itself.
+  // The runtime's entry will say itself which transports it carries.
   const environment = loadEnvironment();
   const variables = { ...environment, API_TOKEN: environment['API_TOKEN'] || made };
   const { database, transport, apiToken } = parseConfig(variables, ['neon', 'tcp']);

@@ -5,8 +5,8 @@ import { runCommand } from './run-command.ts';
 const cwd = fileURLToPath(new URL('../test/conformance/clients/', import.meta.url));
 
 /**
- * Prisma's command looks for an engine of its own, which it would download, whatever it does. Generating needs none: the client
- * runs on WebAssembly from the npm package. So it is shown a program that is there.
+ * Whatever it does, Prisma's command looks for an engine of its own, which it would download. Generating needs none: the client
+ * runs on WebAssembly from the npm package. So it is pointed to a program that exists.
  */
 const env = {
   PRISMA_SCHEMA_ENGINE_BINARY: process.execPath,
@@ -19,7 +19,7 @@ const HELP = `Tests the gateway with kysely and Prisma, which it installs first 
 Usage: npm run test:clients
 `;
 
-/** Other people's clients, from a folder with a lockfile of its own: they are no dependencies of this template. */
+/** Other people's clients, from a folder with a lockfile of its own: they are not dependencies of this template. */
 await runCommand(HELP, {}, async () => {
   installLocked(cwd);
   run(process.execPath, ['node_modules/prisma/build/index.js', 'generate', '--config', 'prisma.config.mjs'], {

@@ -15,7 +15,7 @@ Usage: npm run test:platforms [-- FILE …]
 
 await runCommand(HELP, { strict: false }, async () => {
   installLocked(TOOLS);
-  // AWS's runtime interface client brings C++, which needs cmake and a compiler.
+  // AWS's runtime interface client contains C++, which needs cmake and a compiler.
   if (process.platform === 'linux' && !existsSync(path.join(TOOLS, 'node_modules/aws-lambda-ric/rapid-client.node'))) {
     run('npm', ['rebuild', 'aws-lambda-ric'], { cwd: TOOLS });
   }

@@ -1,12 +1,13 @@
 /**
  * Runs the Worker in workerd for `npm run dev`, in a process group of its own: forked by dev.ts, driven over IPC, and ended
- * with it, however it ends.
+ * when dev.ts ends, however that is.
  */
 import { globSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { unstable_readConfig, unstable_startWorker } from 'wrangler';
+import { withTls } from './environment.ts';
 import type { HostMessage, HostOptions } from './fork-host.ts';
 import { killGroup } from './kill-group.ts';
 import { nameSourceLines } from './source-lines.ts';
@@ -17,7 +18,7 @@ const DISPOSE_DEADLINE = 500;
 /** Milliseconds. */
 const FIRST_LOAD = 1_500;
 
-/** Milliseconds; to an app that throws while it loads, workerd has requests wait for ever. */
+/** Milliseconds; if an app throws while it loads, workerd makes requests wait forever. */
 const FIRST_ANSWER = 15_000;
 
 // Wrangler would report on the network at every reload, write log files and ask about metrics.
@@ -39,17 +40,17 @@ process.once('message', (options: HostOptions) => {
 
 process.once('disconnect', () => {
   void Promise.race([worker?.dispose(), sleep(DISPOSE_DEADLINE)])
-    // With the bundler and workerd, if they are still there.
+    // Together with the bundler and workerd, if they are still running.
     .finally(() => killGroup(process.pid));
 });
 
 async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
   const config = fileURLToPath(new URL('../wrangler.toml', import.meta.url));
   for (const { binding } of unstable_readConfig({ config }).hyperdrive) {
-    process.env[`CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_${binding}`] = tcpUrl;
+    process.env[`CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_${binding}`] = withTls(tcpUrl);
     variables['DATABASE_URL'] = tcpUrl; // where sessions go
   }
-  /** What the first request logs is not for anybody. */
+  /** What the first request logs is not to be shown. */
   let isReady = false;
   worker = await unstable_startWorker({
     config,
@@ -70,7 +71,7 @@ async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
     },
   });
   const { raw, ready } = worker;
-  // What the app does wrong is logged; that wrangler may not write in the home directory, for instance, is not.
+  // Errors of the app are logged; others are not, for instance that wrangler may not write in the home directory.
   const refused = new Promise<string>((resolve) => {
     raw.on('error', ({ cause }: { cause?: NodeJS.ErrnoException }) => {
       if (cause?.syscall !== undefined) resolve(cause.message);
@@ -80,7 +81,7 @@ async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
     await ready;
     return fetch(`http://127.0.0.1:${port}/health/live`, { signal: AbortSignal.timeout(FIRST_ANSWER) }).then(
       () => undefined,
-      () => 'it does not answer. It may not build, or throw while it loads.',
+      () => 'it does not answer. It may fail to build, or throw while it loads.',
     );
   };
   const why = await Promise.race([refused, answered()]);
@@ -92,7 +93,7 @@ async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
   raw.on('reloadComplete', () => tell({ type: 'reloaded' }));
 }
 
-/** Where wrangler has put what it built last: what fails as it is loaded names no path. */
+/** Where wrangler has put its latest build: what fails while it loads names no path. */
 function newestBundle(): string | undefined {
   const folder = fileURLToPath(new URL('../.wrangler/tmp/', import.meta.url));
   const bundles = globSync('dev-*/worker.js', { cwd: folder }).map((name) => path.join(folder, name));

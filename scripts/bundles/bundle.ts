@@ -4,15 +4,15 @@ import type { Metafile } from 'esbuild';
 export interface Bundle {
   name: string;
   outputs: Metafile['outputs'];
-  /** Modules that the platform has no use for. One counts as in the bundle when anything of it is left. */
+  /** Modules that the platform has no use for. One counts as in the bundle if any of it is left. */
   unused: readonly RegExp[];
-  /** What is uploaded, and what it may be, in kB. */
+  /** The size of what is uploaded, and its budget, in kB. */
   size: { measured: number; budget: number; unit: 'kB gzip' | 'kB zip' };
-  /** Modules that the platform loads, by a name for a person. */
+  /** Modules that the platform loads, by a name for people. */
   entries: Record<string, URL>;
 }
 
-/** What no bundle has to do with: this repository's tools, and what stands in for a platform's runtime in Node. */
+/** What belongs in no bundle: this repository's tools, and what stands in for a platform's runtime in Node. */
 export const NEVER = [/^(local|scripts|test|bench)\//, /^node_modules\/(ws|miniflare|@hono\/node-server)\//];
 
 /** @returns the modules in a bundle that its platform does not use */

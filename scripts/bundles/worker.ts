@@ -25,7 +25,7 @@ export async function workerBundle(outdir: string): Promise<Bundle> {
   await promisify(execFile)(process.execPath, [wrangler, ...options], { cwd: ROOT });
   const { outputs } = JSON.parse(await readFile(metafile, 'utf8')) as Metafile;
   const [file, module] = [path.join(outdir, 'worker.js'), path.join(outdir, 'worker.mjs')];
-  await copyFile(file, module); // as Node knows it for a module
+  await copyFile(file, module); // which Node takes for a module
   const measured = gzipSync(await readFile(file)).byteLength / 1000;
   return {
     name: 'Worker',

@@ -6,7 +6,7 @@ import type { Tree } from './tree.ts';
 
 const TEMPLATE = 'edge-postgres-starter';
 
-/** What is only about the template: how it was measured and tested, other people's clients, and this. */
+/** What is only about the template: how it was measured and tested, other people's clients, and this script. */
 const ONLY_TEMPLATE = [
   'bench',
   'scripts/build-vercel.ts',
@@ -17,14 +17,14 @@ const ONLY_TEMPLATE = [
   'scripts/test-platforms.ts',
   'test/conformance',
   'test/platforms',
-  'test/workers/recipes.test.ts', // of docs/recipes.md on the files as they are here
+  'test/workers/recipes.test.ts', // tests docs/recipes.md on the files as they are here
 ];
 
 export interface InitOptions {
   name: string;
   platforms: readonly PlatformName[];
   bare: boolean;
-  /** Of the new repository, for the buttons in the README. */
+  /** The URL of the new repository, for the buttons in the README. */
   repository: string | undefined;
 }
 
@@ -38,7 +38,7 @@ interface Package {
   allowScripts: Record<string, boolean>;
 }
 
-/** Makes an application of the template. package-lock.json and the format of the files are the caller's to renew. */
+/** Turns the template into an application. The caller has to update package-lock.json and to reformat the files. */
 export function initialise(tree: Tree, { name, platforms, bare, repository }: InitOptions): void {
   tree.remove(...ONLY_TEMPLATE);
   const gone = keepPlatforms(tree, platforms);
@@ -71,7 +71,7 @@ export function initialise(tree: Tree, { name, platforms, bare, repository }: In
   tree.edit('README.md', (text) =>
     ['## Make it yours', '## Copy the pattern'].reduce(withoutSection, text).replace(/It is a template:[^]*?\n\n/, ''),
   );
-  // What these say in passing of the template's own measurements and tests.
+  // What these say in passing about the template's own measurements and tests.
   tree.edit('AGENTS.md', (text) => text.replace(', `bench/` or', ' or'));
   if (tree.has('docs/driver-selection.md')) {
     tree.edit('docs/driver-selection.md', (text) =>
@@ -89,7 +89,7 @@ export function initialise(tree: Tree, { name, platforms, bare, repository }: In
   rename(tree, name, repository);
 }
 
-/** Names and URLs; the licence keeps who wrote what. */
+/** Replaces names and URLs; the licence still says who wrote what. */
 function rename(tree: Tree, name: string, repository: string | undefined): void {
   for (const file of tree.files().filter((file) => !['LICENSE', 'package-lock.json'].includes(file))) {
     const text = tree.read(file);
@@ -106,7 +106,7 @@ function isImported(tree: Tree, dependency: string): boolean {
   return tree.files().some((file) => /\.(ts|mjs)$/.test(file) && specifier.test(tree.read(file)));
 }
 
-/** What names a folder that is gone. */
+/** Without what names a folder that is gone. */
 function editConfiguration(tree: Tree, file: string): void {
   const text = tree.read(file);
   const edited = text
@@ -117,7 +117,7 @@ function editConfiguration(tree: Tree, file: string): void {
   if (edited !== text) tree.write(file, edited);
 }
 
-/** Without the lines that are about a script that is gone, and without links to files that are. */
+/** Without the lines that are about a script that is gone, and without links to files that are gone. */
 function withoutMissing(tree: Tree, file: string, scripts: Record<string, string>): string {
   const names = (line: string) => [...line.matchAll(/npm run (?:--silent )?([\w:-]+)/g)].map(([, name = '']) => name);
   const isMissing = (line: string) => names(line).some((name) => !(name in scripts));

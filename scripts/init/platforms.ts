@@ -3,18 +3,18 @@ import type { Tree } from './tree.ts';
 import { withoutBlock, withoutLines, withoutSubject } from './text.ts';
 
 interface Platform {
-  /** As the README names it first. */
+  /** Its name where the README first mentions it. */
   title: string;
-  /** What documents call it, in front of what is about it alone. */
+  /** What documents call it, at the start of what is only about it. */
   called: string;
-  /** Files and folders that are about this platform alone. */
+  /** Files and folders that are only about this platform. */
   paths: string[];
   scripts: string[];
-  /** Of package.json; they stay where another file imports them. */
+  /** Those in package.json; they stay if another file imports them. */
   dependencies: string[];
-  /** Lines of shared files, each of which stands for itself. */
+  /** Lines to remove from shared files, each complete in itself. */
   lines: Record<string, RegExp>;
-  /** What it takes besides. */
+  /** What else has to be changed. */
   edit?: (tree: Tree) => void;
 }
 
@@ -160,7 +160,7 @@ export function keepPlatforms(
     tree.write('docs/driver-selection.md', withoutSubject(called)(tree.read('docs/driver-selection.md')));
     for (const file of tree.files().filter((file) => /^\.github\/workflows\/(deploy|preview)\.yml$/.test(file))) {
       const text = withoutPlatform(tree.read(file), name);
-      // For a role in AWS alone: what does not need it is not to have it.
+      // Only for a role in AWS: what does not need this permission should not have it.
       tree.write(file, name === 'lambda' ? text.replaceAll(/^ *id-token: write.*\n/gm, '') : text);
     }
   }
@@ -212,7 +212,7 @@ const titleOf = (name: PlatformName) => PLATFORMS[name].title;
 
 const inWords = (names: string[]) => names.join(', ').replace(/, ([^,]*)$/, ' and $1');
 
-/** A workflow without the job that has the platform's name, and the steps whose condition names it. */
+/** A workflow without the job that has the platform's name, and without the steps whose condition names it. */
 function withoutPlatform(source: string, platform: string): string {
   const document = parseDocument(source);
   const jobs = document.get('jobs');

@@ -8,8 +8,8 @@ export const withoutLines = (pattern: RegExp) => (text: string) =>
 const indentOf = (line: string) => /^ */.exec(line)?.[0].length ?? 0;
 
 /**
- * Without what begins on the first line that starts with `start`: the lines that are indented further, the one that closes
- * it, and the comment above. The formatter's indentation is what makes this right.
+ * Without the block that begins on the first line that starts with `start`: the lines that are indented further, the one that
+ * closes it, and the comment above. This relies on the formatter's indentation.
  * @throws {Error} when there is no such line
  */
 export function withoutBlock(text: string, start: string): string {
@@ -37,8 +37,8 @@ export function withoutSection(text: string, heading: string): string {
 }
 
 /**
- * Without what a document says of a subject alone: sections whose heading ends with its name, paragraphs and items that begin with
- * `On` and the name or with the name in bold, rows that begin with it, and commands that have it for a comment.
+ * Without what a document says about one subject only: sections whose heading ends with its name, paragraphs and items that
+ * begin with `On` and the name or with the name in bold, rows that begin with it, and commands that have it as a comment.
  */
 export const withoutSubject = (name: string) => (text: string) => {
   const headings = text.match(new RegExp(`^#+ .*\\b${name}$`, 'gm')) ?? [];

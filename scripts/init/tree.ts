@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { lstatSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
-/** The files of a repository, and what is to become of them. Nothing is written before `save`. */
+/** The files of a repository, and the changes to be made to them. Nothing is written before `save`. */
 export interface Tree {
   files: () => string[];
   has: (file: string) => boolean;
@@ -10,13 +10,13 @@ export interface Tree {
   write: (file: string, text: string) => void;
   /** @throws {Error} when `change` changes nothing: the file is no longer what this script was written for */
   edit: (file: string, change: (text: string) => string) => void;
-  /** Removes a file, or all below a folder; what is not there needs no removing. */
+  /** Removes a file, or everything in a folder; what is not there is ignored. */
   remove: (...paths: string[]) => void;
   changes: () => { removed: string[]; added: string[]; changed: string[] };
   save: () => void;
 }
 
-/** @param root of a git repository: its files are those that git knows, and new ones that it does not ignore */
+/** @param root of a git repository: its files are those that git tracks, and new ones that it does not ignore */
 export function openTree(root: string): Tree {
   const list = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: root });
   const original = list
@@ -73,7 +73,7 @@ export function openTree(root: string): Tree {
   };
 }
 
-/** Removes a folder, and those around it, as long as nothing is left in them. */
+/** Removes a folder, and those that contain it, as long as nothing is left in them. */
 function removeEmpty(folder: string): void {
   if (readdirSync(folder).length > 0) return;
   rmdirSync(folder);

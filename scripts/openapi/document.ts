@@ -17,7 +17,7 @@ export interface OpenApiDocument {
   components: {
     securitySchemes: Record<string, object>;
     schemas: Record<string, JsonSchema>;
-    /** Of each problem, by its name. */
+    /** One for each problem, by its name. */
     responses: Record<string, ResponseObject>;
   };
 }
@@ -69,7 +69,7 @@ export function openApiDocument(server = '/'): OpenApiDocument {
   };
 }
 
-/** @throws {Error} which names the operation, when a schema of it cannot be described */
+/** @throws {Error} that names the operation, when one of its schemas cannot be described */
 export function describeOperation(path: string, method: string, operation: Operation): OperationObject {
   try {
     return describe(path, method, operation);
@@ -104,7 +104,7 @@ function describeResponses(method: string, operation: Operation): OperationObjec
   return Object.fromEntries(responses) as OperationObject['responses'];
 }
 
-/** Its own problems, and those that follow from what it takes. */
+/** An operation's own problems, and those that follow from what it accepts. */
 function problemsOf(method: string, { open, problems = [], ...operation }: Operation): ProblemName[] {
   const names: ProblemName[] = [...problems, 'too-many-requests', 'internal-error'];
   if (!open) names.push('unauthorized', 'database-unavailable');
@@ -117,7 +117,7 @@ function problemsOf(method: string, { open, problems = [], ...operation }: Opera
 
 function parameters(location: ParameterObject['in'], schema: GenericSchema | undefined): ParameterObject[] {
   return Object.entries(describeFields(schema)).map(([name, field]) => ({
-    // Schemas name headers in small letters, as Hono does.
+    // Schemas name headers in lower case, as Hono does.
     name: location === 'header' ? name.replaceAll(/\b[a-z]/g, (letter) => letter.toUpperCase()) : name,
     in: location,
     ...field,

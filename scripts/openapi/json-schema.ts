@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import { schemas } from '../../src/openapi/operations.ts';
 import { problem } from '../../src/openapi/problem.ts';
 
-/** What has a name in the document: other schemas refer to it. */
+/** The schemas that have a name in the document: others refer to them. */
 const definitions = { ...schemas, Problem: problem };
 
 const CONFIG = {
@@ -17,7 +17,7 @@ export const convertDefinitions = (): Record<string, JsonSchema> => toJsonSchema
 
 /**
  * The JSON Schema of what goes over the wire, before it is transformed.
- * @throws {Error} when the schema has an action without a message that JSON Schema has no word for
+ * @throws {Error} when the schema has an action that JSON Schema cannot express and that has no message
  */
 export function convert(schema: v.GenericSchema): JsonSchema {
   const { $schema: _, $defs: __, ...converted } = toJsonSchema(schema, { ...CONFIG, definitions });
@@ -34,7 +34,7 @@ interface Action {
 /** What a client need not do itself. */
 const OURS = /^(to_(lower|upper)_case|trim(_start|_end)?|normalize|brand|readonly)$/;
 
-/** What the action's message says is the description, also of what JSON Schema has no word for. */
+/** An action's message becomes the description, also for what JSON Schema cannot express. */
 function convertAction({ valibotAction, jsonSchema }: OverrideActionContext): JsonSchema | undefined {
   const { type, message, operation, requirement } = valibotAction as Action;
   if (OURS.test(type) || operation === Number) return jsonSchema;
@@ -42,12 +42,12 @@ function convertAction({ valibotAction, jsonSchema }: OverrideActionContext): Js
   const described = { ...jsonSchema, description: message };
 
   if (requirement instanceof RegExp && requirement.flags !== '') {
-    // Other languages have no such flags. With the flag u the quantifier of a class counts what `maxLength` does, code points.
+    // Other languages have no such flags. With the flag u, a class's quantifier counts code points, as `maxLength` does.
     const { pattern: _, ...rest } = described;
     const [, min, max] = /^\^\[[^\]]*\]\{(\d+),(\d+)\}\$$/.exec(requirement.source) ?? [];
     return max === undefined ? rest : { ...rest, minLength: Number(min), maxLength: Number(max) };
   }
-  // Digits in a query: a number where it has bounds; a cursor stays the text that it is in `nextCursor`.
+  // Digits in a query: a number if it has bounds; a cursor stays the text that it is in `nextCursor`.
   if (type === 'min_value' && jsonSchema.pattern?.startsWith(String.raw`^\d`)) {
     return { type: 'integer', minimum: requirement as number, description: message };
   }
@@ -57,7 +57,7 @@ function convertAction({ valibotAction, jsonSchema }: OverrideActionContext): Js
   return described;
 }
 
-/** The default as the schema makes it, a number for digits. */
+/** The default as the schema transforms it: a number for digits. */
 function convertDefault({ valibotSchema, jsonSchema }: { valibotSchema: v.GenericSchema; jsonSchema: JsonSchema }) {
   if (valibotSchema.type !== 'optional' || jsonSchema.default === undefined) return undefined;
   return { ...jsonSchema, default: v.parse(valibotSchema, undefined) as string | number };

@@ -37,7 +37,7 @@ const PROBLEM_HEADERS: Partial<Record<ProblemName, Record<string, HeaderObject>>
   'database-unavailable': RETRY_AFTER,
 };
 
-/** What is answered with a status: the problems that have it, or what else the operation has to say. */
+/** Describes the responses with a status: the problems that have it, and what the operation declares for it. */
 export function describeResponse(
   status: string | number,
   problems: readonly ProblemName[],
@@ -58,9 +58,9 @@ export function describeResponse(
   };
 }
 
-/** The fields of an object's schema, as parameters and headers are described. */
+/** The fields of an object's schema, in the form of parameters and headers. */
 export function describeFields(schema: v.GenericSchema = v.object({})): Record<string, HeaderObject> {
-  // A copy, which has no name: what has one is a reference.
+  // A copy, which has no name: a schema that has one becomes a reference.
   const { properties = {}, required = [] } = convert({ ...schema });
   const described = Object.entries(properties as Record<string, JsonSchema>).map(([name, field]) => {
     const { description, ...rest } = field;

@@ -1,24 +1,20 @@
 import dns from 'node:dns';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
 import { connect } from '../../functions/worker-hyperdrive.ts';
-import { startListening } from '../../local/start-listening.ts';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { parseConnectionString } from '../../src/db/connection-string.ts';
 import { describeContract, NOBODY, type Target } from '../contract.ts';
 import { createTestDatabase } from '../database.ts';
+import { startTlsWitness } from '../tls-witness.ts';
 import { apiToken } from '../token.ts';
 import { buildWorker } from '../workers/build-worker.ts';
 import { startWorker } from '../workers/start-worker.ts';
 import { replaceOnce } from './replace-once.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-
-/** What a client sends that wants TLS: https://www.postgresql.org/docs/current/protocol-message-formats.html. */
-const SSL_REQUEST = Buffer.from('0000000804d2162f', 'hex');
 
 /**
  * The Worker with all switches of wrangler.toml on, and the one of functions/worker.ts.
@@ -75,23 +71,14 @@ describe('a Worker that is switched to Hyperdrive', () => {
   });
 
   it('encrypts what goes to the database itself, of any name, and not what goes to Hyperdrive', async () => {
-    const encrypted: boolean[] = [];
-    const server = createServer((socket) => {
-      socket
-        .on('error', () => {})
-        .once('data', (first) => {
-          encrypted.push(first.equals(SSL_REQUEST));
-          socket.destroy();
-        });
-    });
-    const port = await startListening(server);
+    const { port, asked, close } = await startTlsWitness();
     // Every name leads here.
     const lookup = (_name: string, { all }: dns.LookupOptions, found: (...answer: unknown[]) => void) =>
       all ? found(null, [{ address: '127.0.0.1', family: 4 }]) : found(null, '127.0.0.1', 4);
     vi.spyOn(dns, 'lookup').mockImplementation(lookup as never);
     onTestFinished(() => {
       vi.restoreAllMocks();
-      server.close();
+      close();
     });
     const urlOf = (host: string) => `postgresql://app:secret@${host}:${port}/app`;
     const [DATABASE_URL, DATABASE_REPLICA_URL] = [urlOf('database.example'), urlOf('replica.example')];
@@ -105,7 +92,7 @@ describe('a Worker that is switched to Hyperdrive', () => {
       const connection = transports.tcp.open(parseConnectionString(address), 10_000);
       await new Promise((resolve) => (connection.onFailure = resolve));
     }
-    expect(encrypted).toEqual([false, true, true]);
+    expect(asked).toEqual([false, true, true]);
   });
 
   it('carries pg, unlike the default one', async () => {

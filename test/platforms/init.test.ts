@@ -239,13 +239,13 @@ describe('npm run init', () => {
   it.each(['', 'My-App', '1app', 'my_app', 'my--app', 'app-', 'a'.repeat(51)])('refuses the name "%s"', (name) => {
     const { status, output } = init(ROOT, '--name', name, '--dry-run');
     expect(status).toBe(1);
-    expect(output).toMatch(/--name must be 1 to 50 small letters/);
+    expect(output).toMatch(/--name must be 1 to 50 lower-case letters/);
   });
 
   it('refuses an unknown platform', () => {
     const { status, output } = init(ROOT, '--name', 'my-app', '--platforms', 'workers,deno', '--dry-run');
     expect(status).toBe(1);
-    expect(output).toContain('no "deno"');
+    expect(output).toContain('unknown "deno": choose from');
   });
 
   it('refuses what git could not undo', () => {
@@ -253,13 +253,13 @@ describe('npm run init', () => {
     writeFileSync(path.join(clone, 'README.md'), 'changed');
     const { status, output } = init(clone, '--name', 'my-app');
     expect(status).toBe(1);
-    expect(output).toContain('There are changes that are not committed');
+    expect(output).toContain('There are uncommitted changes');
     const nowhere = init(newDirectory(), '--name', 'my-app');
     expect(nowhere.status).toBe(1);
-    expect(nowhere.output).toContain('This is no git repository');
+    expect(nowhere.output).toContain('This is not a git repository');
     const script = [path.join(ROOT, 'scripts/init.ts'), '--name', 'my-app', '--dry-run'];
     const noGit = spawnSync(process.execPath, script, { cwd: ROOT, env: { PATH: newDirectory() }, encoding: 'utf8' });
-    expect([noGit.status, noGit.stderr]).toEqual([1, 'Only with git can this be undone: spawnSync git ENOENT\n']);
+    expect([noGit.status, noGit.stderr]).toEqual([1, 'This can be undone only with git: spawnSync git ENOENT\n']);
   });
 
   it('refuses to take out the example domain when there is another', () => {
@@ -267,7 +267,7 @@ describe('npm run init', () => {
     for (const file of ['migrations/0099_notes.sql', 'src/routes/notes.ts']) writeFileSync(path.join(clone, file), '');
     const { status, output } = init(clone, '--name', 'my-app', '--bare', '--dry-run', '--force');
     expect(status).toBe(1);
-    expect(output).toContain('would be lost, or miss what it needs: migrations/0099_notes.sql, src/routes/notes.ts');
+    expect(output).toContain('would be lost, or lack what they need: migrations/0099_notes.sql, src/routes/notes.ts');
   });
 
   it('says what it would do, and does nothing, with --dry-run', () => {

@@ -90,9 +90,7 @@ describe('npm run db:migrate', () => {
   it.each(['DATABASE_URL', 'DATABASE_OWNER_URL'])('names %s when that is no URL', async (name) => {
     const { exited, output } = start({ [name]: 'foo' });
     expect(await exited).toEqual([1, null]);
-    expect(output()).toBe(
-      `${name}: The connection string is refused: no postgresql:// URL: percent-encode @ / # ? %\n`,
-    );
+    expect(output()).toBe(`${name}: Bad connection string: unset, or no postgresql:// URL: percent-encode @ / # ? %\n`);
   });
 
   it.each([
@@ -111,7 +109,7 @@ describe('npm run db:migrate', () => {
     await database.whileLocked('migrations', async () => {
       both.push(start(), start());
       const output = () => both.map((one) => one.output()).join('');
-      await vi.waitFor(() => expect(output().match(/Another one is at work/g)).toHaveLength(2), PATIENCE);
+      await vi.waitFor(() => expect(output().match(/Another migration is running/g)).toHaveLength(2), PATIENCE);
       expect(await tables()).toEqual([]);
     });
     for (const { exited, output } of both) expect(await exited, output()).toEqual([0, null]);
@@ -217,6 +215,14 @@ describe('migrations', () => {
     await expect(apply()).rejects.toThrow('A migration is older than the last');
     await writeMigrations({ sql: 'create table a (id int)', when: 1 });
     await expect(apply()).rejects.toThrow('The database has migrations that are not in migrations/');
+  });
+
+  it('are refused when one is not in the journal: drizzle would not know it', async () => {
+    await writeMigrations('create table a (id int)');
+    await writeFile(path.join(directory, '0000_a.down.sql'), 'drop table a');
+    expect(await apply()).toMatchObject({ applied: 1 });
+    await writeFile(path.join(directory, '0001_b.sql'), 'create table b (id int)');
+    await expect(apply()).rejects.toThrow('0001_b.sql is not in meta/_journal.json');
   });
 
   it.each(['pay$$role', 'pay$&role', 'pay;role'])('grant to the role %s', async (role) => {

@@ -99,12 +99,12 @@ it.each<[string, Change, RegExp]>([
       headers.delete('WWW-Authenticate');
       return new Response(body, { status, headers });
     },
-    /FAIL {2}refuses who has no token/,
+    /FAIL {2}refuses requests without a token/,
   ],
   [
     'forgets to ask for the token',
     (_, response) => (response.status === 401 ? Response.json({ items: [], nextCursor: null }) : response),
-    /FAIL {2}refuses who has no token/,
+    /FAIL {2}refuses requests without a token/,
   ],
   [
     'cannot reach its database',
@@ -134,13 +134,21 @@ it.each<[name: string, by: string, change: (answer: Answer, token: string | unde
     'a token that it asks for',
     (_, token) => (token === undefined ? { status: 401 } : {}),
   ],
-  ['refuses who has no token, or a wrong one', 'no token', (_, token) => (token === undefined ? { status: 404 } : {})],
   [
-    'refuses who has no token, or a wrong one',
+    'refuses requests without a token, or with a wrong one',
+    'no token',
+    (_, token) => (token === undefined ? { status: 404 } : {}),
+  ],
+  [
+    'refuses requests without a token, or with a wrong one',
     'a wrong one',
     (_, token) => (token === undefined ? {} : { status: 404 }),
   ],
-  ['refuses who has no token, or a wrong one', 'its type', ({ body }) => ({ body: { ...body, type: 'about:blank' } })],
+  [
+    'refuses requests without a token, or with a wrong one',
+    'its type',
+    ({ body }) => ({ body: { ...body, type: 'about:blank' } }),
+  ],
   ['answers an unknown path with 404', 'its status', () => ({ status: 200 })],
   ['answers an unknown path with 404', 'its type', ({ body }) => ({ body: { ...body, type: 'about:blank' } })],
   [
@@ -195,13 +203,13 @@ it('fails against nobody, after the time that it was given', async () => {
 });
 
 it.each([
-  ['no URL', [], { API_TOKEN: apiToken }, /Name one URL/],
-  ['two URLs', ['https://one.example', 'https://other.example'], { API_TOKEN: apiToken }, /Name one URL/],
+  ['no URL', [], { API_TOKEN: apiToken }, /Give one URL/],
+  ['two URLs', ['https://one.example', 'https://other.example'], { API_TOKEN: apiToken }, /Give one URL/],
   [
     'a URL with a path',
     ['https://api.example/v1'],
     { API_TOKEN: apiToken },
-    /Give the address alone: https:\/\/api.example$/m,
+    /Give only the address: https:\/\/api.example$/m,
   ],
   [
     'what is no time',
@@ -210,12 +218,12 @@ it.each([
     /--wait must be .*, not "soon"/,
   ],
   ['what is no URL', ['example.com'], { API_TOKEN: apiToken }, /"example.com" is not an https:\/\/ URL/],
-  ['a URL without TLS', ['http://api.example'], { API_TOKEN: apiToken }, /the token would be read/],
+  ['a URL without TLS', ['http://api.example'], { API_TOKEN: apiToken }, /the token could be read/],
   [
     'one that only begins as a local one',
     ['http://127.0.0.1.example'],
     { API_TOKEN: apiToken },
-    /the token would be read/,
+    /the token could be read/,
   ],
   ['no token', ['https://api.example'], {}, /API_TOKEN is not set/],
 ])('refuses %s', async (_, args, env, message) => {

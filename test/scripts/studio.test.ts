@@ -7,6 +7,9 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { startTlsWitness } from '../tls-witness.ts';
+
+const STUDIO = 'https://local.drizzle.studio';
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -15,17 +18,26 @@ beforeAll(async () => {
 afterAll(() => database.close());
 
 /** Runs what `npm run db:studio` runs. */
-async function startStudio() {
+async function startStudio(ownerUrl = database.ownerUrl, ...nodeArgs: string[]) {
   const kit = path.join(path.dirname(createRequire(import.meta.url).resolve('drizzle-kit')), 'bin.cjs');
   const port = await anyFreePort();
-  const child = spawn(process.execPath, [kit, 'studio', '--port', String(port)], {
+  const child = spawn(process.execPath, [...nodeArgs, kit, 'studio', '--port', String(port)], {
     cwd: fileURLToPath(new URL('../../', import.meta.url)),
-    env: { ...process.env, DATABASE_URL: database.url, DATABASE_OWNER_URL: database.ownerUrl },
-    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, DATABASE_URL: database.url, DATABASE_OWNER_URL: ownerUrl },
+    // Where no server answers it, it says so at length.
+    stdio: ['ignore', 'pipe', ownerUrl === database.ownerUrl ? 'inherit' : 'ignore'],
   });
   for await (const line of createInterface(child.stdout)) if (line.includes('up and running')) break;
+  const url = `http://127.0.0.1:${port}`;
+  const data = { sql: 'select current_user', params: [], mode: 'array', method: 'all' };
   return {
-    url: `http://127.0.0.1:${port}`,
+    url,
+    ask: (headers: Record<string, string>) =>
+      fetch(url, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json', ...headers },
+        body: JSON.stringify({ type: 'proxy', data }),
+      }),
     async close() {
       child.kill();
       await once(child, 'exit');
@@ -35,19 +47,34 @@ async function startStudio() {
 
 it('runs SQL for its own pages, and for no others that the browser shows', async () => {
   const studio = await startStudio();
-  const data = { sql: 'select current_user', params: [], mode: 'array', method: 'all' };
-  const ask = (headers: Record<string, string>) =>
-    fetch(studio.url, {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json', ...headers },
-      body: JSON.stringify({ type: 'proxy', data }),
-    });
   try {
-    const own = await ask({ Origin: 'https://local.drizzle.studio' });
+    const own = await studio.ask({ Origin: STUDIO });
     expect(await own.json()).toEqual([['app_owner']]);
     for (const headers of [{ Origin: 'https://example.com' }, { Origin: studio.url }, { Origin: 'null' }, {}])
-      expect((await ask(headers)).status, JSON.stringify(headers)).toBe(404);
+      expect((await studio.ask(headers)).status, JSON.stringify(headers)).toBe(404);
   } finally {
     await studio.close();
   }
 });
+
+it.each(['', '?sslmode=verify-full&sslrootcert=system'])(
+  'asks a provider for TLS, with the URL’s parameters "%s"',
+  async (search) => {
+    const { port, asked, close } = await startTlsWitness();
+    const everyName = `import dns from 'node:dns';
+    dns.lookup = (_, { all }, found) => all ? found(null, [{ address: '127.0.0.1', family: 4 }]) : found(null, '127.0.0.1', 4);`;
+    const shim = `data:text/javascript,${encodeURIComponent(everyName)}`;
+    const studio = await startStudio(
+      `postgresql://owner:secret@database.example:${port}/app${search}`,
+      '--import',
+      shim,
+    );
+    try {
+      await studio.ask({ Origin: STUDIO });
+      expect(asked).toEqual([true]);
+    } finally {
+      await studio.close();
+      close();
+    }
+  },
+);
