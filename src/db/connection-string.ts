@@ -36,7 +36,9 @@ export function parseConnectionString(connectionString: string): ConnectionTarge
   const { url, parts } = decode(connectionString);
   const [user, password, database] = parts as [string, string, string];
   const host = url.hostname.replace(/^\[|\]$/g, '').toLowerCase();
-  for (const [part, value] of Object.entries({ user, password, database })) refuse(!value, `no ${part}`);
+  refuse(!user, 'no user');
+  refuse(!password, 'no password');
+  refuse(!database, 'no database');
   const port = Number(url.port) || DIRECT_PORT;
 
   const provider = providerOf(host);

@@ -72,7 +72,7 @@ export function createDrizzle<TSchema extends Schema>(options: DatabaseOptions<T
         scope.transaction(options, (inner) => callback(open(inner, {}, PgTransaction))),
     });
     const batch = async (queries: readonly BatchItem<'pg'>[], options: TransactionOptions = {}) =>
-      runQueries(
+      await runQueries(
         scope,
         // drizzle's own batches call `_prepare`; its public types hide it.
         queries.map((query) => (query as BatchItem<'pg'> & { _prepare(): PreparedQuery })._prepare()),

@@ -667,6 +667,18 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       }
     });
 
+    it('of a COMMIT lead to who asked for the transaction', async () => {
+      const { stackTraceLimit } = Error;
+      Error.stackTraceLimit = 10; // Node's, and not Vitest's
+      const onlooker = async () => {
+        await db.transaction((tx) => tx.execute(sql`insert into later values (1), (1)`));
+      };
+      const { stack, code } = await failure(onlooker()).finally(() => {
+        Error.stackTraceLimit = stackTraceLimit;
+      });
+      expect([stack, code]).toEqual([expect.stringContaining(' onlooker '), '23505']);
+    });
+
     it('show no number that is out of range', async () => {
       const error = await failure(db.execute(sql`select ${'12345678901'}::int`).execute());
       expect(error).toMatchObject({ code: '22003', message: 'value … is out of range for type integer' });

@@ -50,6 +50,7 @@ export function createAttempt(
         event.error = error.code ?? error.kind;
         attempt.failures.add(error);
         if (!commits) throw error;
+        Error.captureStackTrace(error); // from here, ten lines reach who asked for the transaction
         const failure = commitFailure(error, commits.accessMode);
         if (failure !== error) deadline.fail(failure); // a session ends with this, whatever its callback still does
         throw failure;

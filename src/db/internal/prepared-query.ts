@@ -76,6 +76,7 @@ export async function runQueries(
     // True, as from a batch: otherwise the builder of `execute` would return the result undecoded.
     return (await sent).map((result, i) => queries[i]?.mapResult(result, true));
   } catch (error) {
+    await Promise.resolve(); // for what was thrown at once: only then does V8 know who awaits this
     if (error instanceof DatabaseError) Error.captureStackTrace(error); // not what a listener threw
     throw error;
   }

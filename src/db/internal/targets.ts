@@ -38,7 +38,7 @@ export function createTargets(
     const pooled = parseConnectionString(pooledUrl);
     const direct = directTarget(directUrl ? parseConnectionString(directUrl) : pooled);
     const replica = laggingUrl ? parseConnectionString(laggingUrl) : undefined;
-    const warning = [pooled, direct, replica].map(roleWarning).find(Boolean);
+    const warning = roleWarning(pooled) ?? roleWarning(direct) ?? roleWarning(replica);
     if (warning && !known) onWarning(warning);
     knownKey = key;
     return (known = { pooled, direct, replica, failedAt: 0 });
