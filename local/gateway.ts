@@ -19,7 +19,7 @@ export interface GatewayOptions {
   port: number;
   /** The route through a transaction pooler. Default: a free one. */
   poolerPort?: number;
-  /** A read-only server, for the route to a replica; and, if it stands in for Neon, the port that leads there. */
+  /** A read-only server, for the route to a replica; and, if the gateway stands in for Neon, the port that leads there. */
   replica?: Upstream;
   replicaPort?: number;
   /** `GET /stats`, `GET /simulate`, `POST /simulate`. Default: none. */

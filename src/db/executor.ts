@@ -26,8 +26,8 @@ export interface Executor extends Scope {
 }
 
 /**
- * What an operation declares. `read only` may run twice; so may `lagging`, also on a replica. A `select` may call a function
- * that writes, so it does not run twice; but the replica may be read after it, as if it had written nothing.
+ * What an operation declares. `read only` may run twice; so may `lagging`, which may run on a replica, too. A `select` may
+ * call a function that writes, so it does not run twice; but the replica may be read after it, as if it had written nothing.
  */
 type Access = TransactionOptions['accessMode'] | 'lagging' | 'select';
 
