@@ -60,6 +60,23 @@ it('tracers of pg that wrap a query’s callback see what runs, and how it ends'
   ]);
 });
 
+it('tracers of pg that follow what its `query` returns see how a query ends', async () => {
+  const seen: PromiseLike<unknown>[] = [];
+  replaceQuery(function (traced) {
+    const result = query.call(this, traced) as PromiseLike<object[]>;
+    seen.push(
+      result.then(
+        (results) => results.length,
+        (error: unknown) => (error as { code: string }).code,
+      ),
+    );
+    return result;
+  });
+  await database.transaction((tx) => tx.execute(sql`select pg_sleep(0.1)`));
+  await failure(database.execute(sql`select 1 / 0`));
+  expect(await Promise.all(seen)).toEqual([3, 1, '22012']);
+});
+
 it.each([
   ['a connection broke', () => database.execute(sql`select pg_terminate_backend(pg_backend_pid())`)],
   ['a request was aborted', () => abortedIn(200).execute(sql`select pg_sleep(5)`)],

@@ -47,8 +47,10 @@ export function createFlight(statements: readonly Statement[]) {
   const flight = {
     /** True from the moment it is sent. */
     mayHaveRun: false,
-    results: promise,
-    /** For tracers of `pg`, which wrap this to see the query end (Datadog's throws if it is missing), and read `text`. */
+    /** A promise of the results, also to tracers that follow what a client's `query` returns (Sentry's). */
+    // oxlint-disable-next-line unicorn/no-thenable -- it is one, and awaited
+    then: promise.then.bind(promise),
+    /** For other tracers of `pg`, which wrap this to see the query end (Datadog's throws if it is missing), and read `text`. */
     callback: reject,
     text: statements.map(({ text }) => text).join('; '),
 

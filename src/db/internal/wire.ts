@@ -46,10 +46,10 @@ export function openConnection(
       if (failure) throw toDatabaseError(failure, transport, false);
       const sent = createFlight(statements);
       flight = sent;
-      sent.results.catch(() => {}); // a tracer may throw in the next line, and then nothing awaits them
+      sent.then(null, () => {}); // a tracer may throw in the next line, and then nothing awaits them
       client.query(sent);
       try {
-        return await sent.results;
+        return await sent;
       } catch (error) {
         throw toDatabaseError(error, transport, sent.mayHaveRun);
       }
