@@ -89,6 +89,8 @@ export function answerProblem(error: unknown, c: Context<AppEnv>): Response {
 
 function respond(c: Context<AppEnv>, problem: ProblemName, { detail, errors, headers }: ProblemDetails): Response {
   const [status, title] = PROBLEMS[problem];
+  // Error trackers and tracers report what Hono leaves here: what the caller did wrong is no failure of this API.
+  if (status < 500) c.error = undefined;
   const body = {
     type: `urn:problem:${problem}`,
     title,

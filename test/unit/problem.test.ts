@@ -6,21 +6,28 @@ import { requestId } from 'hono/request-id';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { AppEnv } from '../../src/create-app.ts';
 import { DatabaseError } from '../../src/db/error.ts';
+import { IdempotencyError } from '../../src/idempotency/idempotency.ts';
 import { answerProblem, Problem } from '../../src/problem.ts';
 
 afterEach(() => vi.restoreAllMocks());
 
-/** What the caller gets and what the log gets when a route throws. */
+/** What the caller gets and what the log and error trackers get when a route throws. */
 const answer = async (error: unknown) => {
   const log = vi.spyOn(console, 'error').mockImplementation(() => {});
+  let reported: Error | undefined;
   const app = new Hono<AppEnv>()
     .onError(answerProblem)
+    .use(async (c, next) => {
+      await next();
+      reported = c.error;
+    })
     .use(requestId())
     .get('/', () => {
       throw error;
     });
   const response = await app.request('/', { headers: { 'X-Request-Id': 'request-1' } });
-  return { response, body: await response.text(), log: log.mock.calls.map(([line]) => String(line)).join('\n') };
+  const lines = log.mock.calls.map(([line]) => String(line));
+  return { response, body: await response.text(), log: lines.join('\n'), reported };
 };
 
 describe('a missing or wrong token', () => {
@@ -36,6 +43,21 @@ describe('a missing or wrong token', () => {
     const { response } = await answer(error);
     expect([response.status, response.headers.get('WWW-Authenticate')]).toEqual([401, challenge]);
   });
+});
+
+it.each([
+  ['a refusal', new Problem('not-found')],
+  ['a used key', new IdempotencyError('idempotency-key-reused')],
+  ['a middleware’s refusal', new HTTPException(413)],
+])('%s is no failure that an error tracker reports', async (_, error) => {
+  expect((await answer(error)).reported).toBeUndefined();
+});
+
+it.each([
+  ['an unexpected error', new Error('the books are wrong')],
+  ['an outage of the database', new DatabaseError('gone', { kind: 'connection' })],
+])('%s is one', async (_, error) => {
+  expect((await answer(error)).reported).toBe(error);
 });
 
 describe('an unexpected error', () => {
