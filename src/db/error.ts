@@ -54,8 +54,8 @@ export function commitFailure(error: DatabaseError, accessMode: TransactionOptio
   const { code, kind, transport } = error;
   if (error.retryable || accessMode === 'read only' || /query|auth/.test(kind)) return error;
   // A SQLSTATE says why nothing took effect, except in these classes: the connection broke, the server is going down, or
-  // Hyperdrive failed, perhaps after the commit.
-  if (code && !/^(08|57P|58)/.test(code)) return error;
+  // Hyperdrive or pgpool-II failed, perhaps after the commit.
+  if (code && !/^(08|57P|58|XX)/.test(code)) return error;
   return new DatabaseError('COMMIT was not answered.', { kind: 'outcome-unknown', transport, cause: error });
 }
 
@@ -78,8 +78,8 @@ const TURNED_AWAY =
 
 /**
  * The first match wins. By SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html. By message if there is
- * none, or one that stands for any refusal: Neon's proxy sends none over HTTP and XX000 over sockets, PgBouncer 08P01. Here a
- * message begins with a space: OpenSSL's begin with digits, as a SQLSTATE does.
+ * none, or one that stands for any refusal: Neon's proxy sends none over HTTP and XX000 over sockets, as does pgpool-II;
+ * PgBouncer sends 08P01. Here a message begins with a space: OpenSSL's begin with digits, as a SQLSTATE does.
  */
 const KINDS: [RegExp, DatabaseErrorKind][] = [
   [/^08/, 'connection'],
@@ -115,8 +115,8 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
   // PostgreSQL's own errors, which name a routine, may quote the statement: its words must not be taken for the proxy's.
   const words = error.routine && severity !== 'FATAL' ? '' : message;
   const evidence = !code || /08P01|XX000/.test(code) ? ' ' + words : code;
-  // A protocol violation: from a pooler it ends the connection; from PostgreSQL it is, say, one parameter too few.
-  const otherwise = !code || (code === '08P01' && severity !== 'ERROR') ? 'connection' : 'query';
+  // A pooler that lost the server says so with either code, and ends; PostgreSQL's 08P01 is, say, one parameter too few.
+  const otherwise = !code || (evidence !== code && severity === 'FATAL') ? 'connection' : 'query';
   const kind = KINDS.find(([pattern]) => pattern.test(evidence))?.[1] ?? otherwise;
   const neverRan =
     !sent || NO_CONNECTION.test([reason.errors, reason.syscall, reason.code].join()) || TURNED_AWAY.test(words);

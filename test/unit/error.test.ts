@@ -123,9 +123,18 @@ it.each<[message: string, severity: string, kind: DatabaseErrorKind, retryable: 
   ['client_idle_timeout', 'FATAL', 'connection', false], // sent, perhaps, when it had gone already
   ['query timeout', 'FATAL', 'connection', false],
   ['bind message supplies 1 parameters, but prepared statement "" requires 2', 'ERROR', 'query', false],
+  ['Bind-Nachricht enthält 1 Parameter, aber vorbereitete Anweisung »« erfordert 2', 'FEHLER', 'query', false],
 ])('a protocol violation is what its words say: "%s" %s', (message, severity, kind, retryable) => {
   const thrown = Object.assign(new Error(message), { code: '08P01', severity });
   expect(toDatabaseError(thrown, 'tcp', true)).toMatchObject({ kind, retryable });
+});
+
+it('a pooler that has lost the server does not know what became of a COMMIT', () => {
+  const fields = { code: 'XX000', severity: 'FATAL' };
+  const thrown = Object.assign(new Error('unable to read data from DB node 0'), fields); // pgpool-II
+  const error = toDatabaseError(thrown, 'tcp', true);
+  expect(error).toMatchObject({ kind: 'connection', retryable: false });
+  expect(commitFailure(error, undefined).kind).toBe('outcome-unknown');
 });
 
 it.each([
