@@ -95,8 +95,8 @@ const KINDS: [RegExp, DatabaseErrorKind][] = [
   [/HTTP status|no such database/, 'query'],
 ];
 
-/** Data exceptions (class 22) quote the offending value, as do errors in a tsquery or tsvector. */
-const QUOTING = /^22|in ts/;
+/** Data exceptions (class 22) quote the offending value, as do errors in a tsquery or tsvector, in any language. */
+const QUOTING = /^22|ts[qv].*:/;
 
 /** What may be a value: from the first " to the last, or from a colon or another language's quotation mark to the end. */
 const VALUES = /".*"|[^ -9;-~].*/s;

@@ -96,14 +96,20 @@ it('what PostgreSQL says of a statement, which it may quote, is not taken for a 
   expect(toDatabaseError(thrown, 'tcp', true)).toMatchObject({ kind: 'query', retryable: false, cause: thrown });
 });
 
-it('no value is told, whatever marks the server puts it between', () => {
-  const thrown = Object.assign(new Error('ungültige Eingabesyntax für Typ integer: »geheim«'), {
-    code: '22P02',
-    severity: 'FEHLER',
-  });
-  const error = toDatabaseError(thrown, 'tcp', true);
+it.each([
+  ['22P02', 'ungültige Eingabesyntax für Typ integer: »geheim«', 'ung…'],
+  ['42601', 'erreur de syntaxe dans tsquery : « geheim & & »', 'erreur de syntaxe dans tsquery …'],
+  ['42601', 'ошибка синтаксиса в tsvector: "geheim"', '…'],
+])('no value is told, whatever marks the server puts it between: %s %s', (code, message, told) => {
+  const error = toDatabaseError(Object.assign(new Error(message), { code, severity: 'FEHLER' }), 'tcp', true);
   expect(inspect(error)).not.toContain('geheim');
-  expect(error.message).toBe('ung…');
+  expect(error.message).toBe(told);
+});
+
+it('what is said of a statement that has no value in it is told', () => {
+  const message = 'operator does not exist: tsvector = text';
+  const thrown = Object.assign(new Error(message), { code: '42883', severity: 'ERROR' });
+  expect(toDatabaseError(thrown, 'tcp', true).message).toBe(message);
 });
 
 it('a PANIC is no answer to a COMMIT, which may be in the log that could not be made safe', () => {
