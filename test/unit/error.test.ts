@@ -126,6 +126,8 @@ it.each<[message: string, severity: string, kind: DatabaseErrorKind, retryable: 
   ['"trust" authentication failed', 'FATAL', 'auth', false],
   ['client connections exceeded (max_user_client_connections)', 'FATAL', 'unavailable', true],
   ['server login has been failing, try again later (server_login_retry)', 'FATAL', 'unavailable', true],
+  ['query_timeout', 'FATAL', 'unavailable', true], // of a query that waits for a connection to the server
+  ['server shutting down', 'FATAL', 'unavailable', true], // to one that would have to wait for one
   ['client_idle_timeout', 'FATAL', 'connection', false], // sent, perhaps, when it had gone already
   ['query timeout', 'FATAL', 'connection', false],
   ['bind message supplies 1 parameters, but prepared statement "" requires 2', 'ERROR', 'query', false],
