@@ -8,7 +8,7 @@ export type DatabaseUrl = string | (() => string | Promise<string>);
 export interface DatabaseUrls {
   /** For the application's role; it may lead through the provider's pooler. */
   url: DatabaseUrl;
-  /** The same database without a pooler, for sessions. Default: `url`, without Neon's or PlanetScale's pooler. */
+  /** The same database without a pooler, for sessions. Default: `url`, without Neon's or PlanetScale's pooler but no other. */
   unpooledUrl?: DatabaseUrl | undefined;
   /** A server whose data may lag, for `db.replica`. Default: none. */
   replicaUrl?: DatabaseUrl | undefined;
