@@ -86,7 +86,7 @@ export function createExecutor(
         return await attempt.limit(`The ${operation}`, operationMs, () => tryOnce(attempt), timeLeft());
       } catch (error) {
         if (!(error instanceof DatabaseError) || request.signal?.aborted || timeLeft() < 0) throw error;
-        if (isSession && attempt.answered) throw error; // what its callback has done cannot be undone
+        if (isSession && attempt.hasRun) throw error; // what its callback has done cannot be undone
         // A transaction's callback may throw an error from elsewhere, where it has written: no reason to retry it.
         const isOwn = isSession || attempt.failures.has(error);
         // Each branch that does not throw leads to another try: on the primary, with URLs fetched anew, or after a pause.

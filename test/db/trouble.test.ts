@@ -535,6 +535,20 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       expect(await failure(work)).toMatchObject({ kind: 'outcome-unknown', retryable: false });
     });
 
+    it('to a write in a session does not begin it again, even if what ran beside it may be repeated', async () => {
+      const { db } = connect({}, ({ error }) => proxy.loseAnswers(error === '40001'));
+      let begun = 0;
+      const work = db.session((session) =>
+        Promise.all([
+          session.execute(sql`do $$ begin raise sqlstate '40001'; end $$`),
+          session.insert(notes).values({ id: ++begun, text: 'once' }),
+        ]),
+      );
+      expect((await failure(work)).kind).toBe('serialization');
+      await vi.waitFor(async () => expect(await count()).toBe(1), PATIENCE);
+      expect(begun).toBe(1);
+    });
+
     it('because the connection was reset meanwhile is no trouble for a transaction', async () => {
       const { db } = connect({ maxSockets: 1 });
       await db.transaction((tx) => tx.execute(sql`select 1`));

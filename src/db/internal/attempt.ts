@@ -25,8 +25,8 @@ export function createAttempt(
   const deadline = createDeadline(signal, transport);
   const attempt = {
     ...deadline,
-    /** Whether an exchange has succeeded. */
-    answered: false,
+    /** Whether an exchange has run, or may have: nothing tells that it did not. */
+    hasRun: false,
     /** The errors of its own exchanges. */
     failures: new WeakSet<DatabaseError>(),
 
@@ -42,17 +42,18 @@ export function createAttempt(
       const event: QueryEvent = { operation, transport, roundTrips: 1, rows: 0, ms: 0, error: undefined };
       try {
         const results = await deadline.limit('A statement', statementMs, flight, statementMs + GRACE_MS);
-        attempt.answered = true;
+        attempt.hasRun = true;
         for (const { rowCount } of results) event.rows += rowCount ?? 0;
         return results;
       } catch (thrown) {
         const error = toDatabaseError(thrown, transport, true);
         event.error = error.code ?? error.kind;
         attempt.failures.add(error);
-        if (!commits) throw error;
         Error.captureStackTrace(error); // from here, ten lines reach who asked for the transaction
-        const failure = commitFailure(error, commits.accessMode);
-        if (failure !== error) deadline.fail(failure); // a session ends with this, whatever its callback still does
+        const failure = commitFailure(error, commits?.accessMode);
+        attempt.hasRun ||= failure !== error;
+        if (!commits || failure === error) throw error;
+        deadline.fail(failure); // a session ends with this, whatever its callback still does
         throw failure;
       } finally {
         event.ms = performance.now() - start;
