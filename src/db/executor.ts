@@ -85,7 +85,7 @@ export function createExecutor(
         if (isSession) return await tryOnce(attempt);
         return await attempt.limit(`The ${operation}`, operationMs, () => tryOnce(attempt), timeLeft());
       } catch (error) {
-        if (!(error instanceof DatabaseError) || request.signal?.aborted || timeLeft() < 0) throw error;
+        if (!(error instanceof DatabaseError) || request.signal?.aborted) throw error;
         if (isSession && attempt.hasRun) throw error; // what its callback has done cannot be undone
         // A transaction's callback may throw an error from elsewhere, where it has written: no reason to retry it.
         const isOwn = isSession || attempt.failures.has(error);
@@ -94,6 +94,7 @@ export function createExecutor(
         // Perhaps the credentials were rotated. 42501 counts, too: the role may have been dropped in favour of another.
         else if (targets && !refusal && isOwn && error.kind === 'auth') refusal = { by: targets, error };
         else if (!mayRepeat(error, readOnly && isOwn) || !(await waitToRetry(timeLeft, attempt.signal))) throw error;
+        if (timeLeft() < 0) throw error;
       } finally {
         attempt.end();
       }

@@ -1,7 +1,9 @@
+import { createServer } from 'node:net';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
-import { createDatabase, type Database } from '../../src/db/database.ts';
+import { startListening } from '../../local/start-listening.ts';
+import { createDatabase, type Database, type DatabaseOptions } from '../../src/db/database.ts';
 import { createEmptyDatabase, type TestDatabase } from '../database.ts';
 import { CREATE_NOTES, failure, notes, WAYS } from './ways.ts';
 
@@ -31,8 +33,8 @@ describe.each(Object.entries(WAYS))('reads that may lag, over %s', (_, { transpo
     await Promise.all([primary.close(), replica.close()]);
   });
 
-  const connect = (replicaUrl?: string) =>
-    createDatabase({ url: primary.url, replicaUrl, schema, transports, sockets: 'instance' });
+  const connect = (replicaUrl?: string, timeouts?: DatabaseOptions<typeof schema>['timeouts']) =>
+    createDatabase({ url: primary.url, replicaUrl, schema, transports, sockets: 'instance', timeouts });
 
   const read = async ({ replica: from }: Database<typeof schema>) => (await from.select().from(notes))[0]?.text;
 
@@ -93,6 +95,17 @@ describe.each(Object.entries(WAYS))('reads that may lag, over %s', (_, { transpo
     expect([await read(db), await read(db)]).toEqual(['primary', 'primary']);
     expect(errors).toEqual(['connection', undefined, undefined]);
     await half.close();
+  });
+
+  it('come from the primary when there was no time left to find out that the replica does not answer', async () => {
+    const silent = createServer(() => {});
+    const away = new URL(replica.url);
+    away.port = String(await startListening(silent));
+    const half = connect(away.href, { operationMs: 1_000 });
+    expect((await failure(half.replica.select().from(notes))).kind).toBe('timeout');
+    expect(await read(half)).toBe('primary');
+    await half.close();
+    silent.close();
   });
 
   it.each([

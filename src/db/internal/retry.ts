@@ -17,7 +17,7 @@ export function createRetries({ attempts = 3, baseMs = 50, ratio = 0.1 }: Settin
     saved = Math.min(MAX_SAVED, saved + ratio);
     let failed = 0;
 
-    /** Waits before the next try, or until `signal` aborts. False if no tries are left, or no time to wait or to try. */
+    /** Waits before the next try, or until `signal` aborts. False if no tries are left, or no time to wait. */
     return async (timeLeft: () => number, signal: AbortSignal): Promise<boolean> => {
       const pause = Math.random() * baseMs * 2 ** failed;
       if (++failed >= attempts || saved < 1 || pause >= timeLeft()) return false;
@@ -26,7 +26,7 @@ export function createRetries({ attempts = 3, baseMs = 50, ratio = 0.1 }: Settin
         signal.addEventListener('abort', resolve);
         setTimeout(resolve, pause);
       });
-      return timeLeft() > 0;
+      return true;
     };
   };
 }
