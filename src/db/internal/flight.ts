@@ -44,12 +44,14 @@ export function createFlight(statements: readonly Statement[]) {
     rows = [];
   };
 
+  // Typed explicitly: without TypeScript's strictBindCallApply, bind returns any.
+  const then: typeof promise.then = promise.then.bind(promise);
   const flight = {
     /** True from the moment it is sent. */
     mayHaveRun: false,
     /** A promise of the results, also to tracers that follow what a client's `query` returns (Sentry's). */
     // oxlint-disable-next-line unicorn/no-thenable -- it is one, and awaited
-    then: promise.then.bind(promise),
+    then,
     /** For other tracers of `pg`, which wrap this to see the query end (Datadog's throws if it is missing), and read `text`. */
     callback: reject,
     text: statements.map(({ text }) => text).join('; '),
