@@ -7,6 +7,7 @@ import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { createOnce } from './create-once.ts';
 import { isRunning } from './postgres-process.ts';
+import { startListening } from './start-listening.ts';
 
 const MAX_PORT = 65_535;
 
@@ -31,12 +32,19 @@ function listen(port: number): Promise<Server | undefined> {
 const FIRST_PORT = 16_384;
 const LAST_PORT = 32_767;
 
-/** A port that nobody listens on at the moment. */
+/**
+ * A port that nobody listens on at the moment.
+ * @throws {Error} with the system's reason where this process may not listen at all, as in some sandboxes
+ */
 export async function anyFreePort(): Promise<number> {
-  for (;;) {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const port = randomInt(FIRST_PORT, LAST_PORT + 1);
     if (await isFree(port)) return port;
   }
+  const server = createServer();
+  const port = await startListening(server);
+  await server[Symbol.asyncDispose]();
+  return port;
 }
 
 /** The process that listens here is choosing a port: one at a time. If it is killed, the system frees this for the next one. */

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { rm, utimes, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { createServer, Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -80,4 +80,13 @@ it('waits once, and not for each port, where another program listens for good', 
   vi.setSystemTime(Date.now() + 2_000);
   expect(await choosing).toBe(first.port);
   expect(await choosePort('port', second.port, 0, () => {})).toBe(second.port);
+});
+
+it('says why where nothing may listen, instead of looking for a port forever', async () => {
+  vi.spyOn(Server.prototype, 'listen').mockImplementation(function (this: Server) {
+    setImmediate(() => this.emit('error', new Error('listen EPERM: operation not permitted 127.0.0.1')));
+    return this;
+  });
+  onTestFinished(() => void vi.restoreAllMocks());
+  await expect(choosePort('port', undefined, 8787, () => {})).rejects.toThrow('EPERM');
 });
