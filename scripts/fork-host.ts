@@ -55,6 +55,10 @@ export function forkHost(runtime: Runtime, onLog: (log: HostLog) => void): Host 
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   const ended = once(child, 'exit');
+  // If it was killed, for instance because memory ran out, what it has started would go on, and keep the port.
+  child.once('exit', () => {
+    if (child.pid !== undefined) killGroup(child.pid);
+  });
 
   return {
     serve: (options) =>

@@ -176,6 +176,22 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     await untilGone(port);
   });
 
+  it.each(runtimes.filter((name) => [first, last].includes(name)))(
+    'on %s leaves nothing behind when what runs the API is killed',
+    async (runtime) => {
+      const port = await anyFreePort();
+      const dev = startDev('--port', String(port), '--runtime', runtime);
+      const url = await ready(dev);
+      const started = execFileSync('ps', ['ax', '-o', 'pid=,ppid=,command='], { encoding: 'utf8' }).split('\n');
+      const host = started.find((line) => RegExp(`^ *\\d+ +${dev.child.pid} .*-host\\.ts`).test(line));
+      process.kill(Number.parseInt(host ?? '', 10), 'SIGKILL');
+      expect(await dev.exited).toBe(1);
+      expect(dev.output()).toContain('The API has ended unexpectedly.');
+      await untilGone(port);
+      await expect(fetch(url)).rejects.toThrow('fetch failed');
+    },
+  );
+
   it('on workers says why an app does not start', async () => {
     const directory = await mkdtemp(path.join(tmpdir(), 'dev-environment-'));
     await writeFile(path.join(directory, '.env'), `${DOT_ENV}DATABASE_TRANSPORT=tcp\n`);
