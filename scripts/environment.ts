@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { parseEnv } from 'node:util';
 import type { TransportKind } from '../src/config.ts';
@@ -16,9 +16,13 @@ export interface Running {
   tcpUrl: Record<'app' | 'owner', string>;
 }
 
+/** @throws {Error} when it is not text in UTF-8, as `>` writes it in Windows PowerShell */
 function readDotEnv(): Record<string, string | undefined> {
-  if (!existsSync('.env')) return {};
-  return parseEnv(readFileSync('.env', 'utf8').replace(/^\uFEFF/, '')); // some editors put a byte order mark in front
+  // Python keeps a virtual environment in a directory of this name.
+  if (!existsSync('.env') || statSync('.env').isDirectory()) return {};
+  const text = readFileSync('.env', 'utf8').replace(/^\uFEFF/, ''); // some editors put a byte order mark in front
+  if (text.includes('\0')) throw new Error('.env is not text in UTF-8: save it as such.');
+  return parseEnv(text);
 }
 
 /** The environment with what .env adds to it; a variable that is already set wins. */

@@ -1,5 +1,8 @@
-import { expect, it } from 'vitest';
-import { withTls } from '../../scripts/environment.ts';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { expect, it, onTestFinished } from 'vitest';
+import { ownVariables, withTls } from '../../scripts/environment.ts';
 
 it.each([
   ['ep-name.eu.aws.neon.tech/app', 'ep-name.eu.aws.neon.tech/app?sslmode=verify-full'],
@@ -9,4 +12,19 @@ it.each([
 ])('what goes by the parameters of a URL connects to %s as src/db does', (address, expected) => {
   const user = 'role.branch:p%40ss';
   expect(withTls(`postgresql://${user}@${address}`)).toBe(`postgresql://${user}@${expected}`);
+});
+
+it('says when .env is not UTF-8, and lets a directory be', async () => {
+  const before = process.cwd();
+  const directory = await mkdtemp(path.join(tmpdir(), 'dot-env-'));
+  process.chdir(directory);
+  onTestFinished(() => {
+    process.chdir(before);
+    return rm(directory, { recursive: true });
+  });
+  await writeFile('.env', Buffer.from('\uFEFFMINE=1\r\n', 'utf16le'));
+  expect(ownVariables).toThrow('.env is not text in UTF-8');
+  await rm('.env');
+  await mkdir('.env');
+  expect(ownVariables()).toEqual({});
 });
