@@ -26,8 +26,8 @@ Usage: npm run dev -- [options]
   --postgres-port N   where PostgreSQL listens      (default ${DEFAULTS['postgres-port']}, or the next free one)
   --data DIR          where the database is kept    (default ${DEFAULTS.data})
   --provider NAME     what the gateway stands in for: neon or planetscale (default neon)
-  --replica           a hot standby beside it, for db.replica
-  --lag MS            how far it stays behind       (default 0)
+  --replica           a hot standby of PostgreSQL, for db.replica
+  --lag MS            how far it lags: 200, or 2s   (default 0)
   --reset             delete the database first
   --control-port N    GET /stats, GET and POST /simulate of the gateway (default the next free one)
   --remote            use DATABASE_URL of the environment or .env instead; never migrates, seeds or resets it

@@ -26,7 +26,7 @@ Usage: npm run gateway -- [options]
   --data DIR          where its database is kept         (default ${DEFAULTS.data})
   --replica           a hot standby beside it
   --replica-port N    standing in for Neon: its route    (default the next free one)
-  --lag MS            how far it stays behind            (default 0)
+  --lag MS            how far it lags: 200, or 2s        (default 0)
   --control-port N    GET /stats, GET and POST /simulate (default the next free one)
   --host ADDRESS      to listen on                       (default 127.0.0.1: only this machine)
   --max-request N, --max-response N
