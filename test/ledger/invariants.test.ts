@@ -7,7 +7,7 @@ import { neonHttp } from '../../src/db/http.ts';
 import { neonWebSocket } from '../../src/db/websocket.ts';
 import { DEMO_ACCOUNTS, seedDemoData } from '../../src/ledger/demo-data.ts';
 import * as schema from '../../src/ledger/schema.ts';
-import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { createEmptyDatabase, createTestDatabase, type TestDatabase } from '../database.ts';
 
 const transports = { http: neonHttp(), websocket: neonWebSocket() };
 const { alice, bank, bob } = DEMO_ACCOUNTS;
@@ -143,6 +143,17 @@ describe('migrating', () => {
     await applyMigrations(test.ownerUrl, test.url);
     const stand = `create function public.format(text, uuid) returns varchar language sql as $$ select ''::varchar $$`;
     await expect(app.execute(sql.raw(stand)).execute()).rejects.toMatchObject({ code: '42501' });
+  });
+
+  it('lets the checks say what is wrong, also where new functions are not for everyone', async () => {
+    const empty = await createEmptyDatabase();
+    await empty.query('alter default privileges for role app_owner revoke execute on functions from public');
+    await applyMigrations(empty.ownerUrl, empty.url);
+    const database = createDatabase({ url: empty.url, schema, transports, sockets: 'instance' });
+    const wrong = database.insert(schema.accounts).values({ id: randomUUID(), name: 'x', currency: 'EUR', balance: 1 });
+    await expect(wrong.execute()).rejects.toMatchObject({ constraint: 'accounts_balance_entries' });
+    await database.close();
+    await empty.close();
   });
 
   it('does nothing the second time, and two at once do not collide', async () => {
