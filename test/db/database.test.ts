@@ -616,6 +616,19 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       await expect(work).rejects.toThrow('bad news');
     });
 
+    it('end with what a listener throws, whatever runs meanwhile', async () => {
+      const thrown = new Error('bad news');
+      const work = db.session(async (session) => {
+        await session.listen('news', async () => {
+          await test.untilSleeping();
+          throw thrown;
+        });
+        await session.execute(sql`notify news`);
+        await session.execute(sql`select pg_sleep(60)`);
+      });
+      await expect(work).rejects.toBe(thrown);
+    });
+
     it('hear notifications, each on its channel, whatever its name', async () => {
       const channels = ['news', 'Of the "day"'];
       const heard: string[] = [];

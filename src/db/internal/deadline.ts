@@ -23,13 +23,15 @@ export function createDeadline(parent?: AbortSignal, transport?: TransportName) 
   const controller = new AbortController();
   // Typed explicitly: the type inferred with Node's types has no name, so declarations could not be emitted.
   const { signal }: { signal: AbortSignal } = controller;
-  let aborted: PromiseWithResolvers<never> | undefined;
+  const aborted = Promise.withResolvers<never>();
+  aborted.promise.catch(() => {}); // perhaps nothing is racing
   let reason: unknown;
-  /** Rejects a moment later, with the latest reason: what fails because of the signal may know a better one. */
-  const fail = (error: unknown) => {
+  /** Rejects, unless `atOnce`, a moment later with the latest reason: what fails by it may know a better one. */
+  const fail = (error: unknown, atOnce?: boolean) => {
     reason = error;
+    if (atOnce) aborted.reject(error);
     controller.abort(error);
-    setTimeout(() => aborted?.reject(reason));
+    setTimeout(() => aborted.reject(reason));
   };
   const expire = (message: string, cause?: unknown) =>
     fail(new DatabaseError(message, { kind: 'timeout', transport, cause }));
@@ -53,10 +55,6 @@ export function createDeadline(parent?: AbortSignal, transport?: TransportName) 
     },
 
     /** Settles as `promise` does, or rejects with the signal's reason if that aborts first. */
-    race: async <T>(promise: PromiseLike<T> | T): Promise<T> => {
-      aborted ??= Promise.withResolvers<never>();
-      if (signal.aborted) aborted.reject(reason);
-      return Promise.race([promise, aborted.promise]);
-    },
+    race: <T>(promise: PromiseLike<T> | T): Promise<T> => Promise.race([promise, aborted.promise]),
   };
 }

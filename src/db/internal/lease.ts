@@ -31,7 +31,7 @@ export async function lend<T>(
     connection = await limit('Waiting for a connection', connectMs, () => race(pool.acquire(signal, fresh)));
     if (isSession) {
       connection.onNotification = (notification) => {
-        (async () => scope.onNotification?.(notification))().catch(fail);
+        (async () => scope.onNotification?.(notification))().catch((error) => fail(error, true));
       };
       // Nothing else would stop a session that is waiting: for a notification, or for others while it holds a lock.
       connection.onFailure = fail;
