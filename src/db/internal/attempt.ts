@@ -52,8 +52,8 @@ export function createAttempt(
         Error.captureStackTrace(error); // from here, ten lines reach who asked for the transaction
         const failure = commitFailure(error, commits?.accessMode);
         attempt.hasRun ||= failure !== error;
-        if (!commits || failure === error) throw error;
-        deadline.fail(failure); // a session ends with this, whatever its callback still does
+        if (!commits) throw error;
+        if (failure !== error) deadline.fail(failure); // a session ends with this, whatever its callback still does
         throw failure;
       } finally {
         event.ms = performance.now() - start;
