@@ -142,6 +142,18 @@ it('a tracer of pg that throws when it has sent a query fails that, and not the 
   expect(unhandled).not.toHaveBeenCalled();
 });
 
+it('a tracer of pg whose `query` is an async function does not end the process with the statement’s error', async () => {
+  const unhandled = overhear('unhandledRejection');
+  onTestFinished(() => void Reflect.set(pg.Client.prototype, 'query', query));
+  // Not a spy: those listen to what is returned.
+  Reflect.set(pg.Client.prototype, 'query', async function (this: pg.Client, traced: Traced) {
+    return await query.call(this, traced);
+  });
+  expect((await failure(database.execute(sql`select 1 / 0`))).code).toBe('22012');
+  await new Promise((resolve) => setTimeout(resolve, 10)); // rejections are reported after the microtasks
+  expect(unhandled).not.toHaveBeenCalled();
+});
+
 it('what a tracer sends in front of a query is not taken for its end', async () => {
   replaceQuery(function (traced) {
     void query.call(this, `set application_name = 'traced'`);

@@ -47,7 +47,8 @@ export function openConnection(
       const sent = createFlight(statements);
       flight = sent;
       sent.then(null, () => {}); // a tracer may throw in the next line, and then nothing awaits them
-      client.query(sent);
+      // Or it returns a promise of its own, as an async function does: nothing awaits that, either.
+      Promise.resolve(client.query(sent)).catch(() => {});
       try {
         return await sent;
       } catch (error) {
