@@ -28,8 +28,8 @@ export function createDeadline(parent?: AbortSignal, transport?: TransportName) 
   let reason: unknown;
   /** Rejects, unless `atOnce`, a moment later with the latest reason: what fails by it may know a better one. */
   const fail = (error: unknown, atOnce?: boolean) => {
+    if (atOnce) aborted.reject(error); // before what fails by it
     reason = error;
-    if (atOnce) aborted.reject(error);
     controller.abort(error);
     setTimeout(() => aborted.reject(reason));
   };

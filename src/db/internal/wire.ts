@@ -46,8 +46,8 @@ export function openConnection(
       if (failure) throw toDatabaseError(failure, transport, false);
       const sent = createFlight(statements);
       flight = sent;
-      sent.then(null, () => {}); // a tracer may throw in the next line, and then nothing awaits them
-      // Or it returns a promise of its own, as an async function does: nothing awaits that, either.
+      Promise.resolve(sent).catch(() => {}); // a tracer may throw in the next line, and then nothing awaits them
+      // or it returns a promise of its own, as an async function does, which nothing awaits, either
       Promise.resolve(client.query(sent)).catch(() => {});
       try {
         return await sent;
