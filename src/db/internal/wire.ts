@@ -46,8 +46,8 @@ export function openConnection(
       if (failure) throw toDatabaseError(failure, transport, false);
       const sent = createFlight(statements);
       flight = sent;
-      Promise.resolve(sent).catch(() => {}); // a tracer may throw in the next line, and then nothing awaits them
-      // or it returns a promise of its own, as an async function does, which nothing awaits, either
+      // A tracer may throw, and then nothing awaits the flight; or return a promise of its own, which nothing awaits.
+      Promise.resolve(sent).catch(() => {});
       Promise.resolve(client.query(sent)).catch(() => {});
       try {
         return await sent;
