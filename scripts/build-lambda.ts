@@ -30,8 +30,8 @@ export async function bundleLambda(outdir: string): Promise<Metafile['outputs']>
     platform: 'node',
     target: 'node24',
     external: ['pg-native'],
-    // `pg` is CommonJS and requires Node's own modules.
-    banner: { js: "import{createRequire}from'node:module';const require=createRequire(import.meta.url);" },
+    // `pg` is CommonJS and requires Node's own modules. Under a name of its own: what is bundled may import the same function.
+    banner: { js: "import{createRequire as $require}from'node:module';const require=$require(import.meta.url);" },
     metafile: true,
   });
   return Object.fromEntries(

@@ -1,3 +1,7 @@
+import { execFile } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { promisify } from 'node:util';
 import { expect, inject, it, vi } from 'vitest';
 import { withValidRequest } from '../../functions/lambda-app.ts';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
@@ -31,6 +35,13 @@ it('the stack of an error in the log of Lambda names functions', async () => {
   await invoke(await functionUrl.toEvent(new Request('https://api.example/health/ready')));
   await vi.waitFor(() => expect(log()).toMatch(/ at runQueries \(/), PATIENCE);
   await close();
+});
+
+it('the bundle for Lambda leaves libraries, such as Sentry’s, the name createRequire', async () => {
+  const bundle = path.join(inject('lambdaBundle'), 'lambda.mjs');
+  const copy = path.join(inject('lambdaBundle'), 'copy.mjs');
+  await writeFile(copy, `import { createRequire } from 'node:module';\n${await readFile(bundle, 'utf8')}`);
+  await promisify(execFile)(process.execPath, ['--check', copy]);
 });
 
 it.each<[string, (method: string) => object]>([
