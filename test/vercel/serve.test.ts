@@ -1,0 +1,32 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, it, onTestFinished } from 'vitest';
+import { NOBODY } from '../contract.ts';
+import { startServer } from '../node/start-server.ts';
+import { apiToken } from '../token.ts';
+
+const SERVE = fileURLToPath(new URL('../../scripts/serve-vercel.ts', import.meta.url));
+
+/** Answers with what @vercel/otel reads of the context, after leaving work to it as that does. */
+const ENTRY = `export default {
+  async fetch() {
+    await undefined;
+    const { headers, url, waitUntil } = globalThis[Symbol.for('@vercel/request-context')].get();
+    return new Promise((done) => waitUntil(async () => done(Response.json([headers['x-asked'], url]))));
+  },
+};`;
+
+it('what stands in for Vercel’s runtime gives each request a context of its own', async () => {
+  const directory = await mkdtemp(path.join(tmpdir(), 'serve-'));
+  onTestFinished(() => rm(directory, { recursive: true }));
+  const entry = path.join(directory, 'entry.mjs');
+  await writeFile(entry, ENTRY);
+  const server = await startServer({ databaseUrl: NOBODY, apiToken }, [SERVE, entry]);
+  const ask = async (asked: string) => (await server.fetch(`/${asked}`, { headers: { 'X-Asked': asked } })).json();
+  expect(await Promise.all(['one', 'two'].map(ask))).toEqual(
+    ['one', 'two'].map((asked) => [asked, `${server.url}/${asked}`]),
+  );
+  await server.close();
+});
