@@ -74,6 +74,9 @@ const READING_TURNS = 512;
 /** Milliseconds after which no request is waited for any longer: a little more than a database operation may take. */
 const END_MS = 61_000;
 
+/** Milliseconds for what is sent before the process ends, as by tracers, which wait for its `beforeExit`. */
+const SENDING_MS = 3_000;
+
 /**
  * Ends the process when the requests in flight are answered.
  * @param ms for which it goes on accepting requests, each the last on its connection
@@ -88,8 +91,8 @@ async function end(ms: number) {
   await sleep(ms);
   // In a process that was held up, for instance by its CPU limit, the time is over before it has read what arrived in it.
   for (let turn = 0; turn < READING_TURNS; turn++) await setImmediate();
-  // A WebSocket whose other end has gone silent stays open, and would keep the process alive.
-  server.close(() => void database.close().then(() => process.exit()));
+  // Then the process ends by itself, unless a WebSocket whose other end has gone silent keeps it alive.
+  server.close(() => void database.close().then(() => setTimeout(() => process.exit(), SENDING_MS).unref()));
   // Connections without a request would keep a closing server open forever.
   for (const [socket, response] of connections) if (!response) socket.destroy();
 }
