@@ -6,7 +6,6 @@ import { requestId } from 'hono/request-id';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { AppEnv } from '../../src/create-app.ts';
 import { DatabaseError } from '../../src/db/error.ts';
-import { IdempotencyError } from '../../src/idempotency/idempotency.ts';
 import { answerProblem, Problem } from '../../src/problem.ts';
 
 afterEach(() => vi.restoreAllMocks());
@@ -47,7 +46,6 @@ describe('a missing or wrong token', () => {
 
 it.each([
   ['a refusal', new Problem('not-found')],
-  ['a used key', new IdempotencyError('idempotency-key-reused')],
   ['a middleware’s refusal', new HTTPException(413)],
 ])('%s is no failure that an error tracker reports', async (_, error) => {
   expect((await answer(error)).reported).toBeUndefined();
