@@ -19,7 +19,7 @@ export interface Database<TSchema extends Schema = Schema> extends Queryable<TSc
    * once this database (if it is a request's, that request) may have written: anything but a `select` counts as a write.
    */
   readonly replica: Pick<Queryable<TSchema>, 'select' | 'selectDistinct' | 'selectDistinctOn' | 'query' | '$count'>;
-  /** Lends `callback` a new direct connection until it settles. Retries it only if it failed before its first result. */
+  /** Lends `callback` a new direct connection until it settles. Retries it only if nothing it sent can have taken effect. */
   readonly session: <T>(callback: (session: PinnedSession<TSchema>) => Promise<T>) => Promise<T>;
 }
 

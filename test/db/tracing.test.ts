@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, inject, it, type Mock, onTestFinished, vi } from 'vitest';
@@ -150,7 +151,7 @@ it('a tracer of pg whose `query` is an async function does not end the process w
     return await query.call(this, traced);
   });
   expect((await failure(database.execute(sql`select 1 / 0`))).code).toBe('22012');
-  await new Promise((resolve) => setTimeout(resolve, 10)); // rejections are reported after the microtasks
+  await turn(); // rejections are reported after the microtasks
   expect(unhandled).not.toHaveBeenCalled();
 });
 
