@@ -9,4 +9,4 @@ COPY --chown=node:node src src
 USER node
 EXPOSE 8787
 # Not through npm: SIGTERM has to reach the process that answers it.
-CMD ["node", "functions/node.ts"]
+CMD ["node", "--import", "./src/fast-imports.ts", "functions/node.ts"]

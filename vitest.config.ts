@@ -48,6 +48,7 @@ export default defineConfig({
     maxWorkers: Math.max(4, availableParallelism() - 1),
     // Files share their worker's modules: importing drizzle, the driver and PostgreSQL's clients anew costs more than most tests.
     isolate: false,
+    execArgv: ['--import', new URL('src/fast-imports.ts', import.meta.url).href],
     sequence: { sequencer: LongestFirst },
     // Generous, for busy machines: what hangs fails all the same.
     testTimeout: 120_000,

@@ -1,4 +1,3 @@
-// Vercel takes this file to be the app: package.json names it as `main`, and it imports from 'hono'.
 import { EventEmitter } from 'node:events';
 import { attachDatabasePool } from '@vercel/functions/db-connections';
 import type { Hono } from 'hono';

@@ -1,8 +1,9 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build, type Metafile } from 'esbuild';
+import type { Metafile } from 'esbuild';
 import { zipSync } from 'fflate';
+import { bundleForNode } from './bundles/bundle.ts';
 import { runCommand } from './run-command.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
@@ -11,33 +12,11 @@ const ROOT = fileURLToPath(new URL('../', import.meta.url));
 const MODIFIED = '2026-01-01';
 
 /**
- * Bundles the Lambda entries into a directory, with what they share in a file of its own.
+ * Bundles the Lambda entries into a directory. Without a source map, which would make the start a third slower.
  * @returns what is in each file, by its path
  */
-export async function bundleLambda(outdir: string): Promise<Metafile['outputs']> {
-  await rm(outdir, { recursive: true, force: true });
-  const { metafile } = await build({
-    absWorkingDir: ROOT,
-    entryPoints: ['functions/lambda.ts', 'functions/lambda-stream.ts'],
-    outdir,
-    outExtension: { '.js': '.mjs' },
-    bundle: true,
-    splitting: true,
-    // Not the identifiers: stack traces in the log should name functions. A source map would make the start a third slower.
-    minifySyntax: true,
-    minifyWhitespace: true,
-    format: 'esm',
-    platform: 'node',
-    target: 'node24',
-    external: ['pg-native'],
-    // `pg` is CommonJS and requires Node's own modules. Under a name of its own: what is bundled may import the same function.
-    banner: { js: "import{createRequire as $require}from'node:module';const require=$require(import.meta.url);" },
-    metafile: true,
-  });
-  return Object.fromEntries(
-    Object.entries(metafile.outputs).map(([file, output]) => [path.resolve(ROOT, file), output]),
-  );
-}
+export const bundleLambda = (outdir: string): Promise<Metafile['outputs']> =>
+  bundleForNode(['functions/lambda.ts', 'functions/lambda-stream.ts'], outdir);
 
 /**
  * Builds `dist/lambda.zip`.

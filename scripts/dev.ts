@@ -1,3 +1,4 @@
+import '../src/fast-imports.ts';
 import path from 'node:path';
 import { styleText } from 'node:util';
 import { printLog } from './print-log.ts';

@@ -1,4 +1,4 @@
-import { applyMigrations } from './apply-migrations.ts';
+import '../src/fast-imports.ts';
 import { databaseUrls } from './environment.ts';
 import { runCommand } from './run-command.ts';
 
@@ -14,6 +14,7 @@ All new migrations are one transaction. Of two at once, one waits; when there is
 await runCommand(HELP, { options: { data: { type: 'string' } } }, async ({ values }) => {
   const urls = databaseUrls(values.data);
   console.log(`Migrating ${urls.name} …`);
+  const { applyMigrations } = await import('./apply-migrations.ts');
   const { applied, role } = await applyMigrations(urls.owner, urls.app, {
     transport: urls.transport,
     onWait: () => console.log('Another migration is running: waiting for it …'),

@@ -24,6 +24,8 @@ const LAST_ANSWER = 1_000;
 
 const [entry = ''] = process.argv.slice(2);
 
+const ARGS = ['--import', new URL('../src/fast-imports.ts', import.meta.url).href, path.join(ROOT, entry)];
+
 process.once('disconnect', () => killGroup(process.pid));
 
 process.once('message', ({ port, variables }: HostOptions) => {
@@ -33,7 +35,7 @@ process.once('message', ({ port, variables }: HostOptions) => {
   let ready: 'ready' | 'reloaded' = 'ready';
 
   const start = (): ChildProcess => {
-    const api = spawn(process.execPath, [path.join(ROOT, entry)], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const api = spawn(process.execPath, ARGS, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     createInterface(api.stdout).on('line', (line) => {
       if (!line.startsWith('listening on port ')) return tell({ type: 'log', level: 'log', message: line });
       tell({ type: ready });

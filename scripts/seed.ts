@@ -1,7 +1,6 @@
+import '../src/fast-imports.ts';
 import { parseConnectionString } from '../src/db/connection-string.ts';
-import { createDatabase } from '../src/db/database.ts';
 import { serverTransports } from '../src/server-transports.ts';
-import { seedDemoData } from './demo.ts';
 import { databaseUrls } from './environment.ts';
 import { runCommand } from './run-command.ts';
 
@@ -17,6 +16,8 @@ await runCommand(HELP, { options: { data: { type: 'string' } } }, async ({ value
   const urls = databaseUrls(values.data);
   const { host, database: name } = parseConnectionString(urls.app);
   console.log(`Seeding ${name} on ${host} …`);
+  const { createDatabase } = await import('../src/db/database.ts');
+  const { seedDemoData } = await import('./demo.ts');
   const database = createDatabase({
     url: urls.app,
     schema: {},

@@ -46,7 +46,6 @@ export function initialise(tree: Tree, { name, platforms, bare, repository }: In
 
   const manifest = JSON.parse(tree.read('package.json')) as Package;
   delete manifest.description;
-  if (!tree.has('functions/vercel.ts')) delete manifest.main;
   const scripts = [...gone.scripts, 'init', 'bench', 'test:clients', 'test:platforms', 'build:vercel'];
   for (const script of scripts) delete manifest.scripts[script];
   if (!tree.has('scripts/bundle-budgets.ts')) manifest.scripts['size'] = 'node scripts/size.ts';

@@ -75,16 +75,23 @@ export const PLATFORMS = {
   vercel: {
     title: 'Vercel Functions',
     called: 'Vercel',
-    paths: ['functions/vercel.ts', 'vercel.json', '.vercelignore', 'scripts/serve-vercel.ts', 'test/vercel'],
+    paths: [
+      'functions/vercel.ts',
+      'vercel.json',
+      '.vercelignore',
+      'scripts/bundle-vercel.ts',
+      'scripts/bundles/vercel.ts',
+      'scripts/serve-vercel.ts',
+      'test/vercel',
+    ],
     scripts: [],
     dependencies: ['@vercel/functions'],
     lines: {
       '.gitignore': /^\.vercel\//,
-      'tsconfig.json': /Vercel's build|typeRoots/,
       'scripts/smoke.ts': /bypass/i,
       'test/scripts/smoke.test.ts': /bypass/i,
       'README.md': /vercel\.com\/button/,
-      'AGENTS.md': /Vercel would take it/,
+      'scripts/bundle-budgets.ts': /vercel/i,
       'scripts/fork-host.ts': /^ {2}vercel: \[/,
     },
   },
@@ -182,10 +189,11 @@ export function keepPlatforms(
   });
   if (!kept.includes('workers') && !kept.includes('lambda')) {
     tree.edit('test/global-setup.ts', (text) => text.replace(/Promise\.all\(\[\s*(.*),\s*\]\)/, '$1'));
+    tree.edit('README.md', (text) => text.replace(/ and against the bundles that would be deployed,[^.]*\./, '.'));
+  }
+  if (kept.every((name) => name === 'node')) {
     tree.edit('README.md', (text) =>
-      text
-        .replace(/ and against the bundles that would be deployed,[^.]*\./, '.')
-        .replace(', and every bundle against its budgets', ''),
+      text.replace(', and every bundle against its budgets', '').replace(/ and a preview for\s+every pull request/, ''),
     );
     tree.remove(
       'scripts/bundles',
@@ -195,9 +203,6 @@ export function keepPlatforms(
     );
   }
   if (!kept.includes('vercel') && !kept.includes('lambda')) tree.remove('scripts/serve-locally.ts');
-  if (kept.every((name) => name === 'node')) {
-    tree.edit('README.md', (text) => text.replace(/ and a preview for\s+every pull request/, ''));
-  }
   if (kept.every((name) => name === 'workers')) {
     tree.remove('scripts/node-host.ts');
     tree.edit('README.md', (text) => text.replace(/requests wait \(on Workers\) or\s+are refused/, 'requests wait'));

@@ -12,6 +12,8 @@ export interface Server extends Target {
 
 export const NODE = fileURLToPath(new URL('../../functions/node.ts', import.meta.url));
 
+const FAST_IMPORTS = new URL('../../src/fast-imports.ts', import.meta.url).href;
+
 /**
  * Runs a server in a process of its own, on a free port.
  * @param args of node: a script that listens on PORT and says so. Default: functions/node.ts
@@ -21,7 +23,7 @@ export async function startServer(
   args = [NODE],
   cwd?: string,
 ): Promise<Server> {
-  const child = spawn(process.execPath, args, {
+  const child = spawn(process.execPath, ['--import', FAST_IMPORTS, ...args], {
     env: { ...EXAMPLE_ENVIRONMENT, DATABASE_URL: databaseUrl, API_TOKEN: apiToken, PORT: '0' },
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(cwd !== undefined && { cwd }),

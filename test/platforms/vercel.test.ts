@@ -1,10 +1,7 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { describe, expect, inject, it } from 'vitest';
 import { describeContract } from '../contract.ts';
 import { startServer } from '../node/start-server.ts';
 
@@ -32,54 +29,20 @@ describe('what Vercel would deploy', () => {
   it('is one function of the entry, for the Node that the tests run on', () => {
     expect(readdirSync(functions)).toEqual(['index.func']);
     expect(config).toMatchObject({
-      handler: 'functions/vercel.js',
+      handler: 'dist/vercel/index.mjs',
       launcherType: 'Nodejs',
       runtime: `nodejs${process.versions.node.split('.')[0]}.x`,
       maxDuration: 90,
     });
   });
 
-  it('leaves other platforms, tests and tools behind', () => {
-    expect(readdirSync(path.join(folder, 'functions'))).toEqual(['vercel.js', 'vercel.js.map']);
-    expect(readdirSync(folder).toSorted()).toEqual([
-      '.vc-config.json',
-      'functions',
-      'node_modules',
-      'package.json',
-      'src',
-    ]);
+  it('is the bundle alone, and no file of it is public', () => {
+    const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((file) => file.isFile());
+    const names = files.map(({ parentPath, name }) => path.relative(folder, path.join(parentPath, name)));
+    const bundle = path.join('dist', 'vercel');
+    expect(names).toEqual(expect.arrayContaining(['index.mjs', 'vercel.mjs'].map((name) => path.join(bundle, name))));
+    const others = names.filter((name) => path.dirname(name) !== bundle || path.extname(name) !== '.mjs');
+    expect(others).toEqual(['.vc-config.json']);
+    expect(existsSync(path.join(inject('vercelOutput'), 'static'))).toBe(false);
   });
-});
-
-describe('the file that Vercel takes for the app', () => {
-  interface Builder {
-    entrypointCallback: (build: { files: object; workPath: string; config: object }) => Promise<string>;
-  }
-  const require = createRequire(import.meta.url);
-  const { entrypointCallback } = createRequire(require.resolve('vercel/package.json'))('@vercel/hono') as Builder;
-  const find = (workPath: string) => {
-    const files = { 'package.json': { type: 'FileFsRef', fsPath: path.join(workPath, 'package.json') } };
-    return entrypointCallback({ files, workPath, config: {} });
-  };
-
-  let copy: string;
-  beforeAll(async () => {
-    copy = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter-entry-'));
-    for (const part of ['package.json', 'functions', 'src'])
-      await cp(path.join(ROOT, part), path.join(copy, part), { recursive: true });
-  });
-  afterAll(() => rm(copy, { recursive: true }));
-
-  it('is the entry', async () => {
-    expect(await find(ROOT)).toBe('functions/vercel.ts');
-  });
-
-  it.each(['app', 'index', 'server'].flatMap((name) => [`${name}.ts`, `src/${name}.ts`]))(
-    'would be %s if there were one',
-    async (file) => {
-      await writeFile(path.join(copy, file), `import { Hono } from 'hono';`);
-      expect(await find(copy)).toBe(file);
-      await rm(path.join(copy, file));
-    },
-  );
 });
