@@ -216,7 +216,7 @@ describe('npm run init', () => {
     expect(files.includes(contract[platform]) && tree.read(contract[platform])).toContain('describeContract(');
 
     const { scripts } = JSON.parse(tree.read('package.json')) as { scripts: Record<string, string> };
-    const started = Object.values(scripts).flatMap((command) => /\bnode (\S+)/.exec(command)?.[1] ?? []);
+    const started = Object.values(scripts).flatMap((command) => command.match(/\b[\w/-]+\.ts\b/g) ?? []);
     expect(started.filter((file) => !tree.has(file))).toEqual([]);
 
     const workflows = texts.filter(([file]) => file.startsWith('.github/')).map(([, text]) => text);
