@@ -127,13 +127,7 @@ export const PLATFORMS = {
   node: {
     title: 'Node',
     called: 'Node',
-    paths: [
-      'functions/node.ts',
-      'Dockerfile',
-      '.dockerignore',
-      'test/node/server.test.ts',
-      'test/node/start-server.ts',
-    ],
+    paths: ['functions/node.ts', 'Dockerfile', '.dockerignore', 'test/node/server.test.ts'],
     scripts: ['start'],
     dependencies: ['@hono/node-server'],
     lines: {
@@ -142,6 +136,12 @@ export const PLATFORMS = {
     edit: (tree) => {
       tree.edit('test/local/dev.test.ts', (text) =>
         withoutLines(/^import \{ (once|connect) \}/)(withoutBlock(text, "it('on node starts")),
+      );
+      tree.edit('test/node/start-server.ts', (text) =>
+        withoutLines(/^import \{ fileURLToPath \}/)(text)
+          .replace(/export const NODE = .*\n\n/, '')
+          .replace('args = [NODE]', 'args: string[]')
+          .replace('. Default: functions/node.ts', ''),
       );
     },
   },
@@ -203,6 +203,7 @@ export function keepPlatforms(
     );
   }
   if (!kept.includes('vercel') && !kept.includes('lambda')) tree.remove('scripts/serve-locally.ts');
+  if (!kept.includes('vercel') && !kept.includes('node')) tree.remove('test/node/start-server.ts');
   if (kept.every((name) => name === 'workers')) {
     tree.remove('scripts/node-host.ts');
     tree.edit('README.md', (text) => text.replace(/requests wait \(on Workers\) or\s+are refused/, 'requests wait'));

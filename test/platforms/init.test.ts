@@ -200,6 +200,15 @@ describe('npm run init', () => {
       expect(removed.filter((file) => !ofLedger.test(file))).toEqual([]);
     }
 
+    const sources = texts.filter(([file]) => file.endsWith('.ts'));
+    const imported = sources.flatMap(([file, text]) =>
+      [...text.matchAll(/^(?:import|\}) .*\bfrom '(\.\.\/[^']+\.ts)';$/gm)].map(
+        ([, to = '']) => [file, path.posix.join(path.posix.dirname(file), to)] as const,
+      ),
+    );
+    expect(imported.length).toBeGreaterThan(100);
+    expect(imported.filter(([, file]) => !tree.has(file))).toEqual([]);
+
     const parts = files.filter((file) => /^test\/(?!.*\.test\.ts$).*\.ts$/.test(file));
     const isUsed = (part: string) =>
       texts.some(
@@ -216,7 +225,8 @@ describe('npm run init', () => {
     expect(files.includes(contract[platform]) && tree.read(contract[platform])).toContain('describeContract(');
 
     const { scripts } = JSON.parse(tree.read('package.json')) as { scripts: Record<string, string> };
-    const started = Object.values(scripts).flatMap((command) => command.match(/\b[\w/-]+\.ts\b/g) ?? []);
+    const started = Object.values(scripts).flatMap((command) => command.match(/(?<=\bnode .*)\b[\w/-]+\.ts\b/g) ?? []);
+    expect(started.includes('functions/node.ts')).toBe(platform === 'node');
     expect(started.filter((file) => !tree.has(file))).toEqual([]);
 
     const workflows = texts.filter(([file]) => file.startsWith('.github/')).map(([, text]) => text);
