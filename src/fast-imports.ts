@@ -8,7 +8,9 @@ import { registerHooks } from 'node:module';
 registerHooks({
   resolve(specifier, context, nextResolve) {
     const { parentURL = '' } = context;
-    const isOwn = /\/node_modules\/drizzle-orm\/.*\.js$/.test(parentURL) && /^\.{1,2}\/.*\.js$/.test(specifier);
+    const isOwn =
+      /\/node_modules\/drizzle-orm\/(?!.*\/node_modules\/).*\.js$/.test(parentURL) &&
+      /^\.{1,2}\/.*\.js$/.test(specifier);
     if (!isOwn) return nextResolve(specifier, context);
     return { url: new URL(specifier, parentURL).href, format: 'module', shortCircuit: true };
   },
