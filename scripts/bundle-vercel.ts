@@ -5,7 +5,7 @@ import type { Metafile } from 'esbuild';
 import { bundleForNode } from './bundles/bundle.ts';
 import { runCommand } from './run-command.ts';
 
-/** The file that Vercel starts. It loads the app's, whose source map would be ignored if it were loaded first. */
+/** The file that Vercel starts. Node ignores the source maps of what it loaded before they were enabled. */
 const START = `// Vercel takes the file that imports from 'hono' for the app.
 process.setSourceMapsEnabled(true);
 export default (await import('./vercel.mjs')).default;
