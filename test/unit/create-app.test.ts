@@ -30,6 +30,20 @@ it('a `Response` of a route’s own names its request', async () => {
   expect(response.headers.get('X-Request-Id')).toMatch(/^[\da-f-]{36}$/);
 });
 
+it('a token is compared as a whole, without a hash of it', async () => {
+  const hash = vi.spyOn(crypto.subtle, 'digest');
+  const { app } = createApp(parseConfig({ ...EXAMPLE_ENVIRONMENT, API_TOKEN: apiToken }), {
+    transports: {},
+    sockets: 'request',
+  });
+  const statuses = [apiToken, `${apiToken}x`, apiToken.slice(1), apiToken.slice(0, -1)].map(async (token) => {
+    const { status } = await app.request('/nothing', { headers: { Authorization: `Bearer ${token}` } });
+    return status;
+  });
+  expect(await Promise.all(statuses)).toEqual([404, 401, 401, 401]);
+  expect(hash).not.toHaveBeenCalled();
+});
+
 const rejectWith = async (thrown: unknown) => {
   // oxlint-disable-next-line typescript/only-throw-error -- as libraries do
   throw thrown;
