@@ -202,8 +202,23 @@ export function keepPlatforms(
       'test/scripts/describe-bundle.ts',
     );
   }
-  if (!kept.includes('vercel') && !kept.includes('lambda')) tree.remove('scripts/serve-locally.ts');
+  if (!kept.includes('workers') && !kept.includes('vercel')) {
+    tree.edit('.env.example', (text) => text.replace(/ It is commented out here because[^.]*\./, ''));
+  }
+  if (!kept.includes('vercel') && !kept.includes('lambda')) {
+    tree.remove('scripts/serve-locally.ts');
+    if (kept.includes('workers')) tree.edit('scripts/bundles/bundle.ts', withoutNode);
+  }
   if (!kept.includes('vercel') && !kept.includes('node')) tree.remove('test/node/start-server.ts');
+  if (kept.includes('vercel') && !kept.includes('node')) {
+    // It refers to a file in the section on Node.
+    tree.edit('docs/recipes.md', (text) =>
+      text.replace(
+        '`@sentry/node`, in a file like that, which',
+        '`@sentry/node`: `init({ dsn, tracesSampleRate: 0.1, dataCollection: { httpBodies: [] } })` in a module that',
+      ),
+    );
+  }
   if (kept.every((name) => name === 'workers')) {
     tree.remove('scripts/node-host.ts');
     tree.edit('README.md', (text) => text.replace(/requests wait \(on Workers\) or\s+are refused/, 'requests wait'));
@@ -213,6 +228,14 @@ export function keepPlatforms(
     dependencies: gone.flatMap((name) => PLATFORMS[name].dependencies),
   };
 }
+
+/** What bundles share, without what bundles for functions in Node. */
+const withoutNode = (text: string) =>
+  withoutLines(/^import (?!type)|^const ROOT = /)(
+    text
+      .replace('import { build, type BuildOptions, type Metafile }', 'import type { Metafile }')
+      .replace(/\n\/\*\*\n \* Bundles entries for functions in Node[^]*?\n\}\n/, ''),
+  );
 
 const titleOf = (name: PlatformName) => PLATFORMS[name].title;
 

@@ -172,6 +172,9 @@ describe('npm run init', () => {
     expect((readme + tree.read('AGENTS.md')).includes('workerd')).toBe(onWorkers);
     expect(readme.includes('bundles')).toBe(onWorkers || platform === 'lambda');
     expect(readme.includes('a preview')).toBe(platform !== 'node');
+    const hasButton = onWorkers || platform === 'vercel';
+    expect([readme, tree.read('.env.example')].map((text) => text.includes('button'))).toEqual([hasButton, hasButton]);
+    expect(tree.read('docs/recipes.md')).not.toContain('a file like that'); // on Node, for Vercel
     const guides = ['AGENTS.md', 'docs/deploy.md', 'docs/recipes.md'].map(tree.read).join('\n');
     const words = { workers: /Worker|wrangler/, vercel: /Vercel/, lambda: /Lambda|AWS/, node: /npm start/ };
     expect(PLATFORM_NAMES.filter((name) => words[name].test(guides))).toEqual([platform]);
@@ -216,6 +219,20 @@ describe('npm run init', () => {
       );
     expect(parts.filter((part) => !isUsed(part))).toEqual([]);
 
+    const counts = new Map<string, number>();
+    for (const [word] of texts
+      .map(([, text]) => text)
+      .join('\n')
+      .matchAll(/\w+/g))
+      counts.set(word, (counts.get(word) ?? 0) + 1);
+    const exported = sources.flatMap(([, text]) =>
+      [...text.matchAll(/^export (?:async )?(?:const|function|class|interface|type) (\w+)/gm)].map(
+        ([, name = '']) => name,
+      ),
+    );
+    expect(exported.length).toBeGreaterThan(100);
+    expect(exported.filter((name) => counts.get(name) === 1)).toEqual([]);
+
     const contract = {
       workers: 'test/workers/contract.test.ts',
       vercel: 'test/node/contract.test.ts', // it runs on Vercel's own tools alone
@@ -228,6 +245,9 @@ describe('npm run init', () => {
     const started = Object.values(scripts).flatMap((command) => command.match(/(?<=\bnode .*)\b[\w/-]+\.ts\b/g) ?? []);
     expect(started.includes('functions/node.ts')).toBe(platform === 'node');
     expect(started.filter((file) => !tree.has(file))).toEqual([]);
+    const { scripts: all } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as { scripts: object };
+    const removed = Object.keys(all).filter((name) => name.includes(':') && !(name in scripts));
+    expect(texts.filter(([, text]) => removed.some((name) => text.includes(name))).map(([file]) => file)).toEqual([]);
 
     const workflows = texts.filter(([file]) => file.startsWith('.github/')).map(([, text]) => text);
     expect(workflows.join('').includes('id-token: write')).toBe(platform === 'lambda');

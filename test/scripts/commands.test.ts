@@ -10,11 +10,11 @@ interface Failure {
 
 const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> };
 
-/** Those with a HELP: another would be run. What they do not know, `deploy:lambda` and `test:platforms` pass on. */
+/** Those with a HELP: another would be run. What they do not know, those that are not strict pass on. */
 const commands = Object.entries(scripts).flatMap(([name, command]) => {
   const [, file] = /^(?:exec )?node (\S+)$/.exec(command) ?? [];
-  if (!file || ['deploy:lambda', 'test:platforms'].includes(name)) return [];
-  return /\bHELP\b/.test(readFileSync(file, 'utf8')) ? [[name, file] as const] : [];
+  const source = file ? readFileSync(file, 'utf8') : '';
+  return file && /\bHELP\b/.test(source) && !source.includes('strict: false') ? [[name, file] as const] : [];
 });
 
 const execute = (file: string, option: string) => promisify(execFile)(process.execPath, [file, option]);
