@@ -192,6 +192,8 @@ export function keepPlatforms(
     tree.edit('README.md', (text) => text.replace(/ and against the bundles that would be deployed,[^.]*\./, '.'));
   }
   if (kept.every((name) => name === 'node')) {
+    // Its workflows send no token anywhere.
+    tree.edit('docs/recipes.md', (text) => text.replace(/; its name\s+goes beside that one in `[^`]*`/, ''));
     tree.edit('README.md', (text) =>
       text.replace(', and every bundle against its budgets', '').replace(/ and a preview for\s+every pull request/, ''),
     );
@@ -221,6 +223,8 @@ export function keepPlatforms(
   }
   if (kept.every((name) => name === 'workers')) {
     tree.remove('scripts/node-host.ts');
+    // A Worker that is given this variable does not start.
+    tree.edit('docs/driver-selection.md', (text) => text.replace('Set `DATABASE_TRANSPORT=tcp`. ', ''));
     tree.edit('README.md', (text) => text.replace(/requests wait \(on Workers\) or\s+are refused/, 'requests wait'));
   }
   return {

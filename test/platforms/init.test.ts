@@ -174,7 +174,9 @@ describe('npm run init', () => {
     expect(readme.includes('a preview')).toBe(platform !== 'node');
     const hasButton = onWorkers || platform === 'vercel';
     expect([readme, tree.read('.env.example')].map((text) => text.includes('button'))).toEqual([hasButton, hasButton]);
-    expect(tree.read('docs/recipes.md')).not.toContain('a file like that'); // on Node, for Vercel
+    const recipes = tree.read('docs/recipes.md');
+    expect(recipes).not.toContain('a file like that'); // on Node, for Vercel
+    expect(recipes.includes('/preview.yml')).toBe(tree.read('.github/workflows/preview.yml').includes('API_TOKEN'));
     const guides = ['AGENTS.md', 'docs/deploy.md', 'docs/recipes.md'].map(tree.read).join('\n');
     const words = { workers: /Worker|wrangler/, vercel: /Vercel/, lambda: /Lambda|AWS/, node: /npm start/ };
     expect(PLATFORM_NAMES.filter((name) => words[name].test(guides))).toEqual([platform]);
@@ -191,9 +193,9 @@ describe('npm run init', () => {
     expect(shared.filter((file) => others.some((name) => ofOthers[name].test(tree.read(file))))).toEqual([]);
     const choice = tree.has('docs/driver-selection.md') ? tree.read('docs/driver-selection.md') : '';
     expect(choice.includes('\n- behind Hyperdrive;')).toBe(onWorkers && !bare);
+    expect(choice.includes('Set `DATABASE_TRANSPORT=tcp`')).toBe(!onWorkers && !bare);
     if (bare) {
       expect(tree.read('src/middleware/request-log.ts')).not.toContain('/accounts');
-      const recipes = tree.read('docs/recipes.md');
       expect(recipes).not.toMatch(/\bnotes?\b|first-table|idempotency/i);
       expect(recipes).toContain('## Change and delete\n\nIn `src/routes/messages.ts`:');
       const withLedger = openTree(ROOT);
