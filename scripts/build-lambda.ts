@@ -3,7 +3,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Metafile } from 'esbuild';
 import { zipSync } from 'fflate';
-import { bundleForNode } from './bundles/bundle.ts';
+import { bundleForNode } from './bundles/bundle-for-node.ts';
 import { runCommand } from './run-command.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Metafile } from 'esbuild';
-import { bundleForNode } from './bundles/bundle.ts';
+import { bundleForNode } from './bundles/bundle-for-node.ts';
 import { runCommand } from './run-command.ts';
 
 /** The file that Vercel starts. Node ignores the source maps of what it loaded before they were enabled. */

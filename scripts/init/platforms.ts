@@ -208,8 +208,7 @@ export function keepPlatforms(
     tree.edit('.env.example', (text) => text.replace(/ It is commented out here because[^.]*\./, ''));
   }
   if (!kept.includes('vercel') && !kept.includes('lambda')) {
-    tree.remove('scripts/serve-locally.ts');
-    if (kept.includes('workers')) tree.edit('scripts/bundles/bundle.ts', withoutNode);
+    tree.remove('scripts/serve-locally.ts', 'scripts/bundles/bundle-for-node.ts');
   }
   if (!kept.includes('vercel') && !kept.includes('node')) tree.remove('test/node/start-server.ts');
   if (kept.includes('vercel') && !kept.includes('node')) {
@@ -232,14 +231,6 @@ export function keepPlatforms(
     dependencies: gone.flatMap((name) => PLATFORMS[name].dependencies),
   };
 }
-
-/** What bundles share, without what bundles for functions in Node. */
-const withoutNode = (text: string) =>
-  withoutLines(/^import (?!type)|^const ROOT = /)(
-    text
-      .replace('import { build, type BuildOptions, type Metafile }', 'import type { Metafile }')
-      .replace(/\n\/\*\*\n \* Bundles entries for functions in Node[^]*?\n\}\n/, ''),
-  );
 
 const titleOf = (name: PlatformName) => PLATFORMS[name].title;
 

@@ -107,7 +107,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
   const runtimes = Object.keys(RUNTIMES);
   const [first = '', ...others] = runtimes;
   const last = runtimes.at(-1) ?? '';
-  /** For what does not depend on the runtime: Node starts faster than wrangler. */
+  /** For what does not depend on the runtime: the last one starts fastest. */
   const light = ['--runtime', last];
 
   it.each(runtimes)(
