@@ -231,7 +231,7 @@ it('a browser is told what it may do, also where a request is refused', async ()
 });
 
 it('users log in with tokens of their own', async () => {
-  const token = `    .use(bearerAuth({ token: apiToken, realm: 'api' }))\n`;
+  const token = `    .use(bearerAuth({ token: apiToken, realm: 'api', hashFunction: (token: string) => token }))\n`;
   const caller = `    .use((c, next) => {\n      c.set('caller', CALLER);\n      return next();\n    })\n`;
   const worker = await startChanged('users', 'src/create-app.ts', [
     [`import { Hono } from 'hono';\n`, `import { Hono } from 'hono';\n${blockWith(`'hono/jwt'`)}`],
@@ -282,7 +282,7 @@ it('a webhook is let in by its signature, and what a route leaves for later is d
     .replace('../middleware', './middleware')
     .replace('./schemas', './routes/schemas')
     .replace('// what is to be done', WORK);
-  const token = `    .use(bearerAuth({ token: apiToken, realm: 'api' }))\n`;
+  const token = `    .use(bearerAuth({ token: apiToken, realm: 'api', hashFunction: (token: string) => token }))\n`;
   const limit = `    .use(requestDatabase(access))\n`;
   const worker = await startChanged('webhook', 'src/create-app.ts', [
     ['/** The tables of', `${routes}const webhookSecret = 'signed by me';\n/** The tables of`],
