@@ -17,7 +17,7 @@ export default (await import('./vercel.mjs')).default;
  */
 export async function bundleVercel(outdir: string): Promise<Metafile['outputs']> {
   const outputs = await bundleForNode(['functions/vercel.ts'], outdir, {
-    external: ['pg-native'], // and what cannot be bundled: Vercel adds it from node_modules
+    external: [], // what cannot be bundled: Vercel adds it from node_modules
     sourcemap: 'inline', // Vercel would leave a file behind that nothing imports
     sourcesContent: false,
   });

@@ -2,8 +2,12 @@ import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type BuildOptions, type Metafile } from 'esbuild';
+import { NEVER } from './bundle.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+/** What functions in Node have no use for. */
+export const UNUSED_BY_NODE = [...NEVER, /^node_modules\/(pg-cloudflare\/(?!dist\/empty\.js)|pg-native\/|unenv\/)/];
 
 /**
  * Bundles entries for functions in Node into a directory, with what they share in a file of its own.
@@ -12,7 +16,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 export async function bundleForNode(
   entryPoints: string[],
   outdir: string,
-  options: BuildOptions = {},
+  { external = [], ...options }: BuildOptions = {},
 ): Promise<Metafile['outputs']> {
   await rm(outdir, { recursive: true, force: true });
   const { metafile } = await build({
@@ -28,7 +32,7 @@ export async function bundleForNode(
     format: 'esm',
     platform: 'node',
     target: 'node24',
-    external: ['pg-native'],
+    external: ['pg-native', ...external],
     // `pg` is CommonJS and requires Node's own modules. Under a name of its own: what is bundled may import the same function.
     banner: { js: "import{createRequire as $require}from'node:module';const require=$require(import.meta.url);" },
     ...options,

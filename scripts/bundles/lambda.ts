@@ -1,11 +1,11 @@
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { bundleLambda, zipFiles } from '../build-lambda.ts';
-import { type Bundle, NEVER } from './bundle.ts';
+import type { Bundle } from './bundle.ts';
+import { UNUSED_BY_NODE } from './bundle-for-node.ts';
 
 export const UNUSED_BY_LAMBDA = [
-  ...NEVER,
-  /^node_modules\/(pg-cloudflare\/(?!dist\/empty\.js)|pg-native\/|unenv\/)/,
+  ...UNUSED_BY_NODE,
   /^node_modules\/hono\/dist\/adapter\/(?!aws-lambda)/,
   /^functions\/(?!lambda|aws-secret)/,
 ];

@@ -3,11 +3,12 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { bundleVercel } from '../bundle-vercel.ts';
-import { type Bundle, NEVER } from './bundle.ts';
+import type { Bundle } from './bundle.ts';
+import { UNUSED_BY_NODE } from './bundle-for-node.ts';
 
 export const UNUSED_BY_VERCEL = [
-  ...NEVER,
-  /^node_modules\/(pg-cloudflare\/(?!dist\/empty\.js)|pg-native\/|unenv\/|aws4fetch\/)/,
+  ...UNUSED_BY_NODE,
+  /^node_modules\/aws4fetch\//,
   /^node_modules\/hono\/dist\/adapter\//,
   /^functions\/(?!vercel)/,
 ];

@@ -137,12 +137,6 @@ export const PLATFORMS = {
       tree.edit('test/local/dev.test.ts', (text) =>
         withoutLines(/^import \{ (once|connect) \}/)(withoutBlock(text, "it('on node starts")),
       );
-      tree.edit('test/node/start-server.ts', (text) =>
-        withoutLines(/^import \{ fileURLToPath \}/)(text)
-          .replace(/export const NODE = .*\n\n/, '')
-          .replace('args = [NODE]', 'args: string[]')
-          .replace('. Default: functions/node.ts', ''),
-      );
     },
   },
 } satisfies Record<string, Platform>;
@@ -211,15 +205,6 @@ export function keepPlatforms(
     tree.remove('scripts/serve-locally.ts', 'scripts/bundles/bundle-for-node.ts');
   }
   if (!kept.includes('vercel') && !kept.includes('node')) tree.remove('test/node/start-server.ts');
-  if (kept.includes('vercel') && !kept.includes('node')) {
-    // It refers to a file in the section on Node.
-    tree.edit('docs/recipes.md', (text) =>
-      text.replace(
-        '`@sentry/node`, in a file like that, which',
-        '`@sentry/node`: `init({ dsn, tracesSampleRate: 0.1, dataCollection: { httpBodies: [] } })` in a module that',
-      ),
-    );
-  }
   if (kept.every((name) => name === 'workers')) {
     tree.remove('scripts/node-host.ts');
     // A Worker that is given this variable does not start.

@@ -5,19 +5,22 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
 import { describeContract } from '../contract.ts';
 import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { EXAMPLE } from '../example-contract.ts';
 import { startFaultProxy } from '../fault-proxy.ts';
-import { NODE, type Server, startServer } from './start-server.ts';
+import { type Server, startServer } from './start-server.ts';
 import { apiToken } from '../token.ts';
 
 /** Windows has no signals: Node ends there at once what it is to send one to. */
 const onUnix = it.skipIf(process.platform === 'win32');
 
-describeContract('the Node server', (options) => startServer(options));
+const NODE = fileURLToPath(new URL('../../functions/node.ts', import.meta.url));
+
+describeContract('the Node server', (options) => startServer(options, [NODE]));
 
 describe('the Node server', () => {
   let database: TestDatabase;
@@ -28,7 +31,7 @@ describe('the Node server', () => {
 
   /** A server that ends with its test, also with one that fails. */
   const start = async (databaseUrl: string) => {
-    const server = await startServer({ databaseUrl, apiToken });
+    const server = await startServer({ databaseUrl, apiToken }, [NODE]);
     onTestFinished(() => void server.process.kill('SIGKILL'));
     return server;
   };

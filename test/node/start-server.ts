@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import type { Target, TargetOptions } from '../contract.ts';
 
@@ -10,17 +9,15 @@ export interface Server extends Target {
   url: string;
 }
 
-export const NODE = fileURLToPath(new URL('../../functions/node.ts', import.meta.url));
-
 const FAST_IMPORTS = new URL('../../src/fast-imports.ts', import.meta.url).href;
 
 /**
  * Runs a server in a process of its own, on a free port.
- * @param args of node: a script that listens on PORT and says so. Default: functions/node.ts
+ * @param args of node: a script that listens on PORT and says so
  */
 export async function startServer(
   { databaseUrl, apiToken }: TargetOptions,
-  args = [NODE],
+  args: string[],
   cwd?: string,
 ): Promise<Server> {
   const child = spawn(process.execPath, ['--import', FAST_IMPORTS, ...args], {

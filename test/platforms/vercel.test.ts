@@ -1,7 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, inject, it } from 'vitest';
+import { describe, expect, inject, it, onTestFinished } from 'vitest';
 import { describeContract } from '../contract.ts';
 import { startServer } from '../node/start-server.ts';
 
@@ -44,5 +47,25 @@ describe('what Vercel would deploy', () => {
     const others = names.filter((name) => path.dirname(name) !== bundle || path.extname(name) !== '.mjs');
     expect(others).toEqual(['.vc-config.json']);
     expect(existsSync(path.join(inject('vercelOutput'), 'static'))).toBe(false);
+  });
+
+  it('takes no other file for the app, whatever its name', async () => {
+    const require = createRequire(import.meta.url);
+    const { entrypointCallback } = createRequire(require.resolve('vercel/package.json'))('@vercel/hono') as {
+      entrypointCallback: (build: { files: object; workPath: string; config: object }) => Promise<string>;
+    };
+    const workPath = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter-entry-'));
+    onTestFinished(() => rm(workPath, { recursive: true }));
+    await cp(path.join(folder, 'dist'), path.join(workPath, 'dist'), { recursive: true });
+    await mkdir(path.join(workPath, 'src'));
+    for (const name of ['app', 'index', 'server'].flatMap((file) => [`${file}.ts`, `src/${file}.ts`])) {
+      await writeFile(path.join(workPath, name), `import { Hono } from 'hono';`);
+    }
+    const { outputDirectory } = JSON.parse(readFileSync(path.join(ROOT, 'vercel.json'), 'utf8')) as object & {
+      outputDirectory: string;
+    };
+    const find = (projectSettings: object) => entrypointCallback({ files: {}, workPath, config: { projectSettings } });
+    expect(await find({ outputDirectory })).toBe(config['handler']);
+    expect(await find({})).toBe('app.ts');
   });
 });

@@ -16,12 +16,16 @@ import { neonHttp } from '../../src/db/http.ts';
 import { neonWebSocket } from '../../src/db/websocket.ts';
 import type { Target } from '../contract.ts';
 import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
-import { NODE, startServer } from '../node/start-server.ts';
+import { startServer } from '../node/start-server.ts';
 import { apiToken } from '../token.ts';
 import { replaceOnce } from '../platforms/replace-once.ts';
 import { bundleWorker, startWorker } from './start-worker.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const NODE = path.join(ROOT, 'functions/node.ts');
+
+/** The line that checks the API's token. */
+const TOKEN_CHECK = `    .use(bearerAuth({ token: apiToken, realm: 'api', hashFunction: (token: string) => token }))\n`;
 
 let gateway: Gateway;
 let database: TestDatabase;
@@ -231,11 +235,10 @@ it('a browser is told what it may do, also where a request is refused', async ()
 });
 
 it('users log in with tokens of their own', async () => {
-  const token = `    .use(bearerAuth({ token: apiToken, realm: 'api', hashFunction: (token: string) => token }))\n`;
   const caller = `    .use((c, next) => {\n      c.set('caller', CALLER);\n      return next();\n    })\n`;
   const worker = await startChanged('users', 'src/create-app.ts', [
     [`import { Hono } from 'hono';\n`, `import { Hono } from 'hono';\n${blockWith(`'hono/jwt'`)}`],
-    [token + caller, blockWith('.use(jwt(').replace('jwtSecret', 'apiToken')],
+    [TOKEN_CHECK + caller, blockWith('.use(jwt(').replace('jwtSecret', 'apiToken')],
   ]);
   const status = async (claims: { sub?: string }, secret = apiToken) => {
     const headers = { Authorization: `Bearer ${await sign(claims, secret, 'HS256')}` };
@@ -282,13 +285,12 @@ it('a webhook is let in by its signature, and what a route leaves for later is d
     .replace('../middleware', './middleware')
     .replace('./schemas', './routes/schemas')
     .replace('// what is to be done', WORK);
-  const token = `    .use(bearerAuth({ token: apiToken, realm: 'api', hashFunction: (token: string) => token }))\n`;
   const limit = `    .use(requestDatabase(access))\n`;
   const worker = await startChanged('webhook', 'src/create-app.ts', [
     ['/** The tables of', `${routes}const webhookSecret = 'signed by me';\n/** The tables of`],
     ['{ answerProblem, Problem }', '{ answerProblem, logError, Problem }'],
     [limit, limit + blockWith(`c.set('later'`)],
-    [token, blockWith(`.route('/webhooks'`) + token],
+    [TOKEN_CHECK, blockWith(`.route('/webhooks'`) + TOKEN_CHECK],
   ]);
   const signatureOf = (text: string, secret = 'signed by me') =>
     createHmac('sha256', secret).update(text).digest('hex');
