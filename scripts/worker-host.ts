@@ -18,7 +18,7 @@ const DISPOSE_DEADLINE = 500;
 /** Milliseconds. */
 const FIRST_LOAD = 1_500;
 
-/** Milliseconds; if an app throws while it loads, workerd makes requests wait forever. */
+/** Milliseconds; an app that never ends loading makes requests wait forever. */
 const FIRST_ANSWER = 15_000;
 
 // Wrangler would report on the network at every reload, write log files and ask about metrics.
@@ -71,17 +71,18 @@ async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
     },
   });
   const { raw, ready } = worker;
-  // Errors of the app are logged; others are not, for instance that wrangler may not write in the home directory.
   const refused = new Promise<string>((resolve) => {
-    raw.on('error', ({ cause }: { cause?: NodeJS.ErrnoException }) => {
-      if (cause?.syscall !== undefined) resolve(cause.message);
-    });
+    // What is wrong with the app is logged already, other errors are not: for instance that wrangler may not write in the home directory.
+    raw.on('error', ({ cause }: { cause: NodeJS.ErrnoException }) =>
+      resolve(cause.code === 'ERR_RUNTIME_FAILURE' ? 'it throws while it loads.' : cause.message),
+    );
+    raw.on('buildFailed', () => resolve('it does not build.'));
   });
   const answered = async () => {
     await ready;
     return fetch(`http://127.0.0.1:${port}/health/live`, { signal: AbortSignal.timeout(FIRST_ANSWER) }).then(
       () => undefined,
-      () => 'it does not answer. It may fail to build, or throw while it loads.',
+      () => `it does not answer within ${FIRST_ANSWER / 1_000} s.`,
     );
   };
   const why = await Promise.race([refused, answered()]);

@@ -1,27 +1,15 @@
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readdir, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { RUNTIMES } from '../../scripts/fork-host.ts';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
 import { deletePostgres } from '../../local/postgres.ts';
-import { hasEnded } from '../../local/postgres-process.ts';
-import { readCredentials } from '../../local/stack.ts';
 import { PATIENCE } from '../database.ts';
-
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-
-interface Dev {
-  child: ChildProcess;
-  output: () => string;
-  exited: Promise<number | null>;
-}
+import { DOT_ENV, LIGHT, ready, ROOT, startDev } from './start-dev.ts';
 
 /** What the log says of the request of each kind that is printed to try. */
 const GOES_OVER: Record<string, string> = {
@@ -30,11 +18,6 @@ const GOES_OVER: Record<string, string> = {
   Transaction: 'websocket 4 round trips',
   Session: 'websocket 3 round trips',
 };
-
-/** What the app does not start without. */
-const DOT_ENV = Object.entries(EXAMPLE_ENVIRONMENT)
-  .map(([name, value]) => `${name}=${value}\n`)
-  .join('');
 
 let data: string;
 
@@ -48,48 +31,10 @@ afterAll(async () => {
   await rm(data, { recursive: true, force: true });
 });
 
-function startDev(...options: string[]): Dev {
-  return startDevIn(data, ...options);
-}
-
-/** @param cwd where its `.env` is */
-function startDevIn(cwd: string, ...options: string[]): Dev {
-  const child = spawn(process.execPath, [path.join(ROOT, 'scripts/dev.ts'), '--data', data, ...options], {
-    cwd,
-    env: {
-      ...process.env,
-      DATABASE_URL: 'postgresql://nobody:nothing@nowhere.example/never',
-      NO_COLOR: '1',
-      PGSSLMODE: 'require',
-      PGOPTIONS: '-c default_transaction_read_only=on',
-    },
-  });
-  let text = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (text += String(chunk)));
-  return {
-    child,
-    output: () => text,
-    exited: new Promise((resolve) => child.once('exit', resolve)),
-  };
-}
-
-async function ready(dev: Dev): Promise<string> {
-  // After an assertion that failed it would run on, and the tests behind find its data in use.
-  onTestFinished(async () => {
-    if (dev.child.kill('SIGTERM')) await dev.exited;
-  });
-  for (const end = Date.now() + 3 * PATIENCE; Date.now() < end; await sleep(20)) {
-    const url = /^ready (http\S+)$/m.exec(dev.output())?.[1];
-    if (url) return url;
-    if (dev.child.exitCode !== null) break;
-  }
-  throw new Error(`not ready:\n${dev.output()}`);
-}
-
-/** Processes of the stack on this file's data, that serve its port, or that run the API in Node. */
+/** Processes that were started on this file's data, or serve its port. */
 function processes(port: number): string[] {
-  const ours = [data, `127.0.0.1:${port}`, `${ROOT}scripts/node-host.ts`, `${ROOT}scripts/serve-`];
-  return execFileSync('ps', ['axww', '-o', 'stat,command'], { encoding: 'utf8' })
+  const ours = [data, `127.0.0.1:${port}`, ` PORT=${port}`];
+  return execFileSync('ps', ['axeww', '-o', 'stat,command'], { encoding: 'utf8' })
     .split('\n')
     .filter((line) => !line.startsWith('Z') && ours.some((part) => line.includes(part)));
 }
@@ -107,14 +52,12 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
   const runtimes = Object.keys(RUNTIMES);
   const [first = '', ...others] = runtimes;
   const last = runtimes.at(-1) ?? '';
-  /** For what does not depend on the runtime: the last one starts fastest. */
-  const light = ['--runtime', last];
 
   it.each(runtimes)(
     'on %s serves the app, says how to use it, logs each request, and stops cleanly',
     async (runtime) => {
       const port = await anyFreePort();
-      const dev = startDev('--port', String(port), ...(runtime === first ? [] : ['--runtime', runtime]));
+      const dev = startDev(data, '--port', String(port), ...(runtime === first ? [] : ['--runtime', runtime]));
       const url = await ready(dev);
       expect(url).toBe(`http://127.0.0.1:${port}`);
 
@@ -137,7 +80,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
 
   it.each(others.slice(-1))('on %s starts the API again when a file of it changes', async (runtime) => {
     const port = await anyFreePort();
-    const dev = startDev('--port', String(port), '--runtime', runtime);
+    const dev = startDev(data, '--port', String(port), '--runtime', runtime);
     const url = await ready(dev);
     const file = path.join(ROOT, 'src/create-app.ts');
     const untilReloaded = (times: number) =>
@@ -156,7 +99,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
 
   it('on node starts the API again beside a silent connection, and says when it is gone', async () => {
     const port = await anyFreePort();
-    const dev = startDev('--port', String(port), '--runtime', 'node');
+    const dev = startDev(data, '--port', String(port), '--runtime', 'node');
     const url = await ready(dev);
     const silent = connect(port, '127.0.0.1');
     silent.on('error', () => {});
@@ -182,7 +125,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     'on %s leaves nothing behind when what runs the API is killed',
     async (runtime) => {
       const port = await anyFreePort();
-      const dev = startDev('--port', String(port), '--runtime', runtime);
+      const dev = startDev(data, '--port', String(port), '--runtime', runtime);
       const url = await ready(dev);
       const started = execFileSync('ps', ['ax', '-o', 'pid=,ppid=,command='], { encoding: 'utf8' }).split('\n');
       const host = started.find((line) => RegExp(`^ *\\d+ +${dev.child.pid} .*-host\\.ts`).test(line));
@@ -195,14 +138,14 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
   );
 
   it('on workers says why an app does not start', async () => {
-    const directory = await mkdtemp(path.join(tmpdir(), 'dev-environment-'));
+    const directory = await mkdtemp(path.join(data, 'environment-'));
     await writeFile(path.join(directory, '.env'), `${DOT_ENV}DATABASE_TRANSPORT=tcp\n`);
     const port = await anyFreePort();
-    const dev = startDevIn(directory, '--port', String(port), '--remote');
+    const dev = startDev(directory, '--data', data, '--port', String(port), '--remote');
     expect(await dev.exited).toBe(1);
     expect(dev.output()).toContain('this deployment carries neon only');
     expect(dev.output()).toMatch(/at \S*src\/config\.ts:\d+:\d+ in parseConfig/);
-    expect(dev.output()).toContain('The API did not start');
+    expect(dev.output()).toContain('The API did not start: it throws while it loads.');
     await untilGone(port);
     await rm(directory, { recursive: true });
   });
@@ -210,7 +153,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
   it.each(['XDG_CONFIG_HOME', 'TMPDIR'])('on workers says that wrangler may not write in %s', async (name) => {
     const file = path.join(data, 'credentials.json'); // below it nobody makes a directory, root neither
     vi.stubEnv(name, file);
-    const dev = startDev('--port', String(await anyFreePort()));
+    const dev = startDev(data, '--port', String(await anyFreePort()));
     vi.unstubAllEnvs();
     expect(await dev.exited).toBe(1);
     expect(dev.output()).toMatch(/The API did not start: ENOTDIR: .*mkdir/);
@@ -219,12 +162,12 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
   it.each(others.slice(-1))(
     'on %s gives the app what .env says, less what it says about the database',
     async (runtime) => {
-      const directory = await mkdtemp(path.join(tmpdir(), 'dev-environment-'));
+      const directory = await mkdtemp(path.join(data, 'environment-'));
       const print = `data:text/javascript,const{MINE:m,DATABASE_REPLICA_URL:d}=process.env;console.log([m,typeof(d)].join())`;
       const env = `\uFEFFMINE="of my own"\nDATABASE_REPLICA_URL=postgresql://a:b@nowhere.example/c\nNODE_OPTIONS=--import="${print}"\n${DOT_ENV}`;
       await writeFile(path.join(directory, '.env'), env);
       const port = await anyFreePort();
-      const dev = startDevIn(directory, '--port', String(port), '--runtime', runtime);
+      const dev = startDev(directory, '--data', data, '--port', String(port), '--runtime', runtime);
       await ready(dev);
       expect(dev.output()).toMatch(/of my own,undefined/);
       dev.child.kill('SIGTERM');
@@ -234,35 +177,9 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     },
   );
 
-  it('starts once on the same data', async () => {
-    const port = await anyFreePort();
-    const dev = startDev('--port', String(port), ...light);
-    await ready(dev);
-    const second = startDev(...light);
-    expect(await second.exited).toBe(1);
-    expect(second.output()).toMatch(/^Already running on this data: .*\n$/);
-    dev.child.kill('SIGTERM');
-    expect(await dev.exited).toBe(0);
-    await untilGone(port);
-  });
-
-  it('chooses ports of its own beside another that starts at the same moment', async () => {
-    const beside = path.join(data, 'beside');
-    const both = [startDev(...light), startDev('--data', beside, ...light)];
-    try {
-      const [one, other] = await Promise.all(both.map(ready));
-      expect(one).not.toBe(other);
-    } finally {
-      for (const { child } of both) child.kill('SIGINT');
-      await Promise.all(both.map(({ exited }) => exited));
-      await deletePostgres(beside);
-    }
-    expect(await Promise.all(both.map(({ exited }) => exited))).toEqual([0, 0]);
-  });
-
   it('lets reads that may lag come from a replica', async () => {
     const port = await anyFreePort();
-    const dev = startDev('--port', String(port), ...light, '--reset', '--replica', '--lag', '600s');
+    const dev = startDev(data, '--port', String(port), ...LIGHT, '--reset', '--replica', '--lag', '600s');
     const url = await ready(dev);
     const token = /Token +(\S+)/.exec(dev.output())?.[1];
     const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
@@ -278,107 +195,9 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     await untilGone(port);
   });
 
-  it.runIf(process.getuid?.() === 0)('as root makes no second database beside that of another account', async () => {
-    const theirs = await mkdtemp(path.join(tmpdir(), 'theirs-'));
-    await mkdir(path.join(theirs, 'postgres'));
-    await writeFile(path.join(theirs, 'postgres/PG_VERSION'), '18\n');
-    await writeFile(path.join(theirs, 'superuser-password'), 'theirs');
-    const dev = startDev('--data', theirs, ...light);
-    expect(await dev.exited).toBe(1);
-    expect(dev.output()).toContain('holds the database of another account');
-    await rm(theirs, { recursive: true });
-  });
-
-  it.runIf(process.getuid?.() === 0)("as root leaves a copy's original its database", async () => {
-    const [original, copy] = [await mkdtemp(path.join(tmpdir(), 'original-')), path.join(data, 'copy')];
-    const close = async (dev: ReturnType<typeof startDev>) => {
-      await ready(dev);
-      dev.child.kill('SIGTERM');
-      expect(await dev.exited).toBe(0);
-    };
-    await close(startDev('--data', original, ...light));
-    await cp(original, copy, { recursive: true });
-    const refused = startDev('--data', copy, ...light);
-    expect(await refused.exited).toBe(1);
-    expect(refused.output()).toContain(`is a copy of ${original}`);
-    await close(startDev('--data', copy, ...light, '--reset'));
-    const again = startDev('--data', original, ...light);
-    await close(again);
-    expect(again.output()).not.toContain('Applied');
-    for (const directory of [original, copy]) await deletePostgres(directory);
-    await rm(original, { recursive: true });
-  });
-
-  it.each(['postgres/init.sql', 'postgres', 'postgres.log', 'credentials.json'])(
-    'leaves alone the %s that it has not made',
-    async (name) => {
-      const theirs = await mkdtemp(path.join(tmpdir(), 'theirs-'));
-      const file = path.join(theirs, name);
-      await mkdir(path.dirname(file), { recursive: true });
-      await writeFile(file, 'select 1');
-      for (const options of [['--reset'], [], ['--reset']]) {
-        const dev = startDev('--data', theirs, ...light, ...options);
-        expect(await dev.exited).toBe(1);
-        expect(dev.output()).toContain('belongs to something else');
-      }
-      expect(await readFile(file, 'utf8')).toBe('select 1');
-      await rm(theirs, { recursive: true });
-    },
-  );
-
-  it('keeps the passwords that it makes out of the repository that they are in', async () => {
-    const theirs = await mkdtemp(path.join(tmpdir(), 'theirs-'));
-    const git = (...args: string[]) => execFileSync('git', args, { cwd: theirs, encoding: 'utf8' });
-    git('init', '--quiet');
-    await readCredentials(path.join(theirs, 'new/data'));
-    expect(git('status', '--porcelain')).toBe('');
-    await mkdir(path.join(theirs, 'old'));
-    await readCredentials(path.join(theirs, 'old'));
-    expect((await stat(path.join(theirs, 'old/credentials.json'))).mode & 0o777).toBe(0o600);
-    expect(git('status', '--porcelain')).toBe('?? old/\n');
-    await rm(theirs, { recursive: true });
-  });
-
-  it('removes what a first start that was killed had begun', async () => {
-    const { pid: dead } = spawnSync(process.execPath, ['--version']);
-    const directory = await mkdtemp(path.join(tmpdir(), 'begun-'));
-    const name = (pid: number) => `postgres.initialising-${pid}`;
-    await mkdir(path.join(directory, name(dead)));
-    await writeFile(path.join(directory, `${name(dead)}.password`), 'secret');
-    await mkdir(path.join(directory, name(process.pid)));
-    await mkdir(path.join(directory, 'postgres.20261128'));
-    await deletePostgres(directory);
-    expect(await readdir(directory)).toEqual(['postgres.20261128', name(process.pid)]);
-    await rm(directory, { recursive: true });
-  });
-
-  it('leaves no server behind when it ends just as it has started one', async () => {
-    const directory = await mkdtemp(path.join(tmpdir(), 'ends-'));
-    const script = `
-      import childProcess from 'node:child_process';
-      import { syncBuiltinESMExports } from 'node:module';
-      const { spawn } = childProcess;
-      childProcess.spawn = (file, args, options) => {
-        const child = spawn(file, args, options);
-        if (args.includes('-D')) {
-          console.log(child.pid);
-          setImmediate(() => process.exit());
-        }
-        return child;
-      };
-      syncBuiltinESMExports();
-      const { startPostgres } = await import('./local/postgres.ts');
-      await startPostgres({ directory: process.argv[1], port: Number(process.argv[2]) });`;
-    const args = ['--input-type=module', '-e', script, directory, String(await anyFreePort())];
-    const server = Number(execFileSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8' }));
-    expect(await hasEnded(server, PATIENCE)).toBe(true);
-    await deletePostgres(directory);
-    await rm(directory, { recursive: true });
-  });
-
   it('serves the app from what stands in for PlanetScale', async () => {
     const port = await anyFreePort();
-    const dev = startDev('--port', String(port), '--provider', 'planetscale');
+    const dev = startDev(data, '--port', String(port), '--provider', 'planetscale');
     await ready(dev);
     for (const curl of dev.output().match(/curl .*/g) ?? []) {
       const answer = execFileSync('sh', ['-c', `${curl} -s -o /dev/null -w '%{http_code}'`], { encoding: 'utf8' });
@@ -391,7 +210,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
 
   it('stops once and in order at Ctrl-C, which reaches npm and the script alike', async () => {
     const port = await anyFreePort();
-    const dev = startDev('--port', String(port));
+    const dev = startDev(data, '--port', String(port));
     await ready(dev);
     dev.child.kill('SIGINT');
     dev.child.kill('SIGINT');
@@ -404,12 +223,12 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     'on %s leaves nothing behind when it is killed, and recovers',
     async (runtime) => {
       const port = await anyFreePort();
-      const dev = startDev('--port', String(port), '--runtime', runtime);
+      const dev = startDev(data, '--port', String(port), '--runtime', runtime);
       await ready(dev);
       dev.child.kill('SIGKILL');
       await untilGone(port);
 
-      const again = startDev('--port', String(port), '--reset');
+      const again = startDev(data, '--port', String(port), '--reset');
       await ready(again);
       expect(again.output()).toContain(`Deleting the database in ${data}`);
       again.child.kill('SIGINT');
@@ -431,14 +250,14 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     [['--control-plane-errors', '2'], /^--control-plane-errors must be a probability/m],
     [['--port', '15999', '--gateway-port', '15999'], /Port 15999 is already the port: .* --gateway-port/],
   ])('refuses %j in one line', async (options, message) => {
-    const dev = startDev(...options);
+    const dev = startDev(data, ...options);
     expect(await dev.exited).toBe(1);
     expect(dev.output()).toMatch(message);
     expect(dev.output()).not.toMatch(/^ {4}at /m);
   });
 
   it('shows its options', async () => {
-    const dev = startDev('--help');
+    const dev = startDev(data, '--help');
     expect(await dev.exited).toBe(0);
     for (const option of [
       '--runtime',

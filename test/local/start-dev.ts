@@ -1,0 +1,59 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { onTestFinished } from 'vitest';
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
+import { RUNTIMES } from '../../scripts/fork-host.ts';
+import { PATIENCE } from '../database.ts';
+
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+/** What the app does not start without. */
+export const DOT_ENV = Object.entries(EXAMPLE_ENVIRONMENT)
+  .map(([name, value]) => `${name}=${value}\n`)
+  .join('');
+
+/** For what does not depend on the runtime: the last one starts fastest. */
+export const LIGHT = ['--runtime', Object.keys(RUNTIMES).at(-1) ?? ''];
+
+export interface Dev {
+  child: ChildProcess;
+  output: () => string;
+  exited: Promise<number | null>;
+}
+
+/** Starts `npm run dev` in a directory with an `.env`, with its database there, too, unless the options name another place. */
+export function startDev(directory: string, ...options: string[]): Dev {
+  const child = spawn(process.execPath, [path.join(ROOT, 'scripts/dev.ts'), '--data', directory, ...options], {
+    cwd: directory,
+    env: {
+      ...process.env,
+      DATABASE_URL: 'postgresql://nobody:nothing@nowhere.example/never',
+      NO_COLOR: '1',
+      PGSSLMODE: 'require',
+      PGOPTIONS: '-c default_transaction_read_only=on',
+      STARTED_ON: directory, // tells what it has started from what others have
+    },
+  });
+  let text = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (text += String(chunk)));
+  return {
+    child,
+    output: () => text,
+    exited: new Promise((resolve) => child.once('exit', resolve)),
+  };
+}
+
+export async function ready(dev: Dev): Promise<string> {
+  // After an assertion that failed it would run on, and the tests behind find its data in use.
+  onTestFinished(async () => {
+    if (dev.child.kill('SIGTERM')) await dev.exited;
+  });
+  for (const end = Date.now() + 3 * PATIENCE; Date.now() < end; await sleep(20)) {
+    const url = /^ready (http\S+)$/m.exec(dev.output())?.[1];
+    if (url) return url;
+    if (dev.child.exitCode !== null) break;
+  }
+  throw new Error(`not ready:\n${dev.output()}`);
+}
