@@ -17,15 +17,15 @@ export interface Upstream {
 
 /**
  * Where a `postgresql://` URL leads. Its user and password are not used: clients log in as themselves.
- * @throws {TypeError} never with the URL, which holds a password
+ * @throws {Error} never with the URL, which holds a password
  */
 export function parseUpstream(url: string): Upstream {
   // No @ after the authority: one there means that it ended inside the password, part of which would be printed as the host.
   if (!/^postgres(ql)?:\/\/[^/?#]*[^@]*$/.test(url) || !URL.canParse(url))
-    throw new TypeError('The upstream must be a postgresql:// URL: percent-encode @ / # ? %');
+    throw new Error('The upstream must be a postgresql:// URL: percent-encode @ / # ? %');
   const { hostname, port, searchParams } = new URL(url);
   const host = hostname.replace(/^\[(.*)\]$/, '$1');
-  if (host === '') throw new TypeError('The upstream URL names no host.');
+  if (host === '') throw new Error('The upstream URL names no host.');
   const mode = searchParams.get('sslmode') ?? (isLoopback(host) ? 'disable' : 'verify-full');
   const rootCertificate = searchParams.get('sslrootcert');
   const address = { host, port: Number(port || 5432) };
@@ -40,9 +40,7 @@ export function parseUpstream(url: string): Upstream {
       if (rootCertificate === null || rootCertificate === 'system') return { ...address, tls: {} };
       return { ...address, tls: { ca: readFileSync(rootCertificate) } };
     default:
-      throw new TypeError(
-        `The upstream URL's sslmode must be disable, no-verify, require or verify-full, not ${mode}.`,
-      );
+      throw new Error(`The upstream URL's sslmode must be disable, no-verify, require or verify-full, not ${mode}.`);
   }
 }
 
