@@ -27,8 +27,10 @@ await runCommand(HELP, ARGUMENTS, async ({ values, positionals }) => {
   if (!(waitMs >= 0)) throw new Error(`--wait must be a number of seconds, not "${values.wait}".`);
   const environment = loadEnvironment();
   if (!environment['API_TOKEN']) throw new Error('API_TOKEN is not set: the token of the API being checked.');
-  const ask = createAsk(parseUrl(positionals[0] ?? ''), environment);
+  const url = parseUrl(positionals[0] ?? '');
+  const ask = createAsk(url, environment);
 
+  console.log(`Checking ${url.origin} …`);
   const notLive = await untilLive(ask, waitMs);
   if (notLive) throw new Error(`not live: ${notLive}`);
   if ((await ask('/nowhere')).status === 401)
@@ -85,12 +87,13 @@ function createAsk({ origin }: URL, environment: Record<string, string | undefin
  */
 async function untilLive(ask: Ask, waitMs: number): Promise<string | undefined> {
   const end = performance.now() + waitMs;
-  for (;;) {
+  for (let said = false; ; said = true) {
     const problem = await ask('/health/live', { token: undefined }).then(
       ({ status }) => (status === 200 ? undefined : `GET /health/live answers ${status}`),
       describe,
     );
     if (problem === undefined || performance.now() >= end) return problem;
+    if (!said) console.log(`Not live yet: ${problem}. Waiting for up to ${waitMs / 1000} s …`);
     await sleep(1_000);
   }
 }

@@ -70,12 +70,13 @@ async function expectFailure(change: Change, failure: RegExp): Promise<void> {
   expect(output).not.toContain(apiToken);
 }
 
-it('passes against the API, which is not everywhere at first', async () => {
+it('passes against the API, which is not everywhere at first, and says what it waits for', async () => {
   let asked = 0;
   const server = await startServer((_, response) => (asked++ ? response : new Response(null, { status: 503 })));
   const { code, output } = await smoke([server.url]);
   server.close();
   expect(code, output).toBe(0);
+  expect(output).toContain(`Checking ${server.url} …\nNot live yet: GET /health/live answers 503. Waiting `);
   expect(output).toMatch(/\d+ passed, 0 failed/);
 });
 
