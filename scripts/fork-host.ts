@@ -63,7 +63,7 @@ export function forkHost(runtime: Runtime, onLog: (log: HostLog) => void): Host 
   return {
     serve: (options) =>
       new Promise<void>((resolve, reject) => {
-        const late = `The API did not become ready on port ${options.port}: another process may have taken it meanwhile.`;
+        const late = `The API was not ready after ${START_DEADLINE / 1000} s: it may wait for something while it loads.`;
         const timer = setTimeout(() => reject(new Error(late)), START_DEADLINE);
         const settle = (error?: Error) => {
           clearTimeout(timer);

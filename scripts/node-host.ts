@@ -16,6 +16,9 @@ const ROOT = fileURLToPath(new URL('../', import.meta.url));
 /** What the API is made of. */
 const FOLDERS = ['src', 'functions'].map((folder) => path.join(ROOT, folder));
 
+/** Milliseconds; a healthy start takes less than one second. */
+const SLOW_START = 5_000;
+
 /** Milliseconds in which an editor has written everything that it saves. */
 const SETTLE = 50;
 
@@ -36,14 +39,18 @@ process.once('message', ({ port, variables }: HostOptions) => {
 
   const start = (): ChildProcess => {
     const api = spawn(process.execPath, ARGS, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const message = 'The API does not listen yet: it still loads, or waits for something while it does.';
+    const slow = setTimeout(() => tell({ type: 'log', level: 'error', message }), SLOW_START);
     createInterface(api.stdout).on('line', (line) => {
       if (!line.startsWith('listening on port ')) return tell({ type: 'log', level: 'log', message: line });
+      clearTimeout(slow);
       tell({ type: ready });
       ready = 'reloaded';
     });
     createInterface(api.stderr).on('line', (line) => tell({ type: 'log', level: 'error', message: line }));
-    api.once('exit', (code) => {
-      if (code === 0 || api.killed) return; // it was told to
+    api.once('exit', () => {
+      clearTimeout(slow);
+      if (api.killed) return; // it was told to
       if (ready === 'ready') return tell({ type: 'failed', message: 'The API did not start.' });
       tell({ type: 'log', level: 'error', message: 'The API has ended. It starts again when a file changes.' });
     });

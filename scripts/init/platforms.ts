@@ -206,7 +206,7 @@ export function keepPlatforms(
   }
   if (!kept.includes('vercel') && !kept.includes('node')) tree.remove('test/node/start-server.ts');
   if (kept.every((name) => name === 'workers')) {
-    tree.remove('scripts/node-host.ts');
+    tree.remove('scripts/node-host.ts', 'test/local/node-host.test.ts');
     // A Worker that is given this variable does not start.
     tree.edit('docs/driver-selection.md', (text) => text.replace('Set `DATABASE_TRANSPORT=tcp`. ', ''));
     tree.edit('README.md', (text) => text.replace(/requests wait \(on Workers\) or\s+are refused/, 'requests wait'));
