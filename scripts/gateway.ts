@@ -91,6 +91,7 @@ async function main({ started, endWith }: Lifetime): Promise<void> {
     printGateway(alone, provider, upstreamUrls(upstream, alone, provider));
     return;
   }
+  console.log(styleText('dim', `Starting PostgreSQL${replica ? ', a replica' : ''} and the gateway …`));
   const requested = readPort('postgres-port', values['postgres-port']);
   const postgresPort = await choosePort('postgres-port', requested, DEFAULTS['postgres-port'], () => {});
   const stack = await startStack({

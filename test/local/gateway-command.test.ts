@@ -85,9 +85,10 @@ function asInAnotherProject(output: string, url: string): string {
 }
 
 describe.skipIf(process.platform === 'win32')('npm run gateway', () => {
-  it('prints connection strings that work, a replica among them, and stops cleanly', async () => {
+  it('says what it starts, prints connection strings that work, a replica among them, and stops cleanly', async () => {
     const gateway = await start('--replica', '--lag', '10ms', '--rtt', '2');
     await ready(gateway);
+    expect(gateway.output()).toMatch(/^Starting PostgreSQL, a replica and the gateway …$/m);
     const [direct, pooled, replica] = ['Direct', 'Pooled', 'Replica'].map((name) => urlOf(name, gateway.output()));
     for (const [url, expected] of [
       [direct, false],
