@@ -60,9 +60,11 @@ export function forkHost(runtime: Runtime, onLog: (log: HostLog) => void): Host 
     if (child.pid !== undefined) killGroup(child.pid);
   });
 
+  let isServing = false;
   return {
     serve: (options) =>
       new Promise<void>((resolve, reject) => {
+        isServing = true;
         const late = `The API was not ready after ${START_DEADLINE / 1000} s: it may wait for something while it loads.`;
         const timer = setTimeout(() => reject(new Error(late)), START_DEADLINE);
         const settle = (error?: Error) => {
@@ -83,7 +85,8 @@ export function forkHost(runtime: Runtime, onLog: (log: HostLog) => void): Host 
       if (child.connected) child.disconnect();
       const { pid } = child;
       if (pid === undefined) return; // it was never started
-      const timer = setTimeout(() => killGroup(pid), STOP_DEADLINE);
+      // What still loads its tools does not hear that it is to stop, and has started nothing.
+      const timer = setTimeout(() => killGroup(pid), isServing ? STOP_DEADLINE : 0);
       await ended;
       clearTimeout(timer);
     },
