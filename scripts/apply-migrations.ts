@@ -147,15 +147,15 @@ async function applyNew(
   if (missing.length > 0) {
     // drizzle's migrator accepts any of its databases; its type names one of them.
     const migrated = migrate(session as never, { migrationsFolder: directory });
-    await migrated.catch((error: Error) => explain(error, missing));
+    const files = new Set([missing[0], missing.at(-1)].map((migration) => `${migration?.tag}.sql`));
+    await migrated.catch((error: Error) => explain(error, [...files].join(' to ')));
   }
   return missing.length;
 }
 
-/** Names the files in question: drizzle does not say which of them failed. */
-function explain(error: Error, missing: Migration[]): never {
+/** Names the files in question: neither drizzle nor PostgreSQL says which of them failed. */
+function explain(error: Error, files: string): never {
   if (!(error instanceof DatabaseError)) throw error;
-  const files = [...new Set([missing[0], missing.at(-1)])].map((migration) => `${migration?.tag}.sql`).join(' to ');
   // PostgreSQL's own message speaks of a prepared statement, which nobody wrote.
   const reason = error.message.includes('multiple commands')
     ? 'between two statements there must be a line "--> statement-breakpoint".'
@@ -201,9 +201,10 @@ async function grant(session: PinnedSession, role: string, directory: string): P
     .split(';')
     .map((statement) => statement.trim().replaceAll(':"app"', () => new PgDialect().escapeName(role)))
     .filter((statement) => statement !== '');
-  await session.transaction(async (tx) => {
+  const granted = session.transaction(async (tx) => {
     for (const statement of statements) await tx.execute(sql.raw(statement));
   });
+  await granted.catch((error: Error) => explain(error, 'grants.sql'));
 }
 
 /** For a role that does not own a schema, GRANT and REVOKE on it cause no error and have no effect. */

@@ -225,6 +225,12 @@ describe('migrations', () => {
     await expect(apply()).rejects.toThrow('0001_b.sql is not in meta/_journal.json');
   });
 
+  it('name the file of the grants when a statement there fails', async () => {
+    await writeMigrations('create table a (id int)');
+    await writeFile(path.join(directory, 'grants.sql'), 'GRANT SELECT ON b TO :"app";');
+    await expect(apply()).rejects.toThrow('grants.sql: relation "b" does not exist');
+  });
+
   it.each(['pay$$role', 'pay$&role', 'pay;role'])('grant to the role %s', async (role) => {
     await writeMigrations('create table a (id int)');
     await database.query(`create role "${role}"`);
