@@ -34,6 +34,8 @@ export interface MigrationsOptions {
   directory?: string;
   /** Called once if another migration is running. */
   onWait?: () => void;
+  /** Called with how many are new, before they are applied. */
+  onApply?: (count: number) => void;
   /** Called with what the migrations and the grants should have achieved but have not. */
   onWarning?: (message: string) => void;
 }
@@ -58,6 +60,7 @@ export async function applyMigrations(
     transport = 'neon',
     directory = fileURLToPath(new URL('../migrations/', import.meta.url)),
     onWait,
+    onApply,
     onWarning,
   }: MigrationsOptions = {},
 ): Promise<MigrationsResult> {
@@ -90,7 +93,7 @@ export async function applyMigrations(
       // A migration that names no schema means public, which is what grants.sql is about, even if the role or the database has
       // another search path, or a schema has the role's name.
       await session.execute(sql`select set_config('search_path', 'public, ' || current_setting('search_path'), false)`);
-      const applied = await applyNew(session, directory, onWarning);
+      const applied = await applyNew(session, directory, onApply, onWarning);
       await grant(session, role, directory);
       await checkSchema(session, role, onWarning);
       await checkRole(session, role, onWarning);
@@ -118,6 +121,7 @@ const AGAIN =
 async function applyNew(
   session: PinnedSession,
   directory: string,
+  onApply?: (count: number) => void,
   onWarning?: (message: string) => void,
 ): Promise<number> {
   const applied = await readApplied(session);
@@ -145,6 +149,7 @@ async function applyNew(
     );
   }
   if (missing.length > 0) {
+    onApply?.(missing.length);
     // drizzle's migrator accepts any of its databases; its type names one of them.
     const migrated = migrate(session as never, { migrationsFolder: directory });
     const files = new Set([missing[0], missing.at(-1)].map((migration) => `${migration?.tag}.sql`));

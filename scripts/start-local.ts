@@ -71,8 +71,10 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
     ...(replica && { replica: { port: await choose('postgres-port', postgresPort + 1), lagMs: 0 } }),
   });
   try {
-    const { applied } = await applyMigrations(stack.url.owner, stack.url.app, { onWarning: warn });
-    if (applied > 0) step(`Applied ${applied} migration${applied === 1 ? '' : 's'}`);
+    await applyMigrations(stack.url.owner, stack.url.app, {
+      onApply: (count) => step(`Applying ${count} migration${count === 1 ? '' : 's'}`),
+      onWarning: warn,
+    });
     const database = createDatabase({
       url: stack.url.app,
       schema: {},

@@ -144,7 +144,10 @@ describe('migrations', () => {
 
   it('leave nothing behind when one of them fails, and the next run succeeds', async () => {
     await writeMigrations('create table a (id int)', 'create table b (id int); --> statement-breakpoint\nselect 1 / 0');
-    await expect(apply()).rejects.toThrow('0000.sql to 0001.sql: division by zero');
+    const begun: number[] = [];
+    const onApply = (count: number) => begun.push(count);
+    await expect(apply({ onApply })).rejects.toThrow('0000.sql to 0001.sql: division by zero');
+    expect(begun).toEqual([2]);
     expect(await tables()).toEqual([]);
     await writeMigrations('create table a (id int)', 'create table b (id int)');
     expect(await apply()).toEqual({ applied: 2, role: 'app' });
