@@ -10,6 +10,7 @@ export function installLocked(folder: string): boolean {
   const lockfile = readFileSync(path.join(folder, 'package-lock.json'), 'utf8');
   const installed = path.join(folder, 'node_modules/.installed-lock.json');
   if (read(installed) === lockfile) return false;
+  console.error(`Installing what ${path.relative('', folder)} needs …`);
   run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: folder });
   writeFileSync(installed, lockfile);
   return true;

@@ -17,6 +17,7 @@ const ONLY_TEMPLATE = [
   'scripts/test-platforms.ts',
   'test/conformance',
   'test/platforms',
+  'test/scripts/install-locked.test.ts',
   'test/workers/recipes.test.ts', // tests docs/recipes.md on the files as they are here
 ];
 
