@@ -24,6 +24,9 @@ const LOCK_POLL_MS = 500;
  */
 const LOCK_TIMEOUT = '10s';
 
+/** Milliseconds; a database that is suspended wakes in less. */
+const SLOW_CONNECTION_MS = 3_000;
+
 /** How often the server checks whether its client is still there, so that the lock of a killed command becomes free again. */
 const CONNECTION_CHECK = '5s';
 
@@ -32,8 +35,8 @@ export interface MigrationsOptions {
   transport?: TransportKind;
   /** The directory of the migrations and grants.sql. */
   directory?: string;
-  /** Called once if another migration is running. */
-  onWait?: () => void;
+  /** Called with what it waits for: another migration, or a database that does not answer. */
+  onWait?: (reason: string) => void;
   /** Called with how many are new, before they are applied. */
   onApply?: (count: number) => void;
   /** Called with what the migrations and the grants should have achieved but have not. */
@@ -82,12 +85,14 @@ export async function applyMigrations(
     timeouts: { statementMs: STATEMENT_MS },
     onWarning() {}, // it is about the application's role; this is the owner's
   });
+  const slow = setTimeout(() => onWait?.('The database has not answered yet: waiting for it'), SLOW_CONNECTION_MS);
   try {
     return await database.session(async (session) => {
       // PostgreSQL on Windows cannot do this, and says so.
       await session
         .execute(sql`select set_config('client_connection_check_interval', ${CONNECTION_CHECK}, false)`)
         .catch(() => {});
+      clearTimeout(slow);
       await lock(session, onWait);
       await session.execute(sql`select set_config('lock_timeout', ${LOCK_TIMEOUT}, false)`);
       // A migration that names no schema means public, which is what grants.sql is about, even if the role or the database has
@@ -100,16 +105,17 @@ export async function applyMigrations(
       return { applied, role };
     });
   } finally {
+    clearTimeout(slow);
     await database.close();
   }
 }
 
 /** Takes a session-level lock: it ends with the connection, however that ends. */
-async function lock(session: PinnedSession, onWait?: () => void): Promise<void> {
+async function lock(session: PinnedSession, onWait?: (reason: string) => void): Promise<void> {
   const attempt = sql`select pg_try_advisory_lock(hashtextextended('migrations', 0)) as locked`;
   const isLocked = async () => (await session.execute<{ locked: boolean }>(attempt)).rows[0]?.locked === true;
   if (await isLocked()) return;
-  onWait?.();
+  onWait?.('Another migration is running: waiting for it');
   do await sleep(LOCK_POLL_MS);
   while (!(await isLocked()));
 }

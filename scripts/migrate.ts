@@ -17,7 +17,7 @@ await runCommand(HELP, { options: { data: { type: 'string' } } }, async ({ value
   const { applyMigrations } = await import('./apply-migrations.ts');
   const { applied, role } = await applyMigrations(urls.owner, urls.app, {
     transport: urls.transport,
-    onWait: () => console.log('Another migration is running: waiting for it …'),
+    onWait: (reason) => console.log(`${reason} …`),
     onWarning: (message) => console.warn(`Warning: ${message}`),
   });
   return `${applied === 0 ? 'Nothing new' : `Applied ${applied}`}; granted "${role}" the privileges in migrations/grants.sql.`;

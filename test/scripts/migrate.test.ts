@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, inject, it, vi } from 'vitest';
+import { startListening } from '../../local/start-listening.ts';
 import { applyMigrations } from '../../scripts/apply-migrations.ts';
 import { describeError } from '../../scripts/describe-error.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
@@ -115,6 +117,16 @@ describe('npm run db:migrate', () => {
     for (const { exited, output } of both) expect(await exited, output()).toEqual([0, null]);
     const results = both.map(({ output }) => /Applied|Nothing new/.exec(output())?.[0]);
     expect(new Set(results)).toEqual(new Set(['Applied', 'Nothing new']));
+  });
+
+  it('says that it waits for a database that does not answer', async () => {
+    const silent = createServer();
+    const url = `postgresql://app_owner:x@127.0.0.1:${await startListening(silent)}/app`;
+    const { child, exited, output } = start({ DATABASE_OWNER_URL: url });
+    await vi.waitFor(() => expect(output()).toContain('has not answered yet: waiting for it …'), PATIENCE);
+    child.kill();
+    await exited;
+    silent.close();
   });
 
   it('says in one line what is wrong with the environment, without a password', async () => {
