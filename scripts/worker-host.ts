@@ -32,8 +32,9 @@ Object.assign(process.env, {
 let worker: Awaited<ReturnType<typeof unstable_startWorker>> | undefined;
 
 process.once('message', (options: HostOptions) => {
-  run(options).catch((error: unknown) => {
-    tell({ type: 'failed', message: error instanceof Error ? error.message : String(error) });
+  run(options).catch((error: Error) => {
+    // Wrangler says only in the cause what is wrong.
+    tell({ type: 'failed', message: error.cause instanceof Error ? error.cause.message : error.message });
     if (process.connected) process.disconnect();
   });
 });
@@ -73,9 +74,11 @@ async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
   const { raw, ready } = worker;
   const refused = new Promise<string>((resolve) => {
     // What is wrong with the app is logged already, other errors are not: for instance that wrangler may not write in the home directory.
-    raw.on('error', ({ cause }: { cause: NodeJS.ErrnoException }) =>
-      resolve(cause.code === 'ERR_RUNTIME_FAILURE' ? 'it throws while it loads.' : cause.message),
-    );
+    // An event with its cause or, for what is wrong with wrangler.toml, the error itself.
+    raw.on('error', (event: Error) => {
+      const { code, message } = (event.cause ?? event) as NodeJS.ErrnoException;
+      resolve(code === 'ERR_RUNTIME_FAILURE' ? 'it throws while it loads.' : message);
+    });
     raw.on('buildFailed', () => resolve('it does not build.'));
   });
   const answered = async () => {
