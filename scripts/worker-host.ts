@@ -3,14 +3,18 @@
  * when dev.ts ends, however that is.
  */
 import { globSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { unstable_readConfig, unstable_startWorker } from 'wrangler';
+import type * as wrangler from 'wrangler';
 import { withTls } from './environment.ts';
 import type { HostMessage, HostOptions } from './fork-host.ts';
 import { killGroup } from './kill-group.ts';
 import { nameSourceLines } from './source-lines.ts';
+
+// `import` would parse all of its 15 MB twice before it runs them, to tell what kind of module they are and what they export.
+const { unstable_readConfig, unstable_startWorker } = createRequire(import.meta.url)('wrangler') as typeof wrangler;
 
 /** Milliseconds; workerd stops in about a tenth of a second, but not while it starts. */
 const DISPOSE_DEADLINE = 500;
