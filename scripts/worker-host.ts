@@ -59,9 +59,10 @@ async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
   let isReady = false;
   worker = await unstable_startWorker({
     config,
-    // They take precedence over those of a .dev.vars file.
+    // They take precedence over those of a .dev.vars file. If a secret that wrangler.toml requires were no secret here, wrangler
+    // would format a warning, with a compiler in a thread of its own, that nobody sees.
     bindings: Object.fromEntries(
-      Object.entries(variables).map(([name, value]) => [name, { type: 'plain_text', value }]),
+      Object.entries(variables).map(([name, value]) => [name, { type: 'secret_text', value }]),
     ),
     build: { minify: false },
     dev: {
