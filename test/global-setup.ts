@@ -1,3 +1,4 @@
+import '../src/fast-imports.ts';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
 import type { Stack } from '../local/stack.ts';

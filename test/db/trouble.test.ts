@@ -1,8 +1,6 @@
-import { execFile } from 'node:child_process';
 import { getEventListeners } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
-import { promisify } from 'node:util';
 import { runInNewContext } from 'node:vm';
 import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from 'vitest';
@@ -12,6 +10,7 @@ import type { DatabaseError } from '../../src/db/error.ts';
 import type { Transports } from '../../src/db/transport.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
+import { runModule } from '../run-module.ts';
 import { CREATE_NOTES, failure, notes, WAYS } from './ways.ts';
 
 const schema = { notes };
@@ -29,7 +28,7 @@ it('a URL that is waited for in vain is a failure, and not the end of the proces
     const url = () => new Promise(() => {});
     const options = { schema: {}, transports: { http: neonHttp() }, sockets: 'instance', timeouts: { connectMs: 300 } };
     await createDatabase({ url, ...options }).execute(sql\`select 1\`).catch((error) => console.log(error.kind));`;
-  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]);
+  const { stdout } = await runModule(script);
   expect(stdout).toBe('timeout\n');
 });
 
@@ -42,7 +41,7 @@ it('a connection that failed leaves no timer behind, which would keep the proces
     const options = { schema: {}, transports: { tcp: tcp() }, sockets: 'instance', retry: { attempts: 1 } };
     await createDatabase({ url, ...options }).execute(sql\`select 1\`).catch((error) => console.log(error.kind));
     console.log(process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout'));`;
-  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]);
+  const { stdout } = await runModule(script);
   expect(stdout).toBe('connection\n[]\n');
 });
 

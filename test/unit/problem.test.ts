@@ -1,5 +1,3 @@
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import { Hono } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { requestId } from 'hono/request-id';
@@ -7,6 +5,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { AppEnv } from '../../src/create-app.ts';
 import { DatabaseError } from '../../src/db/error.ts';
 import { answerProblem, Problem } from '../../src/problem.ts';
+import { runModule } from '../run-module.ts';
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -158,7 +157,7 @@ it.each([
     const load = async (db) => void (await db.batch([db.execute(${query})]));
     app.get('/own', async function ownRoute(c) { await load(c.var.db); });
     await app.request('/own', { headers: { Authorization: 'Bearer secret' } });`;
-  const { stderr } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]);
+  const { stderr } = await runModule(script);
   const { error } = JSON.parse(stderr) as { error: { message: string; stack: string } };
   expect(error.message).toBe(message);
   expect(error.stack).toContain('at async ownRoute ');
