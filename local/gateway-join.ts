@@ -34,6 +34,8 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
   let resetTag = '';
   /** Pooled: what the client sent before an answer came. Another session might serve it. */
   const held: (() => void)[] = [];
+  /** How many of them have been sent since. */
+  let released = 0;
   const isHeld = () => pooled && (resetting > 0 || (pending > 0 && !copying));
 
   /** Where the flights that the server has not answered are to be cut. */
@@ -67,7 +69,14 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
     else step();
   };
   const release = () => {
-    while (held.length > 0 && !isHeld()) held.shift()?.();
+    socket.cork();
+    while (released < held.length && !isHeld()) held[released++]?.();
+    socket.uncork();
+    // Seldom: to take each out would move all the others.
+    if (2 * released >= held.length) {
+      held.splice(0, released);
+      released = 0;
+    }
     flow();
   };
   const fromClient = splitMessages({
