@@ -4,7 +4,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import { SummaryReporter } from './test/summary-reporter.ts';
 
 /** Tests that start whole processes take longest: they begin first, also where no earlier run has told. */
-const STARTS_PROCESSES = /\/(dev|dev-data|gateway-command|lifetime)\.test\./;
+const STARTS_PROCESSES = /\/(dev(-\w+)?|gateway-command|lifetime)\.test\./;
 
 /** What runs on a laptop alone: npm run dev, the gateway, the scripts and what they build. */
 const LOCAL = ['test/{local,scripts}/**/*.test.ts', 'test/*/bundle.test.ts'];

@@ -32,6 +32,7 @@ export const PLATFORMS = {
       'scripts/source-lines.ts',
       'scripts/worker-host.ts',
       'test/fast/worker.ts',
+      'test/local/dev-workers.test.ts',
       'test/local/driver.test.ts',
       'test/local/driver-node.ts',
       'test/local/driver-worker.ts',
@@ -62,9 +63,6 @@ export const PLATFORMS = {
           .replace(/requests wait \(on Workers\) or\s+are refused/, 'requests are refused'),
       );
       tree.edit('AGENTS.md', (text) => text.replace(' and real workerd', ''));
-      tree.edit('test/local/dev.test.ts', (text) =>
-        ["it('on workers says", "it.each(['XDG_CONFIG_HOME'"].reduce(withoutBlock, text),
-      );
       tree.edit('scripts/measure-import.ts', (text) =>
         withoutLines(/registerHooks \}|const ENVIRONMENT/)(withoutBlock(text, 'registerHooks(')),
       );

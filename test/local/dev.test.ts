@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, mkdtemp, readdir, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
 import { deletePostgres } from '../../local/postgres.ts';
 import { PATIENCE } from '../database.ts';
-import { DOT_ENV, LIGHT, ready, ROOT, startDev } from './start-dev.ts';
+import { DOT_ENV, ready, ROOT, startDev, untilGone } from './start-dev.ts';
 
 /** What the log says of the request of each kind that is printed to try. */
 const GOES_OVER: Record<string, string> = {
@@ -31,27 +31,14 @@ afterAll(async () => {
   await rm(data, { recursive: true, force: true });
 });
 
-/** Processes that were started on this file's data, or serve its port. */
-function processes(port: number): string[] {
-  const ours = [data, `127.0.0.1:${port}`, ` PORT=${port}`];
-  return execFileSync('ps', ['axeww', '-o', 'stat,command'], { encoding: 'utf8' })
-    .split('\n')
-    .filter((line) => !line.startsWith('Z') && ours.some((part) => line.includes(part)));
-}
-
 /** On a busy machine the first answer may take longer than the route waits. */
 async function untilReady(url: string): Promise<void> {
   await vi.waitFor(async () => expect((await fetch(`${url}/health/ready`)).status).toBe(200), PATIENCE);
 }
 
-async function untilGone(port: number): Promise<void> {
-  await vi.waitFor(() => expect(processes(port)).toEqual([]), PATIENCE);
-}
-
 describe.skipIf(process.platform === 'win32')('npm run dev', () => {
   const runtimes = Object.keys(RUNTIMES);
   const [first = '', ...others] = runtimes;
-  const last = runtimes.at(-1) ?? '';
 
   it.each(runtimes)(
     'on %s serves the app, says how to use it, logs each request, and stops cleanly',
@@ -73,7 +60,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
 
       dev.child.kill('SIGTERM');
       expect(await dev.exited).toBe(0);
-      await untilGone(port);
+      await untilGone(data, port);
       await expect(fetch(url)).rejects.toThrow('fetch failed');
     },
   );
@@ -94,7 +81,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     await untilReady(url);
     dev.child.kill('SIGTERM');
     expect(await dev.exited).toBe(0);
-    await untilGone(port);
+    await untilGone(data, port);
   });
 
   it('on node starts the API again beside a silent connection, and says when it is gone', async () => {
@@ -118,45 +105,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     await vi.waitFor(() => expect(dev.output()).toContain('The API has ended.'), PATIENCE);
     dev.child.kill('SIGTERM');
     expect(await dev.exited).toBe(0);
-    await untilGone(port);
-  });
-
-  it.each(runtimes.filter((name) => [first, last].includes(name)))(
-    'on %s leaves nothing behind when what runs the API is killed',
-    async (runtime) => {
-      const port = await anyFreePort();
-      const dev = startDev(data, '--port', String(port), '--runtime', runtime);
-      const url = await ready(dev);
-      const started = execFileSync('ps', ['ax', '-o', 'pid=,ppid=,command='], { encoding: 'utf8' }).split('\n');
-      const host = started.find((line) => RegExp(`^ *\\d+ +${dev.child.pid} .*-host\\.ts`).test(line));
-      process.kill(Number.parseInt(host ?? '', 10), 'SIGKILL');
-      expect(await dev.exited).toBe(1);
-      expect(dev.output()).toContain('The API has ended unexpectedly.');
-      await untilGone(port);
-      await expect(fetch(url)).rejects.toThrow('fetch failed');
-    },
-  );
-
-  it('on workers says why an app does not start', async () => {
-    const directory = await mkdtemp(path.join(data, 'environment-'));
-    await writeFile(path.join(directory, '.env'), `${DOT_ENV}DATABASE_TRANSPORT=tcp\n`);
-    const port = await anyFreePort();
-    const dev = startDev(directory, '--data', data, '--port', String(port), '--remote');
-    expect(await dev.exited).toBe(1);
-    expect(dev.output()).toContain('this deployment carries neon only');
-    expect(dev.output()).toMatch(/at \S*src\/config\.ts:\d+:\d+ in parseConfig/);
-    expect(dev.output()).toContain('The API did not start: it throws while it loads.');
-    await untilGone(port);
-    await rm(directory, { recursive: true });
-  });
-
-  it.each(['XDG_CONFIG_HOME', 'TMPDIR'])('on workers says that wrangler may not write in %s', async (name) => {
-    const file = path.join(data, 'credentials.json'); // below it nobody makes a directory, root neither
-    vi.stubEnv(name, file);
-    const dev = startDev(data, '--port', String(await anyFreePort()));
-    vi.unstubAllEnvs();
-    expect(await dev.exited).toBe(1);
-    expect(dev.output()).toMatch(/The API did not start: ENOTDIR: .*mkdir/);
+    await untilGone(data, port);
   });
 
   it.each(others.slice(-1))(
@@ -172,14 +121,24 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
       expect(dev.output()).toMatch(/of my own,undefined/);
       dev.child.kill('SIGTERM');
       expect(await dev.exited).toBe(0);
-      await untilGone(port);
+      await untilGone(data, port);
       await rm(directory, { recursive: true });
     },
   );
 
   it('lets reads that may lag come from a replica', async () => {
     const port = await anyFreePort();
-    const dev = startDev(data, '--port', String(port), ...LIGHT, '--reset', '--replica', '--lag', '600s');
+    const dev = startDev(
+      data,
+      '--port',
+      String(port),
+      '--runtime',
+      `${runtimes.at(-1)}`,
+      '--reset',
+      '--replica',
+      '--lag',
+      '600s',
+    );
     const url = await ready(dev);
     const token = /Token +(\S+)/.exec(dev.output())?.[1];
     const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
@@ -192,7 +151,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     expect(await names('/accounts')).toMatch(/"Alice"(?!.*"Ada")/s);
     dev.child.kill('SIGTERM');
     expect(await dev.exited).toBe(0);
-    await untilGone(port);
+    await untilGone(data, port);
   });
 
   it('serves the app from what stands in for PlanetScale', async () => {
@@ -205,37 +164,8 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     }
     dev.child.kill('SIGTERM');
     expect(await dev.exited).toBe(0);
-    await untilGone(port);
+    await untilGone(data, port);
   });
-
-  it('stops once and in order at Ctrl-C, which reaches npm and the script alike', async () => {
-    const port = await anyFreePort();
-    const dev = startDev(data, '--port', String(port));
-    await ready(dev);
-    dev.child.kill('SIGINT');
-    dev.child.kill('SIGINT');
-    expect(await dev.exited).toBe(0);
-    expect(await readdir(data)).not.toContain('running.json');
-    await untilGone(port);
-  });
-
-  it.each([...new Set([first, last])])(
-    'on %s leaves nothing behind when it is killed, and recovers',
-    async (runtime) => {
-      const port = await anyFreePort();
-      const dev = startDev(data, '--port', String(port), '--runtime', runtime);
-      await ready(dev);
-      dev.child.kill('SIGKILL');
-      await untilGone(port);
-
-      const again = startDev(data, '--port', String(port), '--reset');
-      await ready(again);
-      expect(again.output()).toContain(`Deleting the database in ${data}`);
-      again.child.kill('SIGINT');
-      expect(await again.exited).toBe(0);
-      await untilGone(port);
-    },
-  );
 
   it.concurrent.each([
     [['--port', '0'], /--port must be a port/],

@@ -1,8 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished, vi } from 'vitest';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { RUNTIMES } from '../../scripts/fork-host.ts';
 import { PATIENCE } from '../database.ts';
@@ -17,7 +17,7 @@ export const DOT_ENV = Object.entries(EXAMPLE_ENVIRONMENT)
 /** For what does not depend on the runtime: the last one starts fastest. */
 export const LIGHT = ['--runtime', Object.keys(RUNTIMES).at(-1) ?? ''];
 
-export interface Dev {
+interface Dev {
   child: ChildProcess;
   output: () => string;
   exited: Promise<number | null>;
@@ -56,4 +56,17 @@ export async function ready(dev: Dev): Promise<string> {
     if (dev.child.exitCode !== null) break;
   }
   throw new Error(`not ready:\n${dev.output()}`);
+}
+
+/** Processes that were started on this data, or serve its port. */
+function processes(data: string, port: number): string[] {
+  const ours = [data, `127.0.0.1:${port}`, ` PORT=${port}`];
+  return execFileSync('ps', ['axeww', '-o', 'stat,command'], { encoding: 'utf8' })
+    .split('\n')
+    .filter((line) => !line.startsWith('Z') && ours.some((part) => line.includes(part)));
+}
+
+/** Resolves when nothing is left of what was started on this data, or served this port. */
+export async function untilGone(data: string, port: number): Promise<void> {
+  await vi.waitFor(() => expect(processes(data, port)).toEqual([]), PATIENCE);
 }
