@@ -73,7 +73,7 @@ describe.skipIf(process.platform === 'win32')('the data of npm run dev', () => {
     await close(startDev(data, '--data', copy, ...LIGHT, '--reset'));
     const again = startDev(data, '--data', original, ...LIGHT);
     await close(again);
-    expect(again.output()).not.toContain('Applied');
+    expect(again.output()).not.toContain('Applying');
     for (const directory of [original, copy]) await deletePostgres(directory);
     await rm(original, { recursive: true });
   });
