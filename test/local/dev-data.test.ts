@@ -2,25 +2,19 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
 import { deletePostgres } from '../../local/postgres.ts';
 import { hasEnded } from '../../local/postgres-process.ts';
 import { readCredentials } from '../../local/stack.ts';
+import { RUNTIMES } from '../../scripts/fork-host.ts';
 import { PATIENCE } from '../database.ts';
-import { DOT_ENV, LIGHT, ready, ROOT, startDev } from './start-dev.ts';
+import { makeData, ready, ROOT, startDev } from './start-dev.ts';
 
-let data: string;
+/** For what does not depend on the runtime: the last one starts fastest. */
+const LIGHT = ['--runtime', Object.keys(RUNTIMES).at(-1) ?? ''];
 
-beforeAll(async () => {
-  data = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter data-'));
-  await writeFile(path.join(data, '.env'), DOT_ENV);
-});
-
-afterAll(async () => {
-  await deletePostgres(data);
-  await rm(data, { recursive: true, force: true });
-});
+const data = await makeData();
 
 describe.skipIf(process.platform === 'win32')('the data of npm run dev', () => {
   it('starts once on the same data', async () => {

@@ -1,24 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
+import { readdir } from 'node:fs/promises';
 import { RUNTIMES } from '../../scripts/fork-host.ts';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
-import { deletePostgres } from '../../local/postgres.ts';
-import { DOT_ENV, ready, startDev, untilGone } from './start-dev.ts';
+import { makeData, ready, startDev, untilGone } from './start-dev.ts';
 
-let data: string;
-
-beforeAll(async () => {
-  data = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter lifetime-')); // with a space
-  await writeFile(path.join(data, '.env'), DOT_ENV);
-});
-
-afterAll(async () => {
-  await deletePostgres(data);
-  await rm(data, { recursive: true, force: true });
-});
+const data = await makeData();
 
 describe.skipIf(process.platform === 'win32')('the lifetime of npm run dev', () => {
   const runtimes = Object.keys(RUNTIMES);

@@ -2,14 +2,12 @@ import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFile, mkdtemp, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { RUNTIMES } from '../../scripts/fork-host.ts';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
-import { deletePostgres } from '../../local/postgres.ts';
 import { PATIENCE } from '../database.ts';
-import { DOT_ENV, ready, ROOT, startDev, untilGone } from './start-dev.ts';
+import { DOT_ENV, makeData, ready, ROOT, startDev, untilGone } from './start-dev.ts';
 
 /** What the log says of the request of each kind that is printed to try. */
 const GOES_OVER: Record<string, string> = {
@@ -19,17 +17,7 @@ const GOES_OVER: Record<string, string> = {
   Session: 'websocket 3 round trips',
 };
 
-let data: string;
-
-beforeAll(async () => {
-  data = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter dev-')); // with a space
-  await writeFile(path.join(data, '.env'), DOT_ENV);
-});
-
-afterAll(async () => {
-  await deletePostgres(data);
-  await rm(data, { recursive: true, force: true });
-});
+const data = await makeData();
 
 /** On a busy machine the first answer may take longer than the route waits. */
 async function untilReady(url: string): Promise<void> {

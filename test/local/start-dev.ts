@@ -1,10 +1,12 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { expect, onTestFinished, vi } from 'vitest';
+import { afterAll, expect, onTestFinished, vi } from 'vitest';
+import { deletePostgres } from '../../local/postgres.ts';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
-import { RUNTIMES } from '../../scripts/fork-host.ts';
 import { PATIENCE } from '../database.ts';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -14,13 +16,21 @@ export const DOT_ENV = Object.entries(EXAMPLE_ENVIRONMENT)
   .map(([name, value]) => `${name}=${value}\n`)
   .join('');
 
-/** For what does not depend on the runtime: the last one starts fastest. */
-export const LIGHT = ['--runtime', Object.keys(RUNTIMES).at(-1) ?? ''];
-
 interface Dev {
   child: ChildProcess;
   output: () => string;
   exited: Promise<number | null>;
+}
+
+/** A directory with an `.env`, and a space in its name, for the databases of one test file: deleted with them behind it. */
+export async function makeData(): Promise<string> {
+  const data = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter dev-'));
+  await writeFile(path.join(data, '.env'), DOT_ENV);
+  afterAll(async () => {
+    await deletePostgres(data);
+    await rm(data, { recursive: true, force: true });
+  });
+  return data;
 }
 
 /** Starts `npm run dev` in a directory with an `.env`, with its database there, too, unless the options name another place. */
