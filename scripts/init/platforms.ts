@@ -31,6 +31,7 @@ export const PLATFORMS = {
       'scripts/bundles/worker.ts',
       'scripts/source-lines.ts',
       'scripts/worker-host.ts',
+      'test/db/worker-types.test.ts',
       'test/fast/worker.ts',
       'test/local/dev-workers.test.ts',
       'test/local/driver.test.ts',

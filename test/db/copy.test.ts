@@ -82,7 +82,7 @@ let test: TestDatabase;
 
 beforeAll(async () => {
   test = await createEmptyDatabase();
-  project = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter-copy-'));
+  project = await mkdtemp(path.join(tmpdir(), 'src-db-copy-'));
   for (const name of [...PACKAGES, ...TYPES_OF_TYPES]) {
     const link = path.join(project, 'node_modules', name);
     await mkdir(path.dirname(link), { recursive: true });

@@ -13,7 +13,7 @@ const run = promisify(execFile);
 const QUIET = { WRANGLER_WRITE_LOGS: 'false', WRANGLER_SEND_METRICS: 'false', WRANGLER_HIDE_BANNER: 'true' };
 
 it("src/db type-checks with wrangler's types and no DOM, as a new project on Workers has it", async () => {
-  const project = await mkdtemp(path.join(tmpdir(), 'edge-postgres-starter-types-'));
+  const project = await mkdtemp(path.join(tmpdir(), 'src-db-types-'));
   onTestFinished(() => rm(project, { recursive: true, force: true }));
   const types = path.join(project, 'worker-configuration.d.ts');
   const wrangler = path.join(MODULES, 'wrangler/bin/wrangler.js');
