@@ -40,7 +40,7 @@ export async function startFunction({ handler, environment, runtime }: FunctionO
   });
   let log = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (log += String(chunk)));
-  const exited = once(child, 'exit');
+  const exited = once(child, 'close');
   return {
     pid: child.pid ?? 0,
     invoke: (event) =>

@@ -38,7 +38,8 @@ async function startAlone(...options: string[]) {
   });
   let text = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (text += String(chunk)));
-  const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
+  // Not 'exit', which comes before the last of what it has said.
+  const exited = new Promise<number | null>((resolve) => child.once('close', resolve));
   return { child, output: () => text, exited };
 }
 

@@ -51,7 +51,7 @@ export function startDev(directory: string, ...options: string[]): Dev {
   return {
     child,
     output: () => text,
-    exited: new Promise((resolve) => child.once('exit', resolve)),
+    exited: new Promise((resolve) => child.once('close', resolve)), // not 'exit', which comes before the last of its output
   };
 }
 

@@ -27,7 +27,7 @@ export async function startServer(
   });
   let log = '';
   child.stderr.on('data', (chunk) => (log += String(chunk)));
-  const ended = once(child, 'exit').then(() => {
+  const ended = once(child, 'close').then(() => {
     throw new Error(`the server has ended:\n${log}`);
   });
   ended.catch(() => {}); // as it should, later
