@@ -71,7 +71,8 @@ export async function startRuntimeApi(): Promise<RuntimeApi> {
     response.writeHead(202).end();
   };
 
-  const server = createServer((request, response) => void answer(request, response));
+  // The runtime keeps its connections: one closed as idle while it sends would end it.
+  const server = createServer({ keepAliveTimeout: 0 }, (request, response) => void answer(request, response));
   return {
     address: `127.0.0.1:${await startListening(server)}`,
     async invoke(event) {

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -67,6 +67,24 @@ function cloneTemplate(): string {
   commit(clone);
   return clone;
 }
+
+const IS_TEST = /^test\/.*\.test\.ts$/;
+
+/** Tests of more than what they import: of bundles, and of the platforms' settings. */
+const READ_SETTINGS = /\/(contract|environments|template|preview|upload)\.test\.ts$/;
+
+/** Whether a project's file, or one that it imports, is not the template's. */
+function isChanged(project: string, file: string, known = new Set<string>()): boolean {
+  if (known.has(file)) return false;
+  known.add(file);
+  const [text, ofTemplate] = [project, ROOT].map((directory) => readIfThere(path.join(directory, file)));
+  const imported = [...(text ?? '').matchAll(/\bfrom '(\.\.?\/[^']+\.ts)'/g)].map(([, to = '']) =>
+    path.posix.join(path.posix.dirname(file), to),
+  );
+  return text !== ofTemplate || imported.some((to) => isChanged(project, to, known));
+}
+
+const readIfThere = (file: string) => (existsSync(file) ? readFileSync(file, 'utf8') : undefined);
 
 /** The files that a document names, the reader's own aside, and what is on other people's sites. */
 const filesNamed = ([file, text]: readonly [string, string]) =>
@@ -150,22 +168,20 @@ describe('npm run init', () => {
       const paths = documents.concat(texts.filter(([file]) => file.startsWith('.env'))).flatMap(filesNamed);
       expect(paths.filter(([, named]) => !existsSync(path.join(app, named)))).toEqual([]);
 
-      // Of the packages, and of the tests that need src/db alone, what is left is the template's: once, nothing relies on that.
-      const filters: string[] = [];
+      const tests: string[] = [];
       if (whole) {
         expectSuccess(app, 'npm', 'ci', '--prefer-offline', '--no-audit', '--no-fund');
       } else {
+        // As npm ci would install them; and a test that is the template's, with all that it imports, has passed there.
         renameSync(path.join(template, 'node_modules'), path.join(app, 'node_modules'));
         expectSuccess(app, 'npm', 'prune', '--no-audit', '--no-fund');
-        const changed = files
-          .filter((file) => /^(src|test)\/(db|fast)\//.test(file))
-          .filter((file) => readFileSync(path.join(app, file), 'utf8') !== readFileSync(path.join(ROOT, file), 'utf8'));
-        expect(changed).toEqual([]);
-        const others = readdirSync(path.join(app, 'test')).filter((name) => !/\.|^(db|fast)$/.test(name));
-        filters.push('--', ...others.map((name) => `test/${name}/`));
+        tests.push(
+          '--',
+          ...files.filter((file) => READ_SETTINGS.test(file) || (IS_TEST.test(file) && isChanged(app, file))),
+        );
       }
       expectSuccess(app, 'npm', 'run', 'check');
-      expect(expectSuccess(app, 'npm', 'test', ...filters)).toMatch(/\d+ passed, 0 failed/);
+      expect(expectSuccess(app, 'npm', 'test', ...tests)).toMatch(/\d+ passed, 0 failed/);
       expect(git(app, 'status', '--porcelain')).toBe('');
       for (const directory of directories.splice(0)) rmSync(directory, { recursive: true, force: true });
     },
