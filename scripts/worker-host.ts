@@ -36,9 +36,11 @@ Object.assign(process.env, {
 let worker: Awaited<ReturnType<typeof unstable_startWorker>> | undefined;
 
 process.once('message', (options: HostOptions) => {
-  run(options).catch((error: Error) => {
-    // Wrangler says only in the cause what is wrong.
-    tell({ type: 'failed', message: error.cause instanceof Error ? error.cause.message : error.message });
+  run(options).catch((error: Error & { location?: { file: string; line: number; column: number } }) => {
+    // Wrangler says only in the cause what is wrong, and only beside the message where wrangler.toml is no TOML.
+    const { message } = error.cause instanceof Error ? error.cause : error;
+    const { file, line, column } = error.location ?? {};
+    tell({ type: 'failed', message: file === undefined ? message : `${file}:${line}:${column}: ${message}` });
     if (process.connected) process.disconnect();
   });
 });
