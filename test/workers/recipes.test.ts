@@ -24,6 +24,8 @@ import { bundleWorker, startWorker } from './start-worker.ts';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const NODE = path.join(ROOT, 'functions/node.ts');
 
+const headers = { Authorization: `Bearer ${apiToken}` };
+
 /** The line that checks the API's token. */
 const TOKEN_CHECK = `    .use(bearerAuth({ token: apiToken, realm: 'api', hashFunction: (token: string) => token }))\n`;
 
@@ -79,7 +81,12 @@ const WORK = `
     c.var.later(Promise.reject(new Error('it failed')));`;
 
 /** Starts the Worker with changes in one of its files. */
-async function startChanged(name: string, file: string, changes: [part: string, by: string][]): Promise<Target> {
+async function startChanged(
+  name: string,
+  file: string,
+  changes: [part: string, by: string][],
+  bindings?: Parameters<typeof startWorker>[2],
+): Promise<Target> {
   const original = await readFile(path.join(ROOT, file), 'utf8');
   const contents = changes.reduce((text, [part, by]) => replaceOnce(text, part, by), original);
   const change: Plugin = {
@@ -90,7 +97,7 @@ async function startChanged(name: string, file: string, changes: [part: string, 
       ),
   };
   const bundle = await bundleWorker(name, path.join(ROOT, 'functions/worker.ts'), [change]);
-  const worker = await startWorker({ databaseUrl: database.url, apiToken }, bundle);
+  const worker = await startWorker({ databaseUrl: database.url, apiToken }, bundle, bindings);
   running.push(worker);
   return worker;
 }
@@ -104,6 +111,32 @@ it('the job on a schedule runs, and its request goes to the database', async () 
   expect((await worker.fetch('/cdn-cgi/local/scheduled')).status).toBe(200);
   expect(gateway.stats().requests).toBe(requests + 1);
   expect((await worker.fetch('/health/live')).status).toBe(200);
+});
+
+it('of the messages in a queue, only the one that failed comes again', async () => {
+  const imports = `import { sql } from 'drizzle-orm';\n`;
+  const insert = `insert into accounts (id, name, currency) values (gen_random_uuid(), \${message.body.customer}, 'EUR')`;
+  const send = `app.get('/send', async (c) => {
+    await env.QUEUE.sendBatch(['Grace', '', 'Edsger'].map((customer) => ({ body: { customer } })));
+    return c.body(null);
+  });\n`;
+  const worker = await startChanged(
+    'queue',
+    'functions/worker.ts',
+    [
+      ['{ app }', '{ app, database }'],
+      [
+        'export default app;\n',
+        imports + send + blockWith('queue(').replace('select ${message.body.customer}', insert),
+      ],
+    ],
+    { queueProducers: { QUEUE: 'paid' }, queueConsumers: { paid: { maxBatchTimeout: 1, maxRetries: 1 } } },
+  );
+  const { requests } = gateway.stats();
+  expect((await worker.fetch('/send', { headers })).status).toBe(200);
+  await vi.waitFor(() => expect(gateway.stats().requests).toBe(requests + 4), PATIENCE);
+  const names = await database.query(`select name from accounts where name in ('Grace', 'Edsger') order by name`);
+  expect(names).toEqual([{ name: 'Edsger' }, { name: 'Grace' }]);
 });
 
 it('OpenTelemetry is told of every exchange, and of what failed', async () => {
