@@ -139,6 +139,29 @@ it('of the messages in a queue, only the one that failed comes again', async () 
   expect(names).toEqual([{ name: 'Edsger' }, { name: 'Grace' }]);
 });
 
+it('a Durable Object runs a transaction while it blocks others, also after another, and keeps no socket', async () => {
+  const imports = `import { sql } from 'drizzle-orm';\n`;
+  const route = `app.get('/enter', async (c) => {
+    const room = env.ROOM.getByName('one');
+    await room.enter('Ada');
+    return c.json(await room.enter('Ada'));
+  });\n`;
+  const worker = await startChanged(
+    'durable-object',
+    'functions/worker.ts',
+    [
+      ['{ app }', '{ app, database }'],
+      ['export default app;\n', `${imports}${route}${blockWith('extends DurableObject')}export default app;\n`],
+    ],
+    { durableObjects: { ROOM: 'Room' } },
+  );
+  const { sockets } = gateway.stats();
+  const response = await worker.fetch('/enter', { headers, signal: AbortSignal.timeout(PATIENCE) });
+  expect(response.status).toBe(200);
+  expect(gateway.stats().sockets).toBe(sockets + 2);
+  await vi.waitFor(() => expect(gateway.stats().openSockets).toBe(0), PATIENCE);
+});
+
 it('OpenTelemetry is told of every exchange, and of what failed', async () => {
   const outfile = path.join(path.dirname(inject('workerBundle')), 'telemetry.mjs');
   const api: Plugin = {

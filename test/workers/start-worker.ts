@@ -40,7 +40,9 @@ export function workerOptions(scriptPath = inject('workerBundle')) {
 export async function startWorker(
   { databaseUrl, apiToken }: TargetOptions,
   scriptPath?: string,
-  bindings: Partial<Pick<LegacyWorkerOptions, 'hyperdrives' | 'queueConsumers' | 'queueProducers' | 'ratelimits'>> = {},
+  bindings: Partial<
+    Pick<LegacyWorkerOptions, 'durableObjects' | 'hyperdrives' | 'queueConsumers' | 'queueProducers' | 'ratelimits'>
+  > = {},
 ): Promise<Target & { url: URL }> {
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
