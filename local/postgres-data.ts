@@ -56,13 +56,17 @@ export async function findDataDirectory(directory: string): Promise<string> {
 export async function assertOurs(directory: string): Promise<void> {
   if (existsSync(path.join(directory, PASSWORD))) return;
   for (const name of [DATA, LOG]) {
-    const files = await readdir(path.join(directory, name)).catch((error: NodeJS.ErrnoException) =>
-      error.code === 'ENOENT' ? [] : [name],
-    );
+    const files = await readdir(path.join(directory, name)).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'EACCES') throw new Error(anotherAccounts(directory), { cause: error });
+      return error.code === 'ENOENT' ? [] : [name];
+    });
     if (files.length === 0) continue;
     throw new Error(`${path.join(directory, name)} belongs to something else: choose another directory with --data.`);
   }
 }
+
+const anotherAccounts = (directory: string) =>
+  `${directory} holds the database of another account: start as that account, or choose another directory.`;
 
 /**
  * The account that runs the server cannot enter root's directories: the data is kept elsewhere, and a file says where.
@@ -71,9 +75,7 @@ export async function assertOurs(directory: string): Promise<void> {
  */
 export async function dataDirectoryForRoot(directory: string): Promise<string> {
   if (await isInitialised(path.join(directory, DATA))) {
-    throw new Error(
-      `${directory} holds the database of another account: start as that account, or choose another directory.`,
-    );
+    throw new Error(anotherAccounts(directory));
   }
   const elsewhere = await readPointer(directory);
   if (elsewhere?.isCopy) {
@@ -111,10 +113,14 @@ export function superuserPassword(directory: string): Promise<string> {
   return createOnce(path.join(directory, PASSWORD), randomBytes(24).toString('hex'));
 }
 
+/** @throws {Error} when this account may not read it: it is another's */
 export async function isInitialised(dataDirectory: string): Promise<boolean> {
   return readFile(path.join(dataDirectory, 'PG_VERSION')).then(
     () => true,
-    () => false,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EACCES') throw new Error(anotherAccounts(path.dirname(dataDirectory)), { cause: error });
+      return false;
+    },
   );
 }
 

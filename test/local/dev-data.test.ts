@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -51,6 +51,26 @@ describe.skipIf(process.platform === 'win32')('the data of npm run dev', () => {
     expect(dev.output()).toContain('holds the database of another account');
     await rm(theirs, { recursive: true });
   });
+
+  it.skipIf(process.getuid?.() === 0).each(['', 'postgres'])(
+    'says whose the data is whose %j it may not read',
+    async (name) => {
+      const theirs = await mkdtemp(path.join(tmpdir(), 'theirs-'));
+      await mkdir(path.join(theirs, 'postgres'));
+      await writeFile(path.join(theirs, 'postgres/PG_VERSION'), '18\n');
+      await writeFile(path.join(theirs, 'superuser-password'), 'theirs');
+      await chmod(path.join(theirs, name), 0);
+      for (const options of [[], ['--reset']]) {
+        const dev = startDev(data, '--data', theirs, ...LIGHT, ...options);
+        expect(await dev.exited).toBe(1);
+        expect(dev.output()).toBe(
+          `${theirs} holds the database of another account: start as that account, or choose another directory.\n`,
+        );
+      }
+      await chmod(path.join(theirs, name), 0o700);
+      await rm(theirs, { recursive: true });
+    },
+  );
 
   it.runIf(process.getuid?.() === 0)("as root leaves a copy's original its database", async () => {
     const [original, copy] = [await mkdtemp(path.join(tmpdir(), 'original-')), path.join(data, 'copy')];
