@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readdir, readFile, readlink, realpath, rm } from 'node:fs/promises';
+import { readdir, readFile, readlink, realpath, rm, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { constants } from 'node:os';
 import path from 'node:path';
@@ -8,6 +8,9 @@ import { promisify } from 'node:util';
 
 const LOCK = 'postmaster.pid';
 const SOCKET_LOCK = /^\.s\.PGSQL\.\d+\.lock$/;
+
+/** Milliseconds after which a lock that is being made names its process. */
+const WRITTEN = 5_000;
 
 /** What `postmaster.pid` says: https://www.postgresql.org/docs/current/storage-file-layout.html */
 export interface Postmaster {
@@ -24,13 +27,13 @@ export async function findPostmaster(dataDirectory: string): Promise<Postmaster 
 
 /** The server that `postmaster.pid` names, whether it is still running or not. */
 export async function readPostmaster(dataDirectory: string): Promise<Postmaster | undefined> {
-  const lines = await readLines(path.join(dataDirectory, LOCK));
+  const lines = await readLines(path.join(dataDirectory, LOCK)).catch(() => ['']);
   const pid = pidOf(lines);
   return pid === undefined ? undefined : { pid, port: Number(lines[3]), ready: lines[7]?.trim() === 'ready' };
 }
 
 async function readLines(file: string): Promise<string[]> {
-  const text = await readFile(file, 'utf8').catch(() => '');
+  const text = await readFile(file, 'utf8');
   return text.split('\n');
 }
 
@@ -77,15 +80,24 @@ export async function hasEnded(pid: number, deadlineMs: number): Promise<boolean
 
 /**
  * Removes locks, on the data or a socket, that PostgreSQL itself would take for a running server's: the process is dead but not
- * yet reaped, or its id belongs to another program by now. PostgreSQL itself removes the lock of a process that is gone.
+ * yet reaped, or its id belongs to another program by now; or the machine stopped before it was written, and it names none, as
+ * one does for a moment that is just being made. PostgreSQL itself removes the lock of a process that is gone.
  */
 export async function removeStaleLocks(dataDirectory: string): Promise<void> {
   for (const name of await readdir(dataDirectory)) {
     if (name !== LOCK && !SOCKET_LOCK.test(name)) continue;
     const file = path.join(dataDirectory, name);
-    const pid = pidOf(await readLines(file));
-    if (pid !== undefined && isRunning(pid) && !(await isPostgres(pid, dataDirectory))) await rm(file, { force: true });
+    const lines = await readLines(file).catch(() => undefined);
+    if (!lines) continue; // it is removed already
+    const pid = pidOf(lines);
+    const isStale = pid === undefined ? await isOld(file) : isRunning(pid) && !(await isPostgres(pid, dataDirectory));
+    if (isStale) await rm(file, { force: true });
   }
+}
+
+async function isOld(file: string): Promise<boolean> {
+  const info = await stat(file).catch(() => undefined);
+  return info !== undefined && info.mtimeMs < Date.now() - WRITTEN;
 }
 
 /** A process id proves nothing: after a crash it may be another program's. The server's working directory is its data's. */

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
@@ -53,6 +53,21 @@ it('a server reads and writes times as one of a provider does, wherever this mac
   expect(rows).toEqual([{ time: '2026-01-01 00:00:00+00' }]);
   await client.end();
   await postgres.close();
+  await deletePostgres(directory);
+  await rm(directory, { recursive: true });
+});
+
+it.each(['', '\0\0\0\0'])('a server starts over locks that say %j, as after a loss of power', async (content) => {
+  const directory = await mkdtemp(path.join(tmpdir(), 'postmaster-'));
+  const options = { directory, port: await anyFreePort() };
+  const before = await startPostgres(options);
+  await before.close();
+  const long = new Date(0);
+  for (const name of ['postmaster.pid', `.s.PGSQL.${options.port}.lock`]) {
+    await writeFile(path.join(before.dataDirectory, name), content);
+    await utimes(path.join(before.dataDirectory, name), long, long);
+  }
+  await (await startPostgres(options)).close();
   await deletePostgres(directory);
   await rm(directory, { recursive: true });
 });
