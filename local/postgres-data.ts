@@ -165,7 +165,11 @@ export async function initialise(
     await promisify(execFile)(binaries.initdb, ['-D', temporary, '--no-sync', ...options, ...locale], run);
     await rename(temporary, dataDirectory);
   } catch (error) {
-    if (!(await isInitialised(dataDirectory))) throw explain(error as Error, `${binaries.initdb} ${temporary}`);
+    if (await isInitialised(dataDirectory)) return;
+    const remains = await readdir(dataDirectory).catch(() => []);
+    if (remains.length > 0)
+      throw new Error(`${dataDirectory} is no longer a whole database: restore or delete it.`, { cause: error });
+    throw explain(error as Error, `${binaries.initdb} ${temporary}`);
   } finally {
     await rm(passwordFile, { force: true });
     await rm(temporary, { recursive: true, force: true });

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
-import { deletePostgres } from '../../local/postgres.ts';
+import { deletePostgres, startPostgres } from '../../local/postgres.ts';
+import { dataDirectoryForRoot } from '../../local/postgres-data.ts';
 import { hasEnded } from '../../local/postgres-process.ts';
 import { readCredentials } from '../../local/stack.ts';
 import { RUNTIMES } from '../../scripts/fork-host.ts';
@@ -108,6 +109,20 @@ describe.skipIf(process.platform === 'win32')('the data of npm run dev', () => {
       await rm(theirs, { recursive: true });
     },
   );
+
+  it('says so when the data are half deleted, and leaves the rest alone', async () => {
+    const directory = await mkdtemp(path.join(tmpdir(), 'half-'));
+    const dataDirectory =
+      process.getuid?.() === 0 ? await dataDirectoryForRoot(directory) : path.join(directory, 'postgres');
+    await writeFile(path.join(directory, 'superuser-password'), 'ours');
+    await mkdir(path.join(dataDirectory, 'base'), { recursive: true });
+    await expect(startPostgres({ directory, port: 1 })).rejects.toThrow(
+      `${dataDirectory} is no longer a whole database`,
+    );
+    expect(await readdir(dataDirectory)).toEqual(['base']);
+    await deletePostgres(directory);
+    await rm(directory, { recursive: true });
+  });
 
   it('keeps the passwords that it makes out of the repository that they are in', async () => {
     const theirs = await mkdtemp(path.join(tmpdir(), 'theirs-'));
