@@ -90,7 +90,10 @@ export async function removeStaleLocks(dataDirectory: string): Promise<void> {
     const lines = await readLines(file).catch(() => undefined);
     if (!lines) continue; // it is removed already
     const pid = pidOf(lines);
-    const isStale = pid === undefined ? await isOld(file) : isRunning(pid) && !(await isPostgres(pid, dataDirectory));
+    const isStale =
+      pid === undefined
+        ? !/\d/.test(lines[0] ?? '') && (await isOld(file)) // -1234 is a server without a postmaster, as initdb runs it
+        : isRunning(pid) && !(await isPostgres(pid, dataDirectory));
     if (isStale) await rm(file, { force: true });
   }
 }

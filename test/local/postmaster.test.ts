@@ -8,7 +8,7 @@ import { afterEach, describe, expect, inject, it, onTestFinished, vi } from 'vit
 import { anyFreePort } from '../../local/ports.ts';
 import { copyBinariesForRoot, findBinaries } from '../../local/postgres-binaries.ts';
 import { deletePostgres, startPostgres } from '../../local/postgres.ts';
-import { findPostmaster } from '../../local/postgres-process.ts';
+import { findPostmaster, removeStaleLocks } from '../../local/postgres-process.ts';
 import { PATIENCE } from '../database.ts';
 
 const { platform } = process;
@@ -69,6 +69,16 @@ it.each(['', '\0\0\0\0'])('a server starts over locks that say %j, as after a lo
   }
   await (await startPostgres(options)).close();
   await deletePostgres(directory);
+  await rm(directory, { recursive: true });
+});
+
+it('the lock of a server without a postmaster stays', async () => {
+  const directory = await mkdtemp(path.join(tmpdir(), 'postmaster-'));
+  const lock = path.join(directory, 'postmaster.pid');
+  await writeFile(lock, `-${process.pid}\n`);
+  await utimes(lock, new Date(0), new Date(0));
+  await removeStaleLocks(directory);
+  expect(await readdir(directory)).toEqual(['postmaster.pid']);
   await rm(directory, { recursive: true });
 });
 
