@@ -20,11 +20,9 @@ const TOKEN = /^[A-Za-z0-9._~+/-]{16,}=*$/;
 /** Lists everything that is wrong with the environment, by variable. Shows no values: they are secrets. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
-  readonly problems: readonly string[];
 
   constructor(problems: readonly string[]) {
     super(`The environment is invalid:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`);
-    this.problems = problems;
   }
 }
 

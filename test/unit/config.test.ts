@@ -32,8 +32,8 @@ describe('parseConfig', () => {
       error = thrown;
     }
     expect(error).toBeInstanceOf(ConfigError);
-    const { message, problems } = error as ConfigError;
-    expect(problems.map((problem) => problem.split(/[ :]/)[0])).toEqual(Object.keys(wrong));
+    const { message } = error as ConfigError;
+    expect(Array.from(message.matchAll(/^ {2}- (\w+)/gm), ([, name]) => name)).toEqual(Object.keys(wrong));
     expect(message).not.toContain('hunter2');
   });
 
