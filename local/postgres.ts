@@ -34,6 +34,8 @@ export interface Postgres {
   port: number;
   /** Where the server keeps its files. Not below `directory` when this process is root. */
   dataDirectory: string;
+  /** What it logs, since this start. */
+  logFile: string;
   /** Where its Unix socket is, if it has one: cheaper than TCP at both ends. Only this account can reach it. */
   socketDirectory: string | undefined;
   /** For this stack's own use: the gateway lets no superuser in. */
@@ -80,7 +82,8 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
     unix_socket_directories: socketDirectory === undefined ? '' : '.', // the data directory
     ...settings,
   }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-  const log = await open(path.join(directory, LOG), 'w', 0o600);
+  const logFile = path.join(directory, LOG);
+  const log = await open(logFile, 'w', 0o600);
   // Detached: Ctrl-C in a terminal reaches this process first, which then stops the server cleanly. On Windows, a detached
   // program has no console, and each process that it starts opens one: a window per connection.
   const server = spawn(binaries.postgres, ['-D', dataDirectory, ...flags], {
@@ -115,13 +118,13 @@ export async function startPostgres({ directory: given, port, settings = {} }: P
   const close = () => (closing ??= stop());
 
   try {
-    await untilReady(server, dataDirectory, path.join(directory, LOG));
+    await untilReady(server, dataDirectory, logFile);
     await holdLock(connect, () => closing === undefined && isUp());
   } catch (error) {
     await close();
     throw error;
   }
-  return { port, dataDirectory, socketDirectory, superuserUrl, connect, ended, close };
+  return { port, dataDirectory, logFile, socketDirectory, superuserUrl, connect, ended, close };
 }
 
 /** @throws {Error} when a process runs on this directory */

@@ -1,7 +1,7 @@
 import '../src/fast-imports.ts';
 import path from 'node:path';
 import { styleText } from 'node:util';
-import { printLog } from './print-log.ts';
+import { printLog, printStatement } from './print-log.ts';
 import type { Stack } from '../local/stack.ts';
 import { ownVariables } from './environment.ts';
 import { forkHost, type Runtime, RUNTIMES } from './fork-host.ts';
@@ -30,6 +30,7 @@ Usage: npm run dev -- [options]
   --replica           a hot standby of PostgreSQL, for db.replica
   --lag MS            how far it lags: 200, or 2s   (default 0)
   --reset             delete the database first
+  --sql               print the statements that the API runs, and their parameters
   --control-port N    GET /stats, GET and POST /simulate of the gateway (default the next free one)
   --remote            use DATABASE_URL of the environment or .env instead; never migrates, seeds or resets it
   --help              show this
@@ -46,6 +47,7 @@ const OPTIONS = {
   'control-port': { type: 'string' },
   ...GATEWAY_OPTIONS,
   reset: { type: 'boolean' },
+  sql: { type: 'boolean' },
   remote: { type: 'boolean' },
 } as const;
 
@@ -67,7 +69,14 @@ async function main({ started, endWith }: Lifetime): Promise<void> {
   const port = await choosePort('port', options.port, DEFAULTS.port, warn);
   const local = options.remote
     ? undefined
-    : await startLocal({ ...options, directory, defaults: DEFAULTS, step, warn });
+    : await startLocal({
+        ...options,
+        directory,
+        defaults: DEFAULTS,
+        onStatement: options.sql ? printStatement : undefined,
+        step,
+        warn,
+      });
   if (local) {
     started(() => local.close());
     endWith(local.ended, POSTGRES_ENDED);
@@ -87,16 +96,16 @@ async function main({ started, endWith }: Lifetime): Promise<void> {
 function readOptions() {
   const { values } = readArguments(HELP, { options: OPTIONS });
   const port = (name: 'port' | 'gateway-port' | 'postgres-port' | 'control-port') => readPort(name, values[name]);
-  const { runtime = DEFAULTS.runtime, reset = false, remote = false, help = false } = values;
+  const { runtime = DEFAULTS.runtime, reset = false, sql = false, remote = false, help = false } = values;
   if (!isRuntime(runtime)) {
     throw new Error(`--runtime must be one of ${Object.keys(RUNTIMES).join(', ')}, not "${runtime}".`);
   }
   if (reset && remote) throw new Error('--reset deletes the local database: it cannot be combined with --remote.');
   const gateway = readGatewayOptions(values, DEFAULTS);
-  const local = ['gateway-port', 'postgres-port', 'control-port', 'provider', 'replica'] as const;
+  const local = ['gateway-port', 'postgres-port', 'control-port', 'provider', 'replica', 'sql'] as const;
   if (remote && (local.some((name) => values[name] !== undefined) || Object.keys(gateway.simulation).length > 0)) {
     throw new Error(
-      '--remote uses no gateway and no local PostgreSQL: it cannot be combined with their ports, --provider, --replica, or what a gateway simulates.',
+      '--remote uses no gateway and no local PostgreSQL: it cannot be combined with their ports, --provider, --replica, --sql, or what a gateway simulates.',
     );
   }
   return {
@@ -107,6 +116,7 @@ function readOptions() {
     controlPort: port('control-port'),
     ...gateway,
     reset,
+    sql,
     remote,
     help,
   };

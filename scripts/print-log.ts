@@ -1,4 +1,5 @@
 import { styleText } from 'node:util';
+import type { LoggedStatement } from '../local/follow-statements.ts';
 import type { HostLog } from './fork-host.ts';
 
 interface RequestLine {
@@ -29,15 +30,30 @@ export function printLog(log: HostLog): void {
   } else console.log(log.message);
 }
 
+/** Characters of a statement, and of its parameters: where thousands of rows are inserted, the beginning is enough. */
+const MAX_PRINTED = 2_000;
+
+/** Prints a statement where the requests are. */
+export function printStatement({ text, parameters }: LoggedStatement): void {
+  const [statement = '', values] = [text, parameters].map((whole) =>
+    whole.length > MAX_PRINTED ? `${whole.slice(0, MAX_PRINTED)} …` : whole,
+  );
+  const lines = (values ? `${statement} -- ${values}` : statement).trim().replaceAll('\t', '  ').split('\n');
+  console.log(styleText('dim', lines.map((line) => `         ${printable(line)}`).join('\n')));
+}
+
+/** Clients choose paths and parameters: they must not control the terminal. */
+function printable(text: string): string {
+  return text.replaceAll(/\p{Cc}/gu, encodeURIComponent);
+}
+
 function formatRequest({ method, path, status, ms, transports, roundTrips }: RequestLine): string {
   const colour = status >= 500 ? 'red' : status >= 400 ? 'yellow' : 'green';
   const time = new Date().toTimeString().slice(0, 8);
   const trips = roundTrips === 1 ? '1 round trip' : `${roundTrips} round trips`;
   const cost = transports.length === 0 ? '' : `${transports.join('+')} ${trips}`;
   const duration = `${ms} ms`.padStart(7);
-  // The client chooses the path: it must not control the terminal.
-  const shown = path.replaceAll(/\p{Cc}/gu, encodeURIComponent);
-  return `${styleText('dim', time)} ${method.padEnd(6)} ${shown} ${styleText(colour, String(status))} ${duration}  ${cost}`.trimEnd();
+  return `${styleText('dim', time)} ${method.padEnd(6)} ${printable(path)} ${styleText(colour, String(status))} ${duration}  ${cost}`.trimEnd();
 }
 
 function parse(text: string): object | undefined {

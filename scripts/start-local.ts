@@ -1,6 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { followStatements, LOG_STATEMENTS, type LoggedStatement } from '../local/follow-statements.ts';
 import type { Provider } from '../local/gateway-routes.ts';
 import type { Simulation } from '../local/gateway-simulation.ts';
 import { choosePort } from '../local/ports.ts';
@@ -28,6 +29,8 @@ export interface LocalOptions {
   defaults: { 'gateway-port': number; 'postgres-port': number };
   /** Deletes the database first. */
   reset: boolean;
+  /** Called with each statement of the application's, if at all. */
+  onStatement: ((statement: LoggedStatement) => void) | undefined;
   /** Called with what is about to happen, or has happened. */
   step: (message: string) => void;
   warn: (message: string) => void;
@@ -47,7 +50,7 @@ export async function assertStartable(directory: string): Promise<void> {
 
 /** Starts the local stack with the migrations applied and the demo data in it. */
 export async function startLocal(options: LocalOptions): Promise<Local> {
-  const { directory, controlPort, provider, simulation, replica, defaults, reset, step, warn } = options;
+  const { directory, controlPort, provider, simulation, replica, defaults, reset, onStatement, step, warn } = options;
   if (reset) {
     step(`Deleting the database in ${directory}`);
     await deletePostgres(directory);
@@ -62,6 +65,7 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
     directory,
     postgresPort,
     gatewayPort,
+    ...(onStatement && { settings: LOG_STATEMENTS }),
     gateway: {
       provider,
       poolerPort,
@@ -87,6 +91,12 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
     await stack.replica?.catchUp();
     if (replica) await stack.replica?.setLag(replica.lagMs);
     await stack.gateway.simulate(simulation);
+    const { username } = new URL(stack.tcpUrl.app);
+    const unfollow = await Promise.all(
+      [stack.postgres, stack.replica].flatMap((server) =>
+        server && onStatement ? followStatements(server.logFile, username, onStatement) : [],
+      ),
+    );
 
     const running = path.join(directory, RUNNING_FILE);
     const state: Running = { pid: process.pid, url: stack.url, tcpUrl: stack.tcpUrl };
@@ -103,6 +113,7 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
       async close() {
         await rm(running, { force: true });
         await stack.close();
+        for (const end of unfollow) await end();
       },
     };
   } catch (error) {

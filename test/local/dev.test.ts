@@ -32,7 +32,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     'on %s serves the app, says how to use it, logs each request, and stops cleanly',
     async (runtime) => {
       const port = await anyFreePort();
-      const dev = startDev(data, '--port', String(port), ...(runtime === first ? [] : ['--runtime', runtime]));
+      const dev = startDev(data, '--port', String(port), '--sql', ...(runtime === first ? [] : ['--runtime', runtime]));
       const url = await ready(dev);
       expect(url).toBe(`http://127.0.0.1:${port}`);
 
@@ -45,6 +45,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
         const line = new RegExp(`^\\S+ (GET|POST) +${pathname} ${answer} +\\d+ ms {2}${GOES_OVER[kind]}$`, 'm');
         await vi.waitFor(() => expect(dev.output()).toMatch(line), PATIENCE);
       }
+      await vi.waitFor(() => expect(dev.output()).toMatch(/^ {9}select .* -- \$1 = '/m), PATIENCE);
 
       dev.child.kill('SIGTERM');
       expect(await dev.exited).toBe(0);
@@ -126,6 +127,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
       '--replica',
       '--lag',
       '600s',
+      '--sql',
     );
     const url = await ready(dev);
     const token = /Token +(\S+)/.exec(dev.output())?.[1];
@@ -137,6 +139,10 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     const names = async (path: string) => (await fetch(`${url}${path}`, { headers })).text();
     expect(await names(`/accounts/${id}`)).toContain('Ada');
     expect(await names('/accounts')).toMatch(/"Alice"(?!.*"Ada")/s);
+    const [inserted, read] = [/^ {9}insert .* -- \$1 = .*'Ada'/m, /^ {9}select .* from "accounts" order by /m];
+    for (const statement of [inserted, read]) {
+      await vi.waitFor(() => expect(dev.output()).toMatch(statement), PATIENCE);
+    }
     dev.child.kill('SIGTERM');
     expect(await dev.exited).toBe(0);
     await untilGone(data, port);
@@ -164,6 +170,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     [['--remote', '--reset'], /--reset .* cannot be combined with --remote/],
     [['--remote', '--rtt', '40'], /--remote uses no gateway/],
     [['--remote', '--gateway-port', '21999'], /--remote uses no gateway/],
+    [['--remote', '--sql'], /--remote uses no gateway/],
     [['--lag', '2s'], /--lag needs --replica/],
     [['--control-plane-errors', '2'], /^--control-plane-errors must be a probability/m],
     [['--port', '15999', '--gateway-port', '15999'], /Port 15999 is already the port: .* --gateway-port/],

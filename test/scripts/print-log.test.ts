@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from 'node:util';
 import { expect, it, vi } from 'vitest';
-import { printLog } from '../../scripts/print-log.ts';
+import { printLog, printStatement } from '../../scripts/print-log.ts';
 
 it('prints a request, whose path cannot speak to the terminal', () => {
   const print = vi.spyOn(console, 'log').mockImplementation(() => {});
@@ -10,6 +10,20 @@ it('prints a request, whose path cannot speak to the terminal', () => {
   const [[line] = []] = print.mock.calls as string[][];
   print.mockRestore();
   expect(stripVTControlCharacters(line ?? '')).toMatch(/ GET +\/x%1B\]0;title%07%0AGET \/forged 200 404 +1 ms$/);
+});
+
+it('prints a statement of many lines below each other, its beginning if it is long, and its parameters as they are', () => {
+  const print = vi.spyOn(console, 'log').mockImplementation(() => {});
+  printStatement({ text: 'begin ', parameters: '' });
+  printStatement({ text: 'select\n\t$1', parameters: "$1 = '\u001b]0;title\u0007\nx'" });
+  printStatement({ text: `insert ${'x'.repeat(3_000)}`, parameters: '' });
+  const lines = print.mock.calls.map(([line]) => stripVTControlCharacters(String(line)));
+  print.mockRestore();
+  expect(lines).toEqual([
+    '         begin',
+    "         select\n           $1 -- $1 = '%1B]0;title%07\n         x'",
+    `         insert ${'x'.repeat(1_993)} …`,
+  ]);
 });
 
 it("prints an application's own line as it is, though it has some of a request's names", () => {
