@@ -12,6 +12,8 @@ export interface Config {
   transport: TransportKind;
   /** The bearer token that callers of the API send. */
   apiToken: string;
+  /** The one before it, which is still valid: set while callers change to the new one. */
+  previousApiToken: string | undefined;
 }
 
 /** The characters that a bearer token may have (RFC 6750, section 2.1), and enough of them that it cannot be guessed. */
@@ -52,6 +54,16 @@ export function parseConfig(env: Record<string, unknown>, carried: readonly Tran
     return value;
   };
 
+  const token = (name: string): string | undefined => {
+    const value = text(name);
+    if (value !== undefined && !TOKEN.test(value)) {
+      problems.push(
+        `${name} must be at least 16 letters, digits and characters of ._~+/-, such as "openssl rand -hex 24" prints.`,
+      );
+    }
+    return value;
+  };
+
   const transportName = text('DATABASE_TRANSPORT') ?? carried[0];
   const transport = carried.find((name) => name === transportName);
   if (transport === undefined) {
@@ -70,17 +82,13 @@ export function parseConfig(env: Record<string, unknown>, carried: readonly Tran
     );
   }
   const replicaUrl = connectionString('DATABASE_REPLICA_URL');
-  const apiToken = text('API_TOKEN');
-  if (apiToken === undefined) {
+  const apiToken = token('API_TOKEN');
+  if (apiToken === undefined)
     problems.push('API_TOKEN is not set: the bearer token that callers of the API must send.');
-  } else if (!TOKEN.test(apiToken)) {
-    problems.push(
-      'API_TOKEN must be at least 16 letters, digits and characters of ._~+/-, such as "openssl rand -hex 24" prints.',
-    );
-  }
+  const previousApiToken = token('API_TOKEN_PREVIOUS');
 
   if (problems.length > 0 || !url || !apiToken || !transport) throw new ConfigError(problems);
-  return { database: { url, unpooledUrl, replicaUrl }, transport, apiToken };
+  return { database: { url, unpooledUrl, replicaUrl }, transport, apiToken, previousApiToken };
 }
 
 /** Whether two addresses lead to the same database, as the same role; true if their names cannot tell. */

@@ -40,7 +40,8 @@ export interface AppEnv {
 }
 
 /** What the app needs to know: a `Config`, or one whose URLs are looked up when they are needed. */
-export type AppConfig = Pick<Config, 'apiToken'> & { database: DatabaseUrls };
+export type AppConfig = Pick<Config, 'apiToken'> &
+  Partial<Pick<Config, 'previousApiToken'>> & { database: DatabaseUrls };
 
 /** What only the platform knows. */
 export type Platform = Pick<DatabaseOptions<typeof schema>, 'transports' | 'sockets'> &
@@ -64,7 +65,7 @@ const CALLER = 'api-token';
  * @returns the app, and its database, for whatever shuts down the instance
  */
 export function createApp(
-  { apiToken, database: urls }: AppConfig,
+  { apiToken, previousApiToken = apiToken, database: urls }: AppConfig,
   { waitUntil, onQuery, rateLimit: limits, ...platform }: Platform,
 ) {
   const database = createDatabase({ ...urls, ...platform, schema });
@@ -96,7 +97,7 @@ export function createApp(
     .route('/health', healthRoutes)
     .use(requestDatabase(access))
     // Hono compares the tokens themselves, too, in constant time: to hash both first would only cost CPU time.
-    .use(bearerAuth({ token: apiToken, realm: 'api', hashFunction: (token: string) => token }))
+    .use(bearerAuth({ token: [apiToken, previousApiToken], realm: 'api', hashFunction: (token: string) => token }))
     .use((c, next) => {
       c.set('caller', CALLER);
       return next();

@@ -24,6 +24,7 @@ describe('parseConfig', () => {
       DATABASE_URL_UNPOOLED: 'postgresql://app:hunter2@host:port/db',
       DATABASE_REPLICA_URL: 'hunter2',
       API_TOKEN: 'hunter2',
+      API_TOKEN_PREVIOUS: 'hunter2',
     };
     let error: unknown;
     try {

@@ -44,6 +44,21 @@ it('a token is compared as a whole, without a hash of it', async () => {
   expect(hash).not.toHaveBeenCalled();
 });
 
+it('the previous token stays valid while it is set', async () => {
+  const previous = 'a-token-that-is-going';
+  const statuses = async (API_TOKEN_PREVIOUS?: string) => {
+    const config = parseConfig({ ...EXAMPLE_ENVIRONMENT, API_TOKEN: apiToken, API_TOKEN_PREVIOUS });
+    const { app } = createApp(config, { transports: {}, sockets: 'request' });
+    const answers = [apiToken, previous, 'a-token-of-nobody-here'].map(async (token) => {
+      const { status } = await app.request('/nothing', { headers: { Authorization: `Bearer ${token}` } });
+      return status;
+    });
+    return Promise.all(answers);
+  };
+  expect(await statuses(previous)).toEqual([404, 404, 401]);
+  expect(await statuses()).toEqual([404, 401, 401]);
+});
+
 const rejectWith = async (thrown: unknown) => {
   // oxlint-disable-next-line typescript/only-throw-error -- as libraries do
   throw thrown;

@@ -27,7 +27,7 @@ const NODE = path.join(ROOT, 'functions/node.ts');
 const headers = { Authorization: `Bearer ${apiToken}` };
 
 /** The line that checks the API's token. */
-const TOKEN_CHECK = `    .use(bearerAuth({ token: apiToken, realm: 'api', hashFunction: (token: string) => token }))\n`;
+const TOKEN_CHECK = `    .use(bearerAuth({ token: [apiToken, previousApiToken], realm: 'api', hashFunction: (token: string) => token }))\n`;
 
 let gateway: Gateway;
 let database: TestDatabase;
