@@ -80,7 +80,11 @@ export function createApp(
       c.header('Cache-Control', 'no-store');
       await next();
       // A `Response` that a route created itself has only the headers that it was created with.
-      const headers = { 'Cache-Control': 'no-store', 'X-Request-Id': c.get('requestId') };
+      const headers = {
+        'Cache-Control': 'no-store',
+        'X-Content-Type-Options': 'nosniff', // a browser must not take what callers have written for a page or a script
+        'X-Request-Id': c.get('requestId'),
+      };
       for (const [name, value] of Object.entries(headers)) if (!c.res.headers.has(name)) c.header(name, value);
     })
     .use(requestLog())

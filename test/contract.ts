@@ -153,11 +153,12 @@ export function describeContract(
         expect(response.headers.get('Allow')).toBe('GET, HEAD, POST');
       });
 
-      it('lets nobody keep a response', async () => {
-        for (const path of ['/health/live', '/health/ready', EXAMPLE.path, '/nowhere']) {
-          expect((await call(path)).headers.get('Cache-Control')).toBe('no-store');
+      it('lets nobody keep a response, or take it for something else', async () => {
+        const responses = ['/health/live', '/health/ready', EXAMPLE.path, '/nowhere'].map((path) => call(path));
+        for (const { headers } of await Promise.all([...responses, api.fetch(EXAMPLE.path)])) {
+          expect(headers.get('Cache-Control')).toBe('no-store');
+          expect(headers.get('X-Content-Type-Options')).toBe('nosniff');
         }
-        expect((await api.fetch(EXAMPLE.path)).headers.get('Cache-Control')).toBe('no-store');
       });
 
       it('gives each response a request id, the caller’s if it sent one', async () => {
