@@ -8,8 +8,11 @@ import { runCommand } from './run-command.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 
-/** The same for every build: identical code makes an identical file, which SAM does not upload again. */
-const MODIFIED = '2026-01-01';
+/**
+ * The same for every build: identical code makes an identical file, which SAM does not upload again. A zip holds local time;
+ * without a zone, this is local time, too.
+ */
+const MODIFIED = '2026-01-01T00:00';
 
 /**
  * Bundles the Lambda entries into a directory. Without a source map, which would make the start a third slower.

@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { expect, inject, it } from 'vitest';
+import { expect, inject, it, vi } from 'vitest';
 import { type CollectionTag, parse, type ScalarTag, YAMLMap } from 'yaml';
+import { zipFiles } from '../../scripts/build-lambda.ts';
 
 const FUNCTIONS = fileURLToPath(new URL('../../functions/', import.meta.url));
 
@@ -71,6 +72,16 @@ it('deploys what the build makes: the handlers are there, in the zip that it nam
     expect(source).toMatch(new RegExp(`export\\s*\\{[^}]*\\b${name}\\b`));
   }
   expect(api['Runtime']).toBe('nodejs24.x');
+});
+
+it('the zip of identical code is identical, whatever the time zone', async () => {
+  const zips = new Set<string>();
+  for (const zone of ['America/St_Johns', 'UTC', 'Pacific/Kiritimati']) {
+    vi.stubEnv('TZ', zone);
+    zips.add((await zipFiles([path.join(FUNCTIONS, 'template.yaml')])).toString());
+  }
+  vi.unstubAllEnvs();
+  expect(zips.size).toBe(1);
 });
 
 it('keeps secrets out of the environment, and lets the function read its own secret and write its own log alone', () => {
