@@ -98,9 +98,10 @@ export async function removeStaleLocks(dataDirectory: string): Promise<void> {
   }
 }
 
+/** Or from the future, by a clock that the loss of power has set back. */
 async function isOld(file: string): Promise<boolean> {
   const info = await stat(file).catch(() => undefined);
-  return info !== undefined && info.mtimeMs < Date.now() - WRITTEN;
+  return info !== undefined && Math.abs(Date.now() - info.mtimeMs) > WRITTEN;
 }
 
 /** A process id proves nothing: after a crash it may be another program's. The server's working directory is its data's. */
