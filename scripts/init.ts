@@ -76,7 +76,8 @@ function parsePlatforms(list: string | undefined): PlatformName[] {
 
 /** @throws {Error} outside a repository, with what to do; if git does not run, or refuses, with git's own message */
 function git(...args: string[]): string {
-  const { status, stdout, stderr, error } = spawnSync('git', args, { encoding: 'utf8' });
+  const env = { ...process.env, LC_ALL: 'C' }; // in English
+  const { status, stdout, stderr, error } = spawnSync('git', args, { encoding: 'utf8', env });
   if (status === 0) return stdout.trim();
   const reason = error?.message ?? stderr.trim();
   throw new Error(

@@ -318,10 +318,11 @@ describe('npm run init', () => {
     const { status, output } = init(clone, '--name', 'my-app');
     expect(status).toBe(1);
     expect(output).toContain('There are uncommitted changes');
-    const nowhere = init(newDirectory(), '--name', 'my-app');
-    expect(nowhere.status).toBe(1);
-    expect(nowhere.output).toContain('This is not a git repository');
     const script = [path.join(ROOT, 'scripts/init.ts'), '--name', 'my-app', '--dry-run'];
+    const german = { ...env, LC_ALL: 'C.UTF-8', LANGUAGE: 'de' }; // if git's translations are installed
+    const nowhere = spawnSync(process.execPath, script, { cwd: newDirectory(), env: german, encoding: 'utf8' });
+    expect(nowhere.status).toBe(1);
+    expect(nowhere.stderr).toContain('This is not a git repository');
     const noGit = spawnSync(process.execPath, script, { cwd: ROOT, env: { PATH: newDirectory() }, encoding: 'utf8' });
     expect([noGit.status, noGit.stderr]).toEqual([1, 'This can be undone only with git: spawnSync git ENOENT\n']);
   });
