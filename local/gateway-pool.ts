@@ -66,11 +66,11 @@ export function createPool(openSession: OpenSession, { max, waitMs }: PoolOption
 
   const open = async (bucket: Bucket, login: Login): Promise<Session> => {
     bucket.open++;
-    const expires = Date.now() + MAX_AGE;
+    const expires = performance.now() + MAX_AGE;
     try {
       const session = await openSession(
         login,
-        (reset) => (Date.now() < expires ? give(bucket, login, reset) : reset.close()),
+        (reset) => (performance.now() < expires ? give(bucket, login, reset) : reset.close()),
         (ended) => {
           all.delete(ended);
           bucket.idle = bucket.idle.filter((idle) => idle.session !== ended);
@@ -98,7 +98,7 @@ export function createPool(openSession: OpenSession, { max, waitMs }: PoolOption
   const give = (bucket: Bucket, { password }: Login, session: Session) => {
     const [waiter] = bucket.waiting;
     if (!waiter) {
-      bucket.idle.push({ session, password, since: Date.now() });
+      bucket.idle.push({ session, password, since: performance.now() });
     } else if (waiter.password === password) {
       bucket.waiting.shift();
       clearTimeout(waiter.timer);
@@ -129,7 +129,7 @@ export function createPool(openSession: OpenSession, { max, waitMs }: PoolOption
 
   const sweep = setInterval(() => {
     for (const [key, bucket] of buckets) {
-      for (const { session, since } of bucket.idle) if (Date.now() - since > IDLE) session.close();
+      for (const { session, since } of bucket.idle) if (performance.now() - since > IDLE) session.close();
       if (bucket.open === 0 && bucket.waiting.length === 0) buckets.delete(key);
     }
   }, IDLE / 2).unref();

@@ -60,12 +60,12 @@ const TIMES_FREE = 4;
  * @throws {Error} when that process is alive
  */
 export async function assertNotOwned(dataDirectory: string, password: string): Promise<void> {
-  const deadline = Date.now() + ANSWER_DEADLINE;
+  const deadline = performance.now() + ANSWER_DEADLINE;
   for (let free = 0; free < TIMES_FREE; await sleep(150)) {
     const postmaster = await findPostmaster(dataDirectory);
     if (!postmaster) return;
     const lock = postmaster.ready ? await readLock(postmaster.port, password) : 'unknown';
-    if (lock === 'held' || (lock === 'unknown' && Date.now() > deadline)) {
+    if (lock === 'held' || (lock === 'unknown' && performance.now() > deadline)) {
       throw new Error(
         `Already running on this data: PostgreSQL is process ${postmaster.pid}. Stop what started it, or use another directory.`,
       );

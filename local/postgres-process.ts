@@ -70,9 +70,9 @@ export function interruptPostgres(pid: number): void {
  * @param deadlineMs after which it resolves to false
  */
 export async function hasEnded(pid: number, deadlineMs: number): Promise<boolean> {
-  const deadline = Date.now() + deadlineMs;
+  const deadline = performance.now() + deadlineMs;
   while (isRunning(pid) && !(await isZombie(pid))) {
-    if (Date.now() > deadline) return false;
+    if (performance.now() > deadline) return false;
     await sleep(10);
   }
   return true;

@@ -8,7 +8,7 @@ import { afterEach, describe, expect, inject, it, onTestFinished, vi } from 'vit
 import { anyFreePort } from '../../local/ports.ts';
 import { copyBinariesForRoot, findBinaries } from '../../local/postgres-binaries.ts';
 import { deletePostgres, startPostgres } from '../../local/postgres.ts';
-import { findPostmaster, removeStaleLocks } from '../../local/postgres-process.ts';
+import { findPostmaster, hasEnded, removeStaleLocks } from '../../local/postgres-process.ts';
 import { PATIENCE } from '../database.ts';
 
 const { platform } = process;
@@ -84,6 +84,17 @@ it('the lock of a server without a postmaster stays', async () => {
   expect(await readdir(directory)).toEqual(['postmaster.pid']);
   await rm(directory, { recursive: true });
 });
+
+it(
+  'the wait for a process that does not end is over at its deadline, although the clock is set back',
+  async () => {
+    onTestFinished(() => void vi.useRealTimers());
+    const ended = hasEnded(process.pid, 100);
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 3_600_000 });
+    expect(await ended).toBe(false);
+  },
+  PATIENCE,
+);
 
 it('a server stops in order: its data need no recovery at the next start', async () => {
   const directory = await mkdtemp(path.join(tmpdir(), 'postmaster-'));
