@@ -31,6 +31,7 @@ Usage: npm run dev -- [options]
   --lag MS            how far it lags: 200, or 2s   (default 0)
   --reset             delete the database first
   --sql               print the statements that the API runs, and their parameters
+  --inspector-port N  where a debugger can attach to the API (default none)
   --control-port N    GET /stats, GET and POST /simulate of the gateway (default the next free one)
   --remote            use DATABASE_URL of the environment or .env instead; never migrates, seeds or resets it
   --help              show this
@@ -45,6 +46,7 @@ const OPTIONS = {
   'gateway-port': { type: 'string' },
   'postgres-port': { type: 'string' },
   'control-port': { type: 'string' },
+  'inspector-port': { type: 'string' },
   ...GATEWAY_OPTIONS,
   reset: { type: 'boolean' },
   sql: { type: 'boolean' },
@@ -67,6 +69,8 @@ async function main({ started, endWith }: Lifetime): Promise<void> {
   const { assertStartable, choosePort, examples, remoteVariables, startLocal } = await import('./start-local.ts');
   if (!options.remote) await assertStartable(directory);
   const port = await choosePort('port', options.port, DEFAULTS.port, warn);
+  const { inspectorPort } = options;
+  if (inspectorPort !== undefined) await choosePort('inspector-port', inspectorPort, inspectorPort, warn);
   const local = options.remote
     ? undefined
     : await startLocal({
@@ -84,7 +88,7 @@ async function main({ started, endWith }: Lifetime): Promise<void> {
   const variables = { ...ownVariables(), ...(local?.variables ?? (await remoteVariables(directory))) };
 
   step(`Starting the API in ${RUNTIMES[options.runtime][2]}`);
-  await host.serve({ port, variables, tcpUrl: local?.tcpUrl.app ?? variables['DATABASE_URL'] ?? '' });
+  await host.serve({ port, inspectorPort, variables, tcpUrl: local?.tcpUrl.app ?? variables['DATABASE_URL'] ?? '' });
   endWith(host.ended, 'The API has ended unexpectedly.');
 
   const api = `http://127.0.0.1:${port}`;
@@ -95,7 +99,8 @@ async function main({ started, endWith }: Lifetime): Promise<void> {
 /** @throws {Error} that says which option is wrong */
 function readOptions() {
   const { values } = readArguments(HELP, { options: OPTIONS });
-  const port = (name: 'port' | 'gateway-port' | 'postgres-port' | 'control-port') => readPort(name, values[name]);
+  const port = (name: 'port' | `${'gateway' | 'postgres' | 'control' | 'inspector'}-port`) =>
+    readPort(name, values[name]);
   const { runtime = DEFAULTS.runtime, reset = false, sql = false, remote = false, help = false } = values;
   if (!isRuntime(runtime)) {
     throw new Error(`--runtime must be one of ${Object.keys(RUNTIMES).join(', ')}, not "${runtime}".`);
@@ -114,6 +119,7 @@ function readOptions() {
     gatewayPort: port('gateway-port'),
     postgresPort: port('postgres-port'),
     controlPort: port('control-port'),
+    inspectorPort: port('inspector-port'),
     ...gateway,
     reset,
     sql,

@@ -15,6 +15,8 @@ export type Runtime = keyof typeof RUNTIMES;
 
 export interface HostOptions {
   port: number;
+  /** Where a debugger may attach, if anywhere. */
+  inspectorPort: number | undefined;
   /** The app's environment. */
   variables: Record<string, string>;
   /** The URL of PostgreSQL itself, for the app's role. */

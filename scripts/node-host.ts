@@ -31,14 +31,15 @@ const ARGS = ['--import', new URL('../src/fast-imports.ts', import.meta.url).hre
 
 process.once('disconnect', () => killGroup(process.pid));
 
-process.once('message', ({ port, variables }: HostOptions) => {
+process.once('message', ({ port, inspectorPort, variables }: HostOptions) => {
   // None of this shell's other variables: its DATABASE_URL is not meant.
   const { PATH, SystemRoot } = process.env;
   const env = { PATH, SystemRoot, ...variables, HOST: '127.0.0.1', PORT: String(port) };
+  const args = inspectorPort === undefined ? ARGS : [`--inspect=127.0.0.1:${inspectorPort}`, ...ARGS];
   let ready: 'ready' | 'reloaded' = 'ready';
 
   const start = (): ChildProcess => {
-    const api = spawn(process.execPath, ARGS, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const api = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     const message = 'The API does not listen yet: it still loads, or waits for something while it does.';
     const slow = setTimeout(() => tell({ type: 'log', level: 'error', message }), SLOW_START);
     createInterface(api.stdout).on('line', (line) => {

@@ -51,7 +51,7 @@ process.once('disconnect', () => {
     .finally(() => killGroup(process.pid));
 });
 
-async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
+async function run({ port, inspectorPort, variables, tcpUrl }: HostOptions): Promise<void> {
   const config = fileURLToPath(new URL('../wrangler.toml', import.meta.url));
   for (const { binding } of unstable_readConfig({ config }).hyperdrive) {
     process.env[`CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_${binding}`] = withTls(tcpUrl);
@@ -69,7 +69,7 @@ async function run({ port, variables, tcpUrl }: HostOptions): Promise<void> {
     build: { minify: false },
     dev: {
       server: { hostname: '127.0.0.1', port },
-      inspector: false,
+      inspector: inspectorPort !== undefined && { hostname: '127.0.0.1', port: inspectorPort },
       logLevel: 'error',
       watch: true,
       persist: false,

@@ -21,7 +21,7 @@ async function firstMessage(code: string): Promise<HostMessage> {
     await ended;
     await rm(directory, { recursive: true });
   });
-  host.send({ port: 0, variables: {}, tcpUrl: '' });
+  host.send({ port: 0, inspectorPort: undefined, variables: {}, tcpUrl: '' });
   const [message] = (await once(host, 'message')) as [HostMessage];
   return message;
 }
