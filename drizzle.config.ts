@@ -18,5 +18,10 @@ if (isStudio) {
   });
 }
 
+const [, , command] = process.argv;
+if (command === 'migrate' || command === 'push') {
+  throw new Error(`Run "npm run db:migrate" instead: "drizzle-kit ${command}" grants the application's role nothing.`);
+}
+
 // Only the studio connects; generating migrations needs no database.
 export default defineConfig({ ...schema, ...(isStudio && { dbCredentials: { url: databaseUrls().tool } }) });
