@@ -21,6 +21,7 @@ export const NEVER = [/^(local|scripts|test|bench)\//, /^node_modules\/(ws|minif
 export function unusedModules({ outputs, unused }: Pick<Bundle, 'outputs' | 'unused'>): string[] {
   const modules = Object.values(outputs).flatMap(({ inputs }) => Object.entries(inputs));
   return modules
-    .filter(([name, { bytesInOutput }]) => bytesInOutput > 0 && unused.some((pattern) => pattern.test(name)))
-    .map(([name]) => name);
+    .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
+    .map(([name]) => name.replace(/^.*(?=node_modules\/)/, '')) // in a monorepo, it may be in a folder above
+    .filter((name) => unused.some((pattern) => pattern.test(name)));
 }

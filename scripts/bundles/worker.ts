@@ -5,6 +5,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import type { Metafile } from 'esbuild';
+import { packageFolder } from '../package-folder.ts';
 import { type Bundle, NEVER } from './bundle.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -20,7 +21,7 @@ export const UNUSED_BY_WORKERS = [
 /** Builds what `npm run build` builds. */
 export async function workerBundle(outdir: string): Promise<Bundle> {
   const metafile = path.join(outdir, 'meta.json');
-  const wrangler = path.join(ROOT, 'node_modules/wrangler/bin/wrangler.js');
+  const wrangler = path.join(packageFolder('wrangler'), 'bin/wrangler.js');
   const options = ['deploy', '--dry-run', '--env=', '--outdir', outdir, '--metafile', metafile];
   await promisify(execFile)(process.execPath, [wrangler, ...options], { cwd: ROOT });
   const { outputs } = JSON.parse(await readFile(metafile, 'utf8')) as Metafile;

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { packageFolder } from '../../scripts/package-folder.ts';
 import { createEmptyDatabase, type TestDatabase } from '../database.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -86,7 +87,7 @@ beforeAll(async () => {
   for (const name of [...PACKAGES, ...TYPES_OF_TYPES]) {
     const link = path.join(project, 'node_modules', name);
     await mkdir(path.dirname(link), { recursive: true });
-    await symlink(path.join(ROOT, 'node_modules', name), link, 'junction');
+    await symlink(packageFolder(name), link, 'junction');
   }
   await cp(path.join(ROOT, 'src/db'), path.join(project, 'db'), { recursive: true });
   await writeFile(path.join(project, 'package.json'), JSON.stringify({ type: 'module' }));
@@ -103,7 +104,7 @@ it.each(Object.entries(TSCONFIGS))(
   { timeout: 30_000 },
   async (_, compilerOptions) => {
     await writeFile(path.join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions }));
-    const tsc = path.join(ROOT, 'node_modules/typescript/bin/tsc');
+    const tsc = path.join(packageFolder('typescript'), 'bin/tsc');
     const { stdout } = await run(process.execPath, [tsc, '-p', project]).catch((error: { stdout: string }) => error);
     expect(stdout).toBe('');
   },

@@ -5,9 +5,9 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, it, onTestFinished } from 'vitest';
+import { packageFolder } from '../../scripts/package-folder.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const MODULES = path.join(ROOT, 'node_modules');
 const run = promisify(execFile);
 
 const QUIET = { WRANGLER_WRITE_LOGS: 'false', WRANGLER_SEND_METRICS: 'false', WRANGLER_HIDE_BANNER: 'true' };
@@ -16,7 +16,7 @@ it("src/db type-checks with wrangler's types and no DOM, as a new project on Wor
   const project = await mkdtemp(path.join(tmpdir(), 'src-db-types-'));
   onTestFinished(() => rm(project, { recursive: true, force: true }));
   const types = path.join(project, 'worker-configuration.d.ts');
-  const wrangler = path.join(MODULES, 'wrangler/bin/wrangler.js');
+  const wrangler = path.join(packageFolder('wrangler'), 'bin/wrangler.js');
   await run(process.execPath, [wrangler, 'types', types, '--include-env=false'], {
     cwd: ROOT,
     env: { ...process.env, ...QUIET },
@@ -29,7 +29,7 @@ it("src/db type-checks with wrangler's types and no DOM, as a new project on Wor
     exclude: [path.join(ROOT, 'src/db/tcp.ts')],
   };
   await writeFile(path.join(project, 'tsconfig.json'), JSON.stringify(tsconfig));
-  const tsc = path.join(MODULES, 'typescript/bin/tsc');
+  const tsc = path.join(packageFolder('typescript'), 'bin/tsc');
   const { stdout } = await run(process.execPath, [tsc, '-p', project]).catch((error: { stdout: string }) => error);
   expect(stdout).toBe('');
 }, 120_000);

@@ -6,6 +6,7 @@ import { build } from 'esbuild';
 import { afterAll, describe, expect, it } from 'vitest';
 import { bundleTable, contents } from '../../scripts/bundle-budgets.ts';
 import { type Bundle, unusedModules } from '../../scripts/bundles/bundle.ts';
+import { packageFolder } from '../../scripts/package-folder.ts';
 
 /**
  * What holds for every bundle that is deployed.
@@ -24,7 +25,9 @@ export function describeBundle(make: (outdir: string) => Promise<Bundle>, strang
 
       const { metafile } = await build({
         absWorkingDir: fileURLToPath(new URL('../../', import.meta.url)),
-        entryPoints: strangers,
+        entryPoints: strangers.map((name) =>
+          name.replace(/^node_modules\/([^/]+)/, (_, found: string) => packageFolder(found)),
+        ),
         bundle: true,
         write: false,
         outdir: directory,

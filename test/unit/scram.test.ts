@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { Client } from '@neondatabase/serverless';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { packageFolder } from '../../scripts/package-folder.ts';
 import { DRIVER_VERSION, fastClient } from '../../src/db/fast/client.ts';
 import { answerChallenge, verifyServerFinal } from '../../src/db/fast/scram.ts';
 
@@ -80,7 +82,7 @@ describe('verifyServerFinal', () => {
 
 describe('fastClient', () => {
   it('is written for the driver that is installed', async () => {
-    const file = new URL('../../node_modules/@neondatabase/serverless/package.json', import.meta.url);
+    const file = path.join(packageFolder('@neondatabase/serverless'), 'package.json');
     expect(JSON.parse(await readFile(file, 'utf8'))).toHaveProperty('version', DRIVER_VERSION);
   });
 
