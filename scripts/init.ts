@@ -19,6 +19,8 @@ Usage: npm run init -- --name my-app [options]
 /** What npm, Cloudflare, CloudFormation and Secrets Manager allow, with room for the "-pr-1234" of a preview. */
 const NAME = /^[a-z](?:[a-z0-9]|-(?=[a-z0-9])){0,49}$/;
 
+const COMMIT = 'run "git init && git add --all && git commit" here first, so that this can be undone.';
+
 const OPTIONS = {
   name: { type: 'string' },
   platforms: { type: 'string' },
@@ -37,11 +39,12 @@ await runCommand(HELP, { options: OPTIONS }, async ({ values }) => {
   }
   const platforms = parsePlatforms(values.platforms);
   const root = process.cwd();
-  if (git('status', '--porcelain') !== '' && !values.force && !values['dry-run']) {
+  if (git('status', '--porcelain', '.') !== '' && !values.force && !values['dry-run']) {
     throw new Error('There are uncommitted changes: commit them first, or add --force.');
   }
 
   const tree = openTree(root);
+  if (!tree.has('package.json')) throw new Error(`The git repository around this directory ignores it: ${COMMIT}`);
   initialise(tree, { name, platforms, bare, repository: values.repository ?? origin() });
   const { removed, added, changed } = tree.changes();
   for (const file of removed) console.log(`removed  ${file}`);
@@ -82,7 +85,7 @@ function git(...args: string[]): string {
   const reason = error?.message ?? stderr.trim();
   throw new Error(
     reason.includes('not a git repository')
-      ? 'This is not a git repository: run "git init && git add --all && git commit" first, so that this can be undone.'
+      ? `This is not a git repository: ${COMMIT}`
       : `This can be undone only with git: ${reason}`,
   );
 }

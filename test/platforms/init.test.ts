@@ -68,6 +68,18 @@ function cloneTemplate(): string {
   return clone;
 }
 
+/** The template in a folder of a repository. */
+function cloneIntoMonorepo(): { monorepo: string; project: string } {
+  const template = cloneTemplate();
+  const monorepo = newDirectory();
+  const project = path.join(monorepo, 'apps/api');
+  rmSync(path.join(template, '.git'), { recursive: true });
+  cpSync(template, project, { recursive: true });
+  git(monorepo, 'init', '--quiet', '--initial-branch', 'main');
+  commit(monorepo);
+  return { monorepo, project };
+}
+
 const IS_TEST = /^test\/.*\.test\.ts$/;
 
 /** Tests of more than what they import: of bundles, and of the platforms' settings. */
@@ -318,6 +330,13 @@ describe('npm run init', () => {
     const { status, output } = init(clone, '--name', 'my-app');
     expect(status).toBe(1);
     expect(output).toContain('There are uncommitted changes');
+    const { monorepo, project } = cloneIntoMonorepo();
+    writeFileSync(path.join(monorepo, '.gitignore'), '*');
+    git(monorepo, 'rm', '--quiet', '-r', '--cached', 'apps');
+    commit(monorepo);
+    const ignored = init(project, '--name', 'my-app', '--force');
+    expect(ignored.status).toBe(1);
+    expect(ignored.output).toContain('The git repository around this directory ignores it');
     const script = [path.join(ROOT, 'scripts/init.ts'), '--name', 'my-app', '--dry-run'];
     const german = { ...env, LC_ALL: 'C.UTF-8', LANGUAGE: 'de' }; // if git's translations are installed
     const nowhere = spawnSync(process.execPath, script, { cwd: newDirectory(), env: german, encoding: 'utf8' });
@@ -325,6 +344,15 @@ describe('npm run init', () => {
     expect(nowhere.stderr).toContain('This is not a git repository');
     const noGit = spawnSync(process.execPath, script, { cwd: ROOT, env: { PATH: newDirectory() }, encoding: 'utf8' });
     expect([noGit.status, noGit.stderr]).toEqual([1, 'This can be undone only with git: spawnSync git ENOENT\n']);
+  });
+
+  it('leaves alone what is not committed elsewhere in the same repository', () => {
+    const { monorepo, project } = cloneIntoMonorepo();
+    writeFileSync(path.join(project, 'migrations/0099_notes.sql'), '');
+    commit(monorepo);
+    writeFileSync(path.join(monorepo, 'README.md'), 'changed');
+    const { output } = init(project, '--name', 'my-app', '--bare');
+    expect(output).toContain('would be lost, or lack what they need: migrations/0099_notes.sql');
   });
 
   it('refuses to take out the example domain when there is another', () => {
