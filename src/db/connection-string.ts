@@ -53,7 +53,7 @@ export function parseConnectionString(connectionString: string): ConnectionTarge
   if (isPlanetScale) {
     refuse(!named, 'PlanetScale users are {role}.{branch}');
     refuse(!isPooler && port !== DIRECT_PORT, `PlanetScale is on ${DIRECT_PORT} and ${POOLER_PORT}`);
-    refuse(isPooler && server === 'replica', `|replica goes with port ${DIRECT_PORT}`);
+    refuse(isPooler && server === 'replica', `|replica is on ${DIRECT_PORT}`);
     refuse(!isPooler && server === 'unknown', `|${suffix} names a PgBouncer, on port ${POOLER_PORT}`);
   }
   const network = host.endsWith('.private-pg.psdb.cloud') ? 'private' : 'public';

@@ -53,9 +53,9 @@ export function isReplicaUnusable(error: DatabaseError): boolean {
 export function commitFailure(error: DatabaseError, accessMode: TransactionOptions['accessMode']): DatabaseError {
   const { code, kind, transport } = error;
   if (error.retryable || accessMode === 'read only' || /query|auth/.test(kind)) return error;
-  // A SQLSTATE says why nothing took effect, except in these classes: the connection broke, the server is going down, or
-  // Hyperdrive or pgpool-II failed, perhaps after the commit.
-  if (code && !/^(08|57P|58|XX)/.test(code)) return error;
+  // A SQLSTATE says why nothing took effect, except these: the connection broke, a transaction_timeout or the server's end cut
+  // it off, or Hyperdrive or pgpool-II failed, perhaps after the commit.
+  if (code && !/^(08|25P04|57P|58|XX)/.test(code)) return error;
   return new DatabaseError('COMMIT was not answered.', { kind: 'outcome-unknown', transport, cause: error });
 }
 

@@ -71,6 +71,6 @@ export interface QueryEvent {
   ms: number;
   /** Rows returned or affected. */
   rows: number;
-  /** Why it failed: the SQLSTATE, or the error's kind where the server gave none. */
-  error: string | undefined;
+  /** Why it failed, if it did: the SQLSTATE, or the error's kind where the server gave none. */
+  error?: string | undefined;
 }

@@ -183,7 +183,8 @@ function begin(options: TransactionOptions, statementMs: number): Statement[] {
 
 function modes({ isolationLevel, accessMode, deferrable }: TransactionOptions): string {
   const level = isolationLevel && `isolation level ${isolationLevel}`;
-  return [level, accessMode, deferrable && 'deferrable'].filter(Boolean).join(' ');
+  const whether = deferrable ? 'deferrable' : deferrable === false && 'not deferrable';
+  return [level, accessMode, whether].filter(Boolean).join(' ');
 }
 
 /** The server's own deadline for each statement of a transaction: it holds whatever happens to the client or a proxy. */

@@ -340,12 +340,20 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       expect(await names(db)).toEqual(['third']);
     });
 
-    it('may be deferrable, as batches may', async () => {
-      const options = { accessMode: 'read only', deferrable: true } as const;
-      const shown = [{ transaction_deferrable: 'on' }];
-      const show = sql`show transaction_deferrable`;
-      expect((await db.transaction((tx) => tx.execute(show), options)).rows).toEqual(shown);
-      expect((await db.batch([db.execute(show)], options))[0].rows).toEqual(shown);
+    it('may be deferrable or not, as batches may', async () => {
+      const shown = async (within: Queryable, deferrable: boolean) => {
+        const options = { accessMode: 'read only', deferrable } as const;
+        const show = sql`show transaction_deferrable`;
+        const [{ rows }] = await within.batch([within.execute(show)], options);
+        return [(await within.transaction((tx) => tx.execute(show), options)).rows, rows].flat();
+      };
+      const [on, off] = ['on', 'off'].map((value) => [0, 1].map(() => ({ transaction_deferrable: value })));
+      expect(await shown(db, true)).toEqual(on);
+      expect(await shown(db, false)).toEqual(off);
+      await db.session(async (session) => {
+        await session.execute(sql`set default_transaction_deferrable = on`);
+        expect(await shown(session, false)).toEqual(off);
+      });
     });
 
     it('refuse options of their own inside: they would have no effect', async () => {

@@ -66,7 +66,7 @@ describe('parseConnectionString', () => {
     [`postgresql://role:secret@${psdb}/postgres`, '{role}.{branch}'],
     [`postgresql://role.branch|:secret@${psdb}/postgres`, '{role}.{branch}'],
     [`postgresql://x|role.branch:secret@${psdb}/postgres`, '{role}.{branch}'],
-    [`postgresql://role.branch|replica:secret@${psdb}:6432/postgres`, '|replica goes with port 5432'],
+    [`postgresql://role.branch|replica:secret@${psdb}:6432/postgres`, '|replica is on 5432'],
     [`postgresql://role.branch|reads:secret@${psdb}:5432/postgres`, '|reads names a PgBouncer'],
     [`postgresql://role.branch:secret@${psdb}:3306/postgres`, 'is on 5432 and 6432'],
   ])('refuses %s without showing it', (url, problem) => {

@@ -207,6 +207,7 @@ it.each<[kind: DatabaseErrorKind, code: string | undefined, expected: DatabaseEr
   ['unavailable', '53100', 'unavailable'],
   ['timeout', undefined, 'outcome-unknown'],
   ['timeout', '57014', 'timeout'], // the server has stopped it
+  ['timeout', '25P04', 'outcome-unknown'], // transaction_timeout ends a connection also just after the commit
   ['constraint', '23505', 'constraint'],
   ['serialization', '40001', 'serialization'],
   ['auth', undefined, 'auth'],

@@ -88,6 +88,6 @@ export function fastClient(): typeof Client {
 export function assertOverrides({ prototype }: { prototype: object }): void {
   for (const name of Object.getOwnPropertyNames(prototype)) {
     if (!name.startsWith('_') || name in Client.prototype) continue;
-    throw misuse(`fast/ needs @neondatabase/serverless ${DRIVER_VERSION}, which has ${name}`);
+    throw misuse(`fast/ needs ${name} of @neondatabase/serverless ${DRIVER_VERSION}`);
   }
 }

@@ -39,7 +39,7 @@ export function createAttempt(
       if (operation !== 'session' && timeLeft() < 0) await deadline.race(new Promise(() => {}));
       deadline.signal.throwIfAborted(); // outside the `try`: the outcome of a COMMIT that was not sent is known
       const start = performance.now();
-      const event: QueryEvent = { operation, transport, roundTrips: 1, rows: 0, ms: 0, error: undefined };
+      const event: QueryEvent = { operation, transport, roundTrips: 1, rows: 0, ms: 0 };
       try {
         const results = await deadline.limit('A statement', statementMs, flight, statementMs + GRACE_MS);
         attempt.hasRun = true;
