@@ -38,6 +38,7 @@ export const PLATFORMS = {
       'test/local/driver-node.ts',
       'test/local/driver-worker.ts',
       'test/local/driver.ts',
+      'test/scripts/format.test.ts',
       'test/scripts/source-lines.test.ts',
       'test/workers',
     ],
@@ -67,6 +68,7 @@ export const PLATFORMS = {
       tree.edit('scripts/measure-import.ts', (text) =>
         withoutLines(/registerHooks \}|const ENVIRONMENT/)(withoutBlock(text, 'registerHooks(')),
       );
+      tree.edit('.oxfmtrc.json', (text) => text.replace(', "worker-configuration.d.ts"', ''));
       tree.edit('.env.example', (text) => text.replace(/ A Worker's bundle [^.]*\./, ''));
       tree.edit('docs/gateway.md', (text) => text.replace(/ `test\/local\/driver\.test\.ts` runs[^]*?compares\./, ''));
     },
