@@ -34,6 +34,7 @@ export async function followStatements(
   let { size: position } = await log.stat();
   const read = async () => {
     const { size } = await log.stat();
+    if (size <= position) return; // nothing new, or emptied by somebody: the server goes on where it was
     const { buffer } = await log.read({ buffer: Buffer.alloc(size - position), position });
     position = size;
     for (const { groups } of buffer.toString().matchAll(entry)) {
