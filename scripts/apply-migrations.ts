@@ -24,6 +24,9 @@ const LOCK_POLL_MS = 500;
  */
 const LOCK_TIMEOUT = '10s';
 
+/** The SQLSTATE of a statement that has waited for so long. */
+const LOCK_NOT_AVAILABLE = '55P03';
+
 /** Milliseconds; a database that is suspended wakes in less. */
 const SLOW_CONNECTION_MS = 3_000;
 
@@ -170,7 +173,9 @@ function explain(error: Error, files: string): never {
   // PostgreSQL's own message speaks of a prepared statement, which nobody wrote.
   const reason = error.message.includes('multiple commands')
     ? 'between two statements there must be a line "--> statement-breakpoint".'
-    : error.message;
+    : error.code === LOCK_NOT_AVAILABLE
+      ? `${error.message}. Nothing was applied: run it again. For who holds the lock, see the end of docs/errors.md.`
+      : error.message;
   throw new Error(`${files}: ${reason}`, { cause: error });
 }
 

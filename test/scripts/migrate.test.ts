@@ -223,6 +223,15 @@ describe('migrations', () => {
     expect(await database.query('select timeout from seen')).toEqual([{ timeout: '10s' }]);
   });
 
+  it('say what to do when they do not get a lock', async () => {
+    await writeMigrations(`set local lock_timeout = '50ms'; --> statement-breakpoint
+      select pg_advisory_xact_lock(hashtextextended('a table', 0))`);
+    await database.whileLocked('a table', () =>
+      expect(apply()).rejects.toThrow(/^0000\.sql: .* lock timeout\. Nothing was applied: run it again\./),
+    );
+    expect(await apply()).toEqual({ applied: 1, role: 'app' });
+  });
+
   it('are refused when one is older than the last that was applied: drizzle would pass over it', async () => {
     await writeMigrations({ sql: 'create table b (id int)', when: 2 });
     await apply();
