@@ -105,6 +105,7 @@ export async function applyMigrations(
       await grant(session, role, directory);
       await checkSchema(session, role, onWarning);
       await checkRole(session, role, onWarning);
+      await checkIndexes(session, onWarning);
       return { applied, role };
     });
   } finally {
@@ -250,6 +251,19 @@ async function checkRole(session: PinnedSession, role: string, onWarning?: (mess
   for (const { owner } of rows) {
     onWarning?.(
       `"${role}" may do all that "${owner}" may, which owns the tables. Give the application a role that is neither a superuser nor a member of "${owner}".`,
+    );
+  }
+}
+
+/** CREATE INDEX CONCURRENTLY leaves one behind when it fails, which CREATE INDEX IF NOT EXISTS then takes for the real one. */
+async function checkIndexes(session: PinnedSession, onWarning?: (message: string) => void): Promise<void> {
+  const { rows } = await session.execute<{ name: string }>(
+    sql`select indexrelid::regclass::text as name from pg_index join pg_class on pg_class.oid = indexrelid
+      where not indisvalid and relkind = 'i'`,
+  );
+  for (const { name } of rows) {
+    onWarning?.(
+      `The index ${name} is not valid, and serves no query. Unless CREATE INDEX CONCURRENTLY is still at work on it, drop it and create it again.`,
     );
   }
 }

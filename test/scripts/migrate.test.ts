@@ -232,6 +232,16 @@ describe('migrations', () => {
     expect(await apply()).toEqual({ applied: 1, role: 'app' });
   });
 
+  it('warn about an index that could not be built, and is there nevertheless', async () => {
+    await writeMigrations('create table a (id int); --> statement-breakpoint\ninsert into a values (1), (1)');
+    await apply();
+    await expect(database.query('create unique index concurrently a_id on a (id)')).rejects.toThrow('a_id');
+    await writeMigrations('create table a (id int)', 'create unique index if not exists a_id on a (id)');
+    const warnings: string[] = [];
+    await apply({ onWarning: (message) => warnings.push(message) });
+    expect(warnings).toContainEqual(expect.stringMatching(/^The index a_id is not valid/));
+  });
+
   it('are refused when one is older than the last that was applied: drizzle would pass over it', async () => {
     await writeMigrations({ sql: 'create table b (id int)', when: 2 });
     await apply();
