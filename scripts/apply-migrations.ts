@@ -19,10 +19,12 @@ const STATEMENT_MS = 60 * 60_000;
 const LOCK_POLL_MS = 500;
 
 /**
- * How long a migration waits for a table. Later statements, even SELECTs, queue behind it: it had better give up and be run
- * again.
+ * How long a migration waits for a table. Later statements, even SELECTs, queue behind it: it had better give up, let them
+ * pass, and try again.
  */
-const LOCK_TIMEOUT = '10s';
+const LOCK_TIMEOUT = '3s';
+const LOCK_TRIES = 5;
+const LOCK_PAUSE_MS = 1_000;
 
 /** The SQLSTATE of a statement that has waited for so long. */
 const LOCK_NOT_AVAILABLE = '55P03';
@@ -38,12 +40,12 @@ export interface MigrationsOptions {
   transport?: TransportKind;
   /** The directory of the migrations and grants.sql. */
   directory?: string;
-  /** Called with what it waits for: another migration, or a database that does not answer. */
-  onWait?: (reason: string) => void;
+  /** Called with what it waits for: another migration, a database that does not answer, or others' locks. */
+  onWait?: ((reason: string) => void) | undefined;
   /** Called with how many are new, before they are applied. */
-  onApply?: (count: number) => void;
+  onApply?: ((count: number) => void) | undefined;
   /** Called with what the migrations and the grants should have achieved but have not. */
-  onWarning?: (message: string) => void;
+  onWarning?: ((message: string) => void) | undefined;
 }
 
 export interface MigrationsResult {
@@ -101,8 +103,8 @@ export async function applyMigrations(
       // A migration that names no schema means public, which is what grants.sql is about, even if the role or the database has
       // another search path, or a schema has the role's name.
       await session.execute(sql`select set_config('search_path', 'public, ' || current_setting('search_path'), false)`);
-      const applied = await applyNew(session, directory, onApply, onWarning);
-      await grant(session, role, directory);
+      const applied = await applyNew(session, directory, { onWait, onApply, onWarning });
+      await grant(session, role, directory, onWait);
       await checkSchema(session, role, onWarning);
       await checkRole(session, role, onWarning);
       await checkIndexes(session, onWarning);
@@ -131,8 +133,7 @@ const AGAIN =
 async function applyNew(
   session: PinnedSession,
   directory: string,
-  onApply?: (count: number) => void,
-  onWarning?: (message: string) => void,
+  { onWait, onApply, onWarning }: Pick<MigrationsOptions, 'onWait' | 'onApply' | 'onWarning'>,
 ): Promise<number> {
   const applied = await readApplied(session);
   const last = Math.max(0, ...applied.keys());
@@ -161,11 +162,25 @@ async function applyNew(
   if (missing.length > 0) {
     onApply?.(missing.length);
     // drizzle's migrator accepts any of its databases; its type names one of them.
-    const migrated = migrate(session as never, { migrationsFolder: directory });
+    const migrated = untilUnlocked(() => migrate(session as never, { migrationsFolder: directory }), onWait);
     const files = new Set([missing[0], missing.at(-1)].map((migration) => `${migration?.tag}.sql`));
     await migrated.catch((error: Error) => explain(error, [...files].join(' to ')));
   }
   return missing.length;
+}
+
+/** Runs a transaction again if a table stays locked for too long. */
+async function untilUnlocked(work: () => Promise<void>, onWait?: (reason: string) => void): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work();
+    } catch (error) {
+      const isLocked = error instanceof DatabaseError && error.code === LOCK_NOT_AVAILABLE;
+      if (!isLocked || tries === LOCK_TRIES) throw error;
+      onWait?.('Others hold a lock that it needs: trying again');
+      await sleep(LOCK_PAUSE_MS);
+    }
+  }
 }
 
 /** Names the files in question: neither drizzle nor PostgreSQL says which of them failed. */
@@ -175,7 +190,7 @@ function explain(error: Error, files: string): never {
   const reason = error.message.includes('multiple commands')
     ? 'between two statements there must be a line "--> statement-breakpoint".'
     : error.code === LOCK_NOT_AVAILABLE
-      ? `${error.message}. Nothing was applied: run it again. For who holds the lock, see the end of docs/errors.md.`
+      ? `${error.message}. It has not been applied: run it again. For who holds the lock, see the end of docs/errors.md.`
       : error.message;
   throw new Error(`${files}: ${reason}`, { cause: error });
 }
@@ -211,17 +226,23 @@ async function readApplied(session: PinnedSession): Promise<Map<number, string>>
   return new Map(rows.map(({ time, hash }) => [Number(time), hash]));
 }
 
-async function grant(session: PinnedSession, role: string, directory: string): Promise<void> {
+async function grant(
+  session: PinnedSession,
+  role: string,
+  directory: string,
+  onWait?: (reason: string) => void,
+): Promise<void> {
   const text = await readFile(path.join(directory, 'grants.sql'), 'utf8');
   const statements = text
     .replaceAll(/--.*$/gm, '')
     .split(';')
     .map((statement) => statement.trim().replaceAll(':"app"', () => new PgDialect().escapeName(role)))
     .filter((statement) => statement !== '');
-  const granted = session.transaction(async (tx) => {
-    for (const statement of statements) await tx.execute(sql.raw(statement));
-  });
-  await granted.catch((error: Error) => explain(error, 'grants.sql'));
+  const granting = () =>
+    session.transaction(async (tx) => {
+      for (const statement of statements) await tx.execute(sql.raw(statement));
+    });
+  await untilUnlocked(granting, onWait).catch((error: Error) => explain(error, 'grants.sql'));
 }
 
 /** For a role that does not own a schema, GRANT and REVOKE on it cause no error and have no effect. */

@@ -217,19 +217,30 @@ describe('migrations', () => {
     expect(granted).toEqual({ yes: true });
   });
 
-  it('do not stand in front of everybody else for longer than ten seconds', async () => {
+  it('do not stand in front of everybody else for longer than three seconds', async () => {
     await writeMigrations(`create table seen as select current_setting('lock_timeout') as timeout`);
     await apply();
-    expect(await database.query('select timeout from seen')).toEqual([{ timeout: '10s' }]);
+    expect(await database.query('select timeout from seen')).toEqual([{ timeout: '3s' }]);
   });
 
-  it('say what to do when they do not get a lock', async () => {
+  it('let the others pass when they do not get a lock, and try again, up to five times', async () => {
     await writeMigrations(`set local lock_timeout = '50ms'; --> statement-breakpoint
       select pg_advisory_xact_lock(hashtextextended('a table', 0))`);
+    const waits: string[] = [];
     await database.whileLocked('a table', () =>
-      expect(apply()).rejects.toThrow(/^0000\.sql: .* lock timeout\. Nothing was applied: run it again\./),
+      expect(apply({ onWait: (reason) => waits.push(reason) })).rejects.toThrow(
+        /^0000\.sql: .* lock timeout\. It has not been applied: run it again\./,
+      ),
     );
-    expect(await apply()).toEqual({ applied: 1, role: 'app' });
+    expect(waits).toEqual(Array(4).fill('Others hold a lock that it needs: trying again'));
+
+    const waiting = Promise.withResolvers<void>();
+    let applying: ReturnType<typeof apply> | undefined;
+    await database.whileLocked('a table', () => {
+      applying = apply({ onWait: () => waiting.resolve() });
+      return waiting.promise;
+    });
+    expect(await applying).toEqual({ applied: 1, role: 'app' });
   });
 
   it('warn about an index that could not be built, and is there nevertheless', async () => {
