@@ -69,8 +69,8 @@ const PASSING: ReadonlySet<DatabaseErrorKind> = new Set([
 /** read_only_sql_transaction: the server accepts no writes for now (a replica, or a full disk), or code asked for read only. */
 const READ_ONLY = '25006';
 
-/** Seconds; long enough for a suspended database to wake. */
-const RETRY_AFTER = '2';
+/** Seconds: 2 to 5, long enough for a suspended database to wake; at random, so that not all callers come back at once. */
+const retryAfter = () => String(2 + Math.floor(4 * Math.random()));
 
 /** Each 401 carries a challenge (RFC 9110, section 15.5.2): this one, unless a middleware made its own. */
 const CHALLENGE = { 'WWW-Authenticate': 'Bearer realm="api"' };
@@ -82,7 +82,7 @@ export function answerProblem(error: unknown, c: Context<AppEnv>): Response {
   if (error instanceof HTTPException && error.status < 500) return fromHttpException(error, c);
   logError(error, c.get('requestId'));
   if (error instanceof DatabaseError && (PASSING.has(error.kind) || error.code === READ_ONLY)) {
-    return respond(c, 'database-unavailable', { headers: { 'Retry-After': RETRY_AFTER } });
+    return respond(c, 'database-unavailable', { headers: { 'Retry-After': retryAfter() } });
   }
   return respond(c, 'internal-error', { detail: 'The log has the details, under the request id in `instance`.' });
 }

@@ -252,7 +252,7 @@ describe('the Node server', () => {
     databaseUrl.port = String(proxy.port);
     const server = await start(databaseUrl.href);
     const { status, headers } = await server.fetch('/health/ready', { signal: AbortSignal.timeout(9_000) });
-    expect([status, headers.get('Retry-After')]).toEqual([503, '2']);
+    expect([status, headers.get('Retry-After')]).toEqual([503, expect.stringMatching(/^[2-5]$/)]);
     await server.close();
     await proxy.close();
   });

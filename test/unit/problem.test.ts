@@ -91,7 +91,7 @@ describe('an unexpected error', () => {
     'of the database, %s, is answered with 503 and when to come back',
     async (kind) => {
       const { response, log } = await answer(new DatabaseError('gone', { kind }));
-      expect([response.status, response.headers.get('Retry-After')]).toEqual([503, '2']);
+      expect([response.status, response.headers.get('Retry-After')]).toEqual([503, expect.stringMatching(/^[2-5]$/)]);
       expect(log).toContain(`"kind":"${kind}"`);
     },
   );
@@ -99,7 +99,7 @@ describe('an unexpected error', () => {
   it('of a database that takes no writes for now is answered with 503', async () => {
     const message = 'cannot execute INSERT in a read-only transaction';
     const { response, log } = await answer(new DatabaseError(message, { kind: 'query', code: '25006' }));
-    expect([response.status, response.headers.get('Retry-After')]).toEqual([503, '2']);
+    expect([response.status, response.headers.get('Retry-After')]).toEqual([503, expect.stringMatching(/^[2-5]$/)]);
     expect(log).toContain('"code":"25006"');
   });
 

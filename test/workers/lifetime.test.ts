@@ -40,7 +40,7 @@ describe('the deployed bundle', () => {
   it('says that it is not ready where nothing answers, while a load balancer still waits', async () => {
     await gateway.simulate({ stall: true });
     const response = await api.fetch('/health/ready', { signal: AbortSignal.timeout(9_000) });
-    expect([response.status, response.headers.get('Retry-After')]).toEqual([503, '2']);
+    expect([response.status, response.headers.get('Retry-After')]).toEqual([503, expect.stringMatching(/^[2-5]$/)]);
     await gateway.simulate({ stall: false });
   });
 
