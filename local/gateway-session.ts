@@ -14,14 +14,24 @@ export interface Sink {
 export interface Session {
   /**
    * Sends flights, messages that end with one Sync each, and resets the session after them. Resolves when they are answered.
+   * @param commit sent only once the sink has taken all that they answer: what it refuses is rolled back
    * @throws what the sink throws; ConnectionLost when the server is gone
    */
-  run(flights: readonly Buffer[], sink: Sink): Promise<void>;
+  run(flights: readonly Buffer[], sink: Sink, commit?: Buffer): Promise<void>;
   /** False as soon as its connection is gone, which the pool learns only a turn of the event loop later. */
   readonly usable: boolean;
   /** Cancels what is running, and gives up the connection. */
   cancel(): void;
   close(): void;
+}
+
+interface Running {
+  sink: Sink;
+  /** That are not answered. */
+  flights: number;
+  commit: Buffer | undefined;
+  resolve: () => void;
+  reject: (error: unknown) => void;
 }
 
 const LOST = 'the connection to the database was lost';
@@ -43,7 +53,7 @@ export function createSession(
   onClosed: (session: Session) => void,
 ): Session {
   const { socket } = server;
-  let running: { sink: Sink; flights: number; resolve: () => void; reject: (error: unknown) => void } | undefined;
+  let running: Running | undefined;
   /** ReadyForQuery messages that the reset is still waiting for. */
   let resetting = 0;
   let discarded = false;
@@ -57,7 +67,13 @@ export function createSession(
   const onMessage = (type: string, message: Buffer) => {
     if (running) {
       if (type !== 'Z' || --running.flights > 0) return running.sink.receive(type, message);
-      const { resolve } = running;
+      const { commit, resolve } = running;
+      if (commit) {
+        running.commit = undefined;
+        running.flights = 1;
+        socket.write(Buffer.concat([commit, RESET])); // after a failed statement, COMMIT rolls back
+        return undefined;
+      }
       running = undefined;
       resetting = 1;
       resolve();
@@ -82,12 +98,12 @@ export function createSession(
     get usable() {
       return !socket.destroyed;
     },
-    run(flights, sink) {
+    run(flights, sink, commit) {
       if (!session.usable) return Promise.reject(new ConnectionLost(LOST));
       discarded = false;
       return new Promise((resolve, reject) => {
-        running = { sink, flights: flights.length, resolve, reject };
-        socket.write(Buffer.concat([...flights, RESET])); // one system call
+        running = { sink, flights: flights.length, commit, resolve, reject };
+        socket.write(Buffer.concat(commit ? flights : [...flights, RESET])); // one system call
       });
     },
     cancel: () => giveUp(new ConnectionLost(LOST)),

@@ -10,6 +10,7 @@ import type { Route } from './gateway-routes.ts';
 import type { Simulator } from './gateway-simulation.ts';
 import { parameterText } from './json-values.ts';
 import { encodeFlight, type Statement } from './postgres-flight.ts';
+import { query } from './postgres-messages.ts';
 
 /** Bytes. */
 export interface HttpLimits {
@@ -68,7 +69,7 @@ export function createSqlHandler({ counts, simulator, limits, pool: poolOptions 
     const queries = batch ? body : [body];
     const statements = queries.map(toStatement);
     const rawText = headers['neon-raw-text-output'] === 'true';
-    const flight = encodeFlight(batch ? [start(batchOptions.modes), ...statements, COMMIT] : statements);
+    const flight = encodeFlight(batch ? [start(batchOptions.modes), ...statements] : statements);
     const flights = rawText ? [flight] : [FIND_OWN_ARRAYS, flight];
     const arrayMode = headers['neon-array-mode'] === 'true';
     const results = createResults({
@@ -83,7 +84,7 @@ export function createSqlHandler({ counts, simulator, limits, pool: poolOptions 
     if (drop === 'before') return void request.socket.destroy();
     const release = await simulator.use();
     try {
-      await run({ upstream, user: role, password, database }, response, flights, results);
+      await run({ upstream, user: role, password, database }, response, flights, results, batch ? COMMIT : undefined);
     } catch (error) {
       throw results.error() ?? error; // why the connection was lost, if the server has said so
     } finally {
@@ -96,13 +97,19 @@ export function createSqlHandler({ counts, simulator, limits, pool: poolOptions 
   };
 
   /** If the client disconnects, its query is cancelled. */
-  const run = async (login: Login, response: ServerResponse, flights: Buffer[], results: Results): Promise<void> => {
+  const run = async (
+    login: Login,
+    response: ServerResponse,
+    flights: Buffer[],
+    results: Results,
+    commit: Buffer | undefined,
+  ): Promise<void> => {
     const session = await pool.acquire(login, response);
     if (response.destroyed) return session.close();
     const onGone = () => session.cancel();
     response.once('close', onGone);
     try {
-      await session.run(flights, results);
+      await session.run(flights, results, commit);
     } finally {
       response.off('close', onGone);
     }
@@ -128,7 +135,8 @@ export function createSqlHandler({ counts, simulator, limits, pool: poolOptions 
   };
 }
 
-const COMMIT: Statement = { query: 'COMMIT', params: [], describe: false };
+/** On its own, as Neon's proxy sends it: a batch whose answer is too large must not be committed. */
+const COMMIT = query('COMMIT');
 
 function start(modes: string[]): Statement {
   return { query: `START TRANSACTION ${modes.join(', ')}`, params: [], describe: false };

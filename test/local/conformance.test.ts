@@ -600,6 +600,17 @@ describe('a batch', () => {
     expect(await test.query('select from kept')).toHaveLength(2);
   });
 
+  it('is rolled back when its answer is too large', async () => {
+    const large = { query: `select repeat('x', ${limits.maxResponseBytes - 100})` };
+    const answer = await batch([{ query: `insert into notes values (507, 'never')` }, large]);
+    expect(answer.status).toBe(507);
+    await vi.waitFor(async () => {
+      const open = `select from pg_stat_activity where datname = current_database() and usename = 'app' and xact_start is not null`;
+      expect(await test.query(open)).toHaveLength(0);
+    }, PATIENCE);
+    expect(await test.query('select from notes where id = 507')).toHaveLength(0);
+  });
+
   it.each(['ReadUncommitted', 'ReadCommitted', 'RepeatableRead', 'Serializable'])('runs as %s', async (level) => {
     const { headers, body } = await batch(SETTINGS, { 'Neon-Batch-Isolation-Level': level });
     expect(settings(body)[0]).toBe(level.replace(/(?<=[a-z])(?=[A-Z])/, ' ').toLowerCase());
