@@ -52,8 +52,9 @@ export const documented = (target: Target): Target => ({
 /** @returns what is not as the document says */
 async function compare(request: Request, response: Response): Promise<string[]> {
   const [sent, answered] = await Promise.all([request.text(), response.text()]);
-  const body: unknown = answered === '' ? undefined : JSON.parse(answered);
-  const { type = '', errors } = { ...(body as { type?: string; errors?: object[] } | undefined) };
+  const isJson = answered !== '' && /json\b/.test(response.headers.get('Content-Type') ?? '');
+  const body: unknown = isJson ? JSON.parse(answered) : answered;
+  const { type = '', errors } = (isJson ? body : {}) as { type?: string; errors?: object[] };
   const { pathname } = new URL(request.url);
   const method = request.method.toLowerCase();
   const route = routes.find(({ pattern, operations }) => pattern.test(pathname) && method in operations);

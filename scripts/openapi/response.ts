@@ -41,11 +41,12 @@ const PROBLEM_HEADERS: Partial<Record<ProblemName, Record<string, HeaderObject>>
 export function describeResponse(
   status: string | number,
   problems: readonly ProblemName[],
-  { json, headers }: Operation['responses'][number] = {},
+  { json, mediaType, headers }: Operation['responses'][number] = {},
 ): ResponseObject {
   const ofProblems = problems.map((name) => PROBLEM_HEADERS[name] ?? {});
   const content: Content = {};
   if (json) content['application/json'] = { schema: convert(json) };
+  if (mediaType) content[mediaType] = { schema: mediaType.startsWith('text/') ? { type: 'string' } : {} };
   if (problems.length > 0) {
     const type = { enum: problems.map((name) => `urn:problem:${name}`) };
     const schema = { allOf: [{ $ref: '#/components/schemas/Problem' }, { properties: { type } }] };

@@ -19,8 +19,8 @@ export type Operation<Route = { input: Partial<Record<Target, unknown>>; output:
   summary: string;
   /** Whether it needs no token. */
   open?: true;
-  /** By status; a problem's status may be here as well, for its headers. */
-  responses: Record<number, { json?: OutputSchema<Route>; headers?: GenericSchema }>;
+  /** By status; a problem's status may be here as well, for its headers. `mediaType` is that of a body that is not JSON. */
+  responses: Record<number, { json?: OutputSchema<Route>; mediaType?: string; headers?: GenericSchema }>;
   /** Those that this route may answer with and not every route does. */
   problems?: readonly ProblemName[];
 } & RequestSchemas<Route>;

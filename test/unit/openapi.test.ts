@@ -7,6 +7,7 @@ import { convert } from '../../scripts/openapi/json-schema.ts';
 import { parseConfig } from '../../src/config.ts';
 import { createApp } from '../../src/create-app.ts';
 import { schemas } from '../../src/openapi/operations.ts';
+import { documented } from '../openapi.ts';
 
 const document = openApiDocument();
 
@@ -82,6 +83,23 @@ it('an operation says what it takes, and of a problem no more than is its own', 
     404: { description: 'Nothing was found.', headers: { Link: { required: false } } },
   });
   expect(responses[200]).toHaveProperty('content', {});
+});
+
+it('a body that is not JSON has a media type', () => {
+  const contentOf = (mediaType: string) =>
+    describeOperation('/notes.csv', 'get', {
+      operationId: 'exportNotes',
+      summary: 'All notes',
+      responses: { 200: { mediaType } },
+    }).responses[200];
+  expect(contentOf('text/csv')).toMatchObject({ content: { 'text/csv': { schema: { type: 'string' } } } });
+  expect(contentOf('application/pdf')).toMatchObject({ content: { 'application/pdf': { schema: {} } } });
+});
+
+it('an answer that is not JSON is compared with the document, too', async () => {
+  const csv = async () => new Response('a,b', { headers: { 'Content-Type': 'text/csv', 'X-Request-Id': 'r' } });
+  const api = documented({ fetch: csv, async close() {} });
+  await expect(api.fetch('/health/live')).rejects.toThrow('body must NOT be valid');
 });
 
 it('two problems of one status are described together', () => {
