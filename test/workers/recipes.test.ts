@@ -306,6 +306,21 @@ it('users log in with tokens of their own', async () => {
   expect((await worker.fetch('/accounts')).status).toBe(401);
 });
 
+it('a foreign key leads to rows of other tenants, unless it names the tenant', async () => {
+  const [mine, other, book] = [randomUUID(), randomUUID(), randomUUID()];
+  const keys = [...blockWith('foreignKey(').matchAll(/\w+\.(\w+)/g)].map(([, name = '']) => name.replace('I', '_i'));
+  const [unique, columns, foreign] = [keys.slice(0, 2), keys.slice(2, 4), keys.slice(4)];
+  await database.query(`
+    create table books (id uuid primary key, tenant_id uuid, unique (${unique.join()}));
+    create table plain (tenant_id uuid, book_id uuid references books);
+    create table strict (tenant_id uuid, book_id uuid, foreign key (${columns.join()}) references books (${foreign.join()}));
+    insert into books values ('${book}', '${other}')`);
+  const refer = (table: string, tenant: string) => database.query(`insert into ${table} values ($1, $2)`, [tenant, book]);
+  await refer('plain', mine);
+  await refer('strict', other);
+  await expect(refer('strict', mine)).rejects.toThrow('violates foreign key constraint');
+});
+
 it('a tenant finds its own rows, in a batch and in a transaction, and a one-shot none', async () => {
   const outfile = path.join(path.dirname(inject('workerBundle')), 'tenant.mjs');
   const contents = `import { sql } from 'drizzle-orm';\n${blockWith('asTenant =')}`;
