@@ -135,7 +135,7 @@ it('reads the addresses of sessions and of a replica again, too', async () => {
   const names = ['DATABASE_URL', 'DATABASE_URL_UNPOOLED', 'DATABASE_REPLICA_URL'];
   const put = (valid?: string) => {
     const urls = names.map((name) => [name, name === valid ? database.url : rotated.href]);
-    secret = JSON.stringify({ ...Object.fromEntries(urls), API_TOKEN: apiToken });
+    secret = JSON.stringify({ ...EXAMPLE_ENVIRONMENT, ...Object.fromEntries(urls) });
   };
   const readReplica = ({ replica }: { replica: Pick<Queryable, 'select'> }) =>
     replica.select({ one: sql`1` }).from(sql`(select 1) as one`);
@@ -148,7 +148,7 @@ it('reads the addresses of sessions and of a replica again, too', async () => {
   await db.session((session) => session.execute('select 1'));
   await db.close();
 
-  secret = JSON.stringify({ DATABASE_URL: database.url, API_TOKEN: apiToken });
+  secret = JSON.stringify({ ...EXAMPLE_ENVIRONMENT, DATABASE_URL: database.url });
   const { database: single } = await createLambdaApp(environment);
   await readReplica(single);
   await single.session((session) => session.execute('select 1'));

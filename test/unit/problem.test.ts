@@ -6,6 +6,7 @@ import type { AppEnv } from '../../src/create-app.ts';
 import { DatabaseError } from '../../src/db/error.ts';
 import { answerProblem, Problem } from '../../src/problem.ts';
 import { runModule } from '../run-module.ts';
+import { apiToken } from '../token.ts';
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -148,15 +149,17 @@ it.each([
   // On its own: Vitest sets how many calls a stack keeps here.
   const script = `
     import { sql } from 'drizzle-orm';
+    import { EXAMPLE_ENVIRONMENT } from './scripts/example-environment.ts';
+    import { parseConfig } from './src/config.ts';
     import { createApp } from './src/create-app.ts';
     import { neonHttp } from './src/db/http.ts';
     const refusal = { message: 'no such column', code: '42703', severity: 'ERROR' };
     globalThis.fetch = async () => new Promise((resolve) => setTimeout(resolve, 1, Response.json(refusal, { status: 400 })));
-    const database = { url: 'postgresql://app:hunter2@127.0.0.1:1/app' };
-    const { app } = createApp({ apiToken: 'secret', database }, { transports: { http: neonHttp() }, sockets: 'request' });
+    const config = parseConfig({ ...EXAMPLE_ENVIRONMENT, API_TOKEN: '${apiToken}' });
+    const { app } = createApp(config, { transports: { http: neonHttp() }, sockets: 'request' });
     const load = async (db) => void (await db.batch([db.execute(${query})]));
     app.get('/own', async function ownRoute(c) { await load(c.var.db); });
-    await app.request('/own', { headers: { Authorization: 'Bearer secret' } });`;
+    await app.request('/own', { headers: { Authorization: 'Bearer ${apiToken}' } });`;
   const { stderr } = await runModule(script);
   const { error } = JSON.parse(stderr) as { error: { message: string; stack: string } };
   expect(error.message).toBe(message);
