@@ -303,7 +303,8 @@ it('users log in with tokens of their own', async () => {
   expect(await status({ sub: 'ada' })).toBe(200);
   expect(await status({})).toBe(401);
   expect(await status({ sub: 'ada' }, 'another-token-0123456789')).toBe(401);
-  expect((await worker.fetch('/accounts')).status).toBe(401);
+  const { status: refused, headers } = await worker.fetch('/accounts');
+  expect([refused, headers.get('WWW-Authenticate')]).toEqual([401, expect.stringMatching(/^Bearer realm="api"/)]);
 });
 
 it('a foreign key leads to rows of other tenants, unless it names the tenant', async () => {
@@ -315,7 +316,8 @@ it('a foreign key leads to rows of other tenants, unless it names the tenant', a
     create table plain (tenant_id uuid, book_id uuid references books);
     create table strict (tenant_id uuid, book_id uuid, foreign key (${columns.join()}) references books (${foreign.join()}));
     insert into books values ('${book}', '${other}')`);
-  const refer = (table: string, tenant: string) => database.query(`insert into ${table} values ($1, $2)`, [tenant, book]);
+  const refer = (table: string, tenant: string) =>
+    database.query(`insert into ${table} values ($1, $2)`, [tenant, book]);
   await refer('plain', mine);
   await refer('strict', other);
   await expect(refer('strict', mine)).rejects.toThrow('violates foreign key constraint');
