@@ -41,6 +41,11 @@ it('an operation with a schema that JSON Schema has no word for is named', () =>
   );
 });
 
+it('an object that may lack any field, but not all of them, is described as such', () => {
+  const change = v.pipe(v.object({ text: v.exactOptional(v.string()) }), v.minEntries(1, 'must change something'));
+  expect(convert(change)).toMatchObject({ required: [], minProperties: 1, description: 'must change something' });
+});
+
 it('an operation is described with the problems that follow from what it takes', () => {
   const operation = { operationId: 'any', summary: 'Any', responses: { 200: {} } };
   const statuses = (method: string, taken: object) =>
