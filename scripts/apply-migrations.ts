@@ -154,6 +154,10 @@ async function applyNew(
   const files = readMigrationFiles({ migrationsFolder: directory });
   for (const [i, { tag, when }] of known.entries()) {
     const hash = applied.get(when);
+    // drizzle-kit's file for a custom one is a comment without a line break: what a command appends to it becomes part of that.
+    if (hash === undefined && files[i]?.sql.every((text) => text.replaceAll(/--.*$/gm, '').trim() === '')) {
+      throw new Error(`${tag}.sql contains no statement: write it on a line below the comment.`);
+    }
     if (hash === undefined || hash === files[i]?.hash) continue;
     onWarning?.(
       `${tag}.sql has changed since it was applied, and will not be applied again: revert it, and make the change in a new migration. For a local database, "npm run dev -- --reset" will do.`,

@@ -182,6 +182,13 @@ describe('migrations', () => {
     );
   });
 
+  it('are refused when one has nothing but comments: its statement may be in one', async () => {
+    await writeMigrations('create table a (id int)', '-- put your code below! --create table b (id int);\n');
+    await expect(apply()).rejects.toThrow('0001.sql contains no statement');
+    await writeMigrations('create table a (id int)', '-- put your code below! --\ncreate table b (id int);\n');
+    expect(await apply()).toMatchObject({ applied: 2 });
+  });
+
   it('name the file that is missing, and the journal where a merge has left its marks', async () => {
     await writeMigrations('create table a (id int)');
     await apply();
