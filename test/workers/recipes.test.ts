@@ -307,6 +307,17 @@ it('users log in with tokens of their own', async () => {
   expect([refused, headers.get('WWW-Authenticate')]).toEqual([401, expect.stringMatching(/^Bearer realm="api"/)]);
 });
 
+it('a route before the limit takes a larger body, and the others do not', async () => {
+  const limit = '    .use(limitBody(MAX_BODY_BYTES))\n';
+  const larger = blockWith(`'/imports/*'`).replace('importRoutes', 'accountRoutes');
+  const worker = await startChanged('larger', 'src/create-app.ts', [[limit, larger + limit]]);
+  const body = JSON.stringify({ name: 'x'.repeat(70_000) });
+  const post = (path: string) =>
+    worker.fetch(path, { method: 'POST', headers: { ...headers, 'Content-Type': 'application/json' }, body });
+  expect((await post('/imports')).status).toBe(400);
+  expect((await post('/accounts')).status).toBe(413);
+});
+
 it('a foreign key leads to rows of other tenants, unless it names the tenant', async () => {
   const [mine, other, book] = [randomUUID(), randomUUID(), randomUUID()];
   const keys = [...blockWith('foreignKey(').matchAll(/\w+\.(\w+)/g)].map(([, name = '']) => name.replace('I', '_i'));
