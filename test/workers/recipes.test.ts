@@ -318,6 +318,43 @@ it('a route before the limit takes a larger body, and the others do not', async 
   expect((await post('/accounts')).status).toBe(413);
 });
 
+it('what is in the outbox is sent once, by one of several, and again if that failed', async () => {
+  const outfile = path.join(path.dirname(inject('workerBundle')), 'outbox.mjs');
+  const contents = blockWith("pgTable(\n  'outbox'") + blockWith('sendNext =').replace(/^.*schema\.ts.*$/m, '');
+  await build({ stdin: { contents, loader: 'ts', resolveDir: ROOT }, outfile, bundle: true, format: 'esm' });
+  const { sendNext } = (await import(pathToFileURL(outfile).href)) as {
+    sendNext: (db: Pick<Queryable, 'transaction'>, send: (payload: unknown) => Promise<void>) => Promise<boolean>;
+  };
+  await database.query(`
+    create table outbox (id bigint generated always as identity, payload jsonb, due_at timestamptz default now());
+    insert into outbox (payload) values ('"lost"'), ('"first"'), ('"second"');
+    grant select, update, delete on outbox to app`);
+  const db = createDatabase({
+    url: database.url,
+    schema: {},
+    transports: { websocket: neonWebSocket() },
+    sockets: 'instance',
+  });
+  const asked: unknown[] = [];
+  const both = Promise.withResolvers<void>();
+  const send = async (payload: unknown) => {
+    if (asked.push(payload) === 2) both.resolve();
+    await both.promise;
+    if (payload === 'lost') throw new Error('nobody answers');
+  };
+  const job = async () => {
+    while (await sendNext(db, send));
+  };
+  const log = vi.spyOn(console, 'error').mockImplementation(() => {});
+  await Promise.all([job(), job()]);
+  expect(log.mock.calls).toEqual([[new Error('nobody answers')]]);
+  log.mockRestore();
+  expect([asked.length, new Set(asked)]).toEqual([3, new Set(['lost', 'first', 'second'])]);
+  const left = `select payload, due_at > now() + interval '50 s' as later from outbox`;
+  expect(await database.query(left)).toEqual([{ payload: 'lost', later: true }]);
+  await db.close();
+});
+
 it('a foreign key leads to rows of other tenants, unless it names the tenant', async () => {
   const [mine, other, book] = [randomUUID(), randomUUID(), randomUUID()];
   const keys = [...blockWith('foreignKey(').matchAll(/\w+\.(\w+)/g)].map(([, name = '']) => name.replace('I', '_i'));
