@@ -24,7 +24,7 @@ export function makeBare(tree: Tree): void {
       `--bare is for a fresh clone: your own files would be lost, or lack what they need: ${own.join(', ')}.`,
     );
   }
-  tree.remove('src/ledger', 'src/idempotency', 'src/page.ts');
+  tree.remove('src/ledger', 'src/idempotency');
   tree.remove('src/routes/accounts.ts', 'src/routes/transfers.ts', 'src/routes/statements.ts');
   tree.remove('src/routes/reconciliations.ts', 'migrations', 'docs/first-table.md');
   const grants = readFileSync(new URL('../../migrations/grants.sql', import.meta.url), 'utf8');
@@ -64,7 +64,7 @@ function bareTests(tree: Tree): void {
   };
   for (const [file, change] of Object.entries(edits)) if (tree.has(file)) tree.edit(file, change);
   tree.remove('test/idempotency', 'test/ledger', 'test/node/typed-client.test.ts', 'test/workers/transfers.test.ts');
-  tree.remove('test/unit/page.test.ts', 'test/unit/rules.test.ts');
+  tree.remove('test/unit/rules.test.ts');
 }
 
 /** The tests of the Node server, without those that need a route with a transaction. */
@@ -77,7 +77,7 @@ function bareDocuments(tree: Tree): void {
   tree.edit('README.md', (text) =>
     withoutLines(/^ {2}(Batch|Transaction|Session) +curl|POST +\/transfers/)(text)
       .replaceAll('/accounts', '/messages')
-      .replace(' idempotency, pages,', '')
+      .replace(' idempotency,', '')
       .replace(/\s+Which transport carries what and why, with numbers:\s+\[[^\]]*\]\([^)]*\)\./, '')
       .replace(/Each way has a route to learn from[\s\S]*?\n\n(?=Your own table)/, '')
       .replace(
@@ -86,9 +86,10 @@ function bareDocuments(tree: Tree): void {
       ),
   );
   tree.edit('docs/recipes.md', (text) =>
-    ['## Once for each key', '## Lists in pages']
-      .reduce(withoutSection, text)
-      .replace("accounts.$get({ query: { limit: '10' } })", 'messages.$get()')
+    withoutSection(text, '## Once for each key')
+      .replace('api.accounts.$get(', 'api.messages.$get(')
+      .replace('`listAccounts` of `src/ledger/accounts.ts`', '`listMessages` of `src/messages/messages.ts`')
+      .replace('keep new rows at the end: `v7`', 'keep new rows at one end: `v7`')
       .replace(", 'Idempotency-Replayed'", '')
       .replace(/The notes of \[first-table\.md\][^]*?:/, 'In `src/routes/messages.ts`:')
       .replaceAll(/\bnote(?=s?\b|Change\b)/g, 'message')

@@ -50,7 +50,7 @@ export function initialise(tree: Tree, { name, platforms, bare, repository }: In
   const scripts = [...gone.scripts, 'init', 'bench', 'test:clients', 'test:platforms', 'build:vercel'];
   for (const script of scripts) delete manifest.scripts[script];
   if (!tree.has('scripts/bundle-budgets.ts')) manifest.scripts['size'] = 'node scripts/size.ts';
-  for (const dependency of [...gone.dependencies, ...(bare ? ['uuid'] : [])]) {
+  for (const dependency of gone.dependencies) {
     if (isImported(tree, dependency)) continue;
     delete manifest.dependencies[dependency];
     delete manifest.devDependencies[dependency];

@@ -14,9 +14,16 @@ export const EXAMPLE: Example = {
 /** The contract's part that is about the example. */
 export function describeExample({ call, post, json, expectProblem }: Asked): void {
   describe('messages', () => {
-    it('are kept, the latest first', async () => {
-      expect((await post('/messages', { text: 'hello' })).status).toBe(201);
-      expect(await json(await call('/messages'))).toMatchObject({ items: [{ text: 'hello' }] });
+    it('are kept, and listed page by page, the latest first', async () => {
+      for (const text of ['one', 'two', 'three']) expect((await post('/messages', { text })).status).toBe(201);
+      const page = await json<{ nextCursor: string }>(await call('/messages?limit=2'));
+      expect(page).toMatchObject({ items: [{ text: 'three' }, { text: 'two' }] });
+      const next = await json(await call(`/messages?limit=1&cursor=${page.nextCursor}`));
+      expect(next).toMatchObject({ items: [{ text: 'one' }] });
+    });
+
+    it.each(['limit=0', 'limit=101', 'limit=two', 'cursor=1'])('are not listed with ?%s', async (query) => {
+      await expectProblem(await call(`/messages?${query}`), 400, 'invalid-request');
     });
 
     it.each([
