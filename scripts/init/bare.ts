@@ -49,6 +49,9 @@ export function makeBare(tree: Tree): void {
       .replace(".route('/accounts', accountRoutes)", ".route('/messages', messageRoutes);")
       .replace(/\n *\.route\('\/reconciliations', reconciliationRoutes\);/, ''),
   );
+  tree.edit('src/routes/schemas.ts', (text) =>
+    withoutBlock(text.slice(0, text.indexOf('\nexport const currency')), 'export const statementPage'),
+  );
   tree.edit('src/middleware/request-log.ts', (text) => text.replace('/accounts', '/messages'));
   bareTests(tree);
   bareDocuments(tree);
