@@ -1,10 +1,10 @@
 import { watch } from 'node:fs';
 import { open } from 'node:fs/promises';
 
-/** What PostgreSQL logs of a statement; `parameters` as in `$1 = '7', $2 = NULL`, empty if it has none. */
+/** What PostgreSQL logs of a statement: `note` is its parameters, as in `$1 = '7', $2 = NULL`, or why it failed. */
 export interface LoggedStatement {
   text: string;
-  parameters: string;
+  note: string;
 }
 
 /** Settings of a server whose log `followStatements` reads. Of a parameter, it logs the first bytes. */
@@ -16,7 +16,7 @@ export const LOG_STATEMENTS = {
 
 /**
  * Calls `onStatement` with each statement that drivers send as `role` from now on: in the extended protocol, unlike what the
- * gateway itself sends.
+ * gateway itself sends. One that fails while it runs comes twice.
  * @param file the server's log
  * @returns what ends it
  */
@@ -25,22 +25,33 @@ export async function followStatements(
   role: string,
   onStatement: (statement: LoggedStatement) => void,
 ): Promise<() => Promise<void>> {
-  const entry = new RegExp(
-    String.raw`^\S+ \S+ \S+ \[\d+\] ${role} LOG: {2}execute [^:]+: (?<text>.*(?:\n\t.*)*)\n` +
-      String.raw`(?:\S+ \S+ \S+ \[\d+\] ${role} DETAIL: {2}Parameters: (?<parameters>.*(?:\n\t.*)*)\n)?`,
-    'gm',
+  const line = new RegExp(
+    String.raw`^\S+ \S+ \S+ \[\d+\] ${role} (LOG: {2}execute [^:]+|\w+): +(Parameters: )?([^]*)$`,
   );
   const log = await open(file);
+  const decoder = new TextDecoder();
   let { size: position } = await log.stat();
+  let unread = '';
   const read = async () => {
     const { size } = await log.stat();
     if (size <= position) return; // nothing new, or emptied by somebody: the server goes on where it was
     const { buffer } = await log.read({ buffer: Buffer.alloc(size - position), position });
     position = size;
-    for (const { groups } of buffer.toString().matchAll(entry)) {
-      const { text = '', parameters = '' } = groups ?? {};
-      onStatement({ text: text.replaceAll('\n\t', '\n'), parameters: parameters.replaceAll('\n\t', '\n') });
+    unread += decoder.decode(buffer, { stream: true });
+    if (!unread.endsWith('\n')) return; // the rest is being written
+    const statements: LoggedStatement[] = [];
+    let error = '';
+    for (const entry of unread.split(/\n(?!\t)/)) {
+      const [, kind = '', isParameters, logged = ''] = line.exec(entry) ?? [];
+      const text = logged.replaceAll('\n\t', '\n');
+      const last = statements.at(-1);
+      if (kind.startsWith('LOG: ')) statements.push({ text, note: '' });
+      else if (isParameters && last) last.note = text;
+      else if (kind === 'ERROR') error = text;
+      else if (kind === 'STATEMENT') statements.push({ text, note: error });
     }
+    unread = '';
+    statements.forEach(onStatement);
   };
   let reading = Promise.resolve();
   const watcher = watch(file, () => {

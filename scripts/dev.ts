@@ -30,7 +30,7 @@ Usage: npm run dev -- [options]
   --replica           a hot standby of PostgreSQL, for db.replica
   --lag MS            how far it lags: 200, or 2s   (default 0)
   --reset             delete the database first
-  --sql               print the statements that the API runs, and their parameters
+  --sql               print the API's statements, with parameters and errors
   --inspector-port N  where a debugger can attach to the API (default none)
   --control-port N    GET /stats, GET and POST /simulate of the gateway (default the next free one)
   --remote            use DATABASE_URL of the environment or .env instead; never migrates, seeds or resets it

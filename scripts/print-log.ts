@@ -30,15 +30,15 @@ export function printLog(log: HostLog): void {
   } else console.log(log.message);
 }
 
-/** Characters of a statement, and of its parameters: where thousands of rows are inserted, the beginning is enough. */
+/** Characters of a statement, and of its note: where thousands of rows are inserted, the beginning is enough. */
 const MAX_PRINTED = 2_000;
 
 /** Prints a statement where the requests are. */
-export function printStatement({ text, parameters }: LoggedStatement): void {
-  const [statement = '', values] = [text, parameters].map((whole) =>
+export function printStatement({ text, note }: LoggedStatement): void {
+  const [statement = '', comment] = [text, note].map((whole) =>
     whole.length > MAX_PRINTED ? `${whole.slice(0, MAX_PRINTED)} …` : whole,
   );
-  const lines = (values ? `${statement} -- ${values}` : statement).trim().replaceAll('\t', '  ').split('\n');
+  const lines = (comment ? `${statement} -- ${comment}` : statement).trim().replaceAll('\t', '  ').split('\n');
   console.log(styleText('dim', lines.map((line) => `         ${printable(line)}`).join('\n')));
 }
 

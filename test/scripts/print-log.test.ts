@@ -12,11 +12,11 @@ it('prints a request, whose path cannot speak to the terminal', () => {
   expect(stripVTControlCharacters(line ?? '')).toMatch(/ GET +\/x%1B\]0;title%07%0AGET \/forged 200 404 +1 ms$/);
 });
 
-it('prints a statement of many lines below each other, its beginning if it is long, and its parameters as they are', () => {
+it('prints a statement of many lines below each other, its beginning if it is long, and its note as it is', () => {
   const print = vi.spyOn(console, 'log').mockImplementation(() => {});
-  printStatement({ text: 'begin ', parameters: '' });
-  printStatement({ text: 'select\n\t$1', parameters: "$1 = '\u001b]0;title\u0007\nx'" });
-  printStatement({ text: `insert ${'x'.repeat(3_000)}`, parameters: '' });
+  printStatement({ text: 'begin ', note: '' });
+  printStatement({ text: 'select\n\t$1', note: "$1 = '\u001b]0;title\u0007\nx'" });
+  printStatement({ text: `insert ${'x'.repeat(3_000)}`, note: '' });
   const lines = print.mock.calls.map(([line]) => stripVTControlCharacters(String(line)));
   print.mockRestore();
   expect(lines).toEqual([
