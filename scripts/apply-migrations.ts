@@ -155,8 +155,10 @@ async function applyNew(
   for (const [i, { tag, when }] of known.entries()) {
     const hash = applied.get(when);
     // drizzle-kit's file for a custom one is a comment without a line break: what a command appends to it becomes part of that.
-    if (hash === undefined && files[i]?.sql.every((text) => text.replaceAll(/--.*$/gm, '').trim() === '')) {
-      throw new Error(`${tag}.sql contains no statement: write it on a line below the comment.`);
+    if (hash === undefined && files[i]?.sql[0]?.replaceAll(/--.*$/gm, '').trim() === '') {
+      throw new Error(
+        `${tag}.sql begins with a comment alone: write the statement on a line below it, or "select 1;" to do nothing.`,
+      );
     }
     if (hash === undefined || hash === files[i]?.hash) continue;
     onWarning?.(
@@ -284,7 +286,7 @@ async function checkRole(session: PinnedSession, role: string, onWarning?: (mess
 async function checkIndexes(session: PinnedSession, onWarning?: (message: string) => void): Promise<void> {
   const { rows } = await session.execute<{ name: string }>(
     sql`select indexrelid::regclass::text as name from pg_index join pg_class on pg_class.oid = indexrelid
-      where not indisvalid and relkind = 'i'`,
+      where not indisvalid and relkind = 'i' and relnamespace = 'public'::regnamespace`,
   );
   for (const { name } of rows) {
     onWarning?.(

@@ -182,9 +182,12 @@ describe('migrations', () => {
     );
   });
 
-  it('are refused when one has nothing but comments: its statement may be in one', async () => {
-    await writeMigrations('create table a (id int)', '-- put your code below! --create table b (id int);\n');
-    await expect(apply()).rejects.toThrow('0001.sql contains no statement');
+  it('are refused when one begins with nothing but a comment: its statement may be in that', async () => {
+    const second = '--> statement-breakpoint\ncreate table c (id int);\n';
+    for (const more of ['', second]) {
+      await writeMigrations('create table a (id int)', `-- put your code below! --create table b (id int);\n${more}`);
+      await expect(apply()).rejects.toThrow('0001.sql begins with a comment alone');
+    }
     await writeMigrations('create table a (id int)', '-- put your code below! --\ncreate table b (id int);\n');
     expect(await apply()).toMatchObject({ applied: 2 });
   });
