@@ -54,7 +54,7 @@ async function compare(request: Request, response: Response): Promise<string[]> 
   const [sent, answered] = await Promise.all([request.text(), response.text()]);
   const isJson = answered !== '' && /json\b/.test(response.headers.get('Content-Type') ?? '');
   const body: unknown = isJson ? JSON.parse(answered) : answered;
-  const { type = '', errors } = (isJson ? body : {}) as { type?: string; errors?: object[] };
+  const { type = '', errors } = { ...(isJson ? (body as { type?: string; errors?: object[] } | null) : undefined) };
   const { pathname } = new URL(request.url);
   const method = request.method.toLowerCase();
   const route = routes.find(({ pattern, operations }) => pattern.test(pathname) && method in operations);

@@ -50,7 +50,9 @@ export function makeBare(tree: Tree): void {
       .replace(/\n *\.route\('\/reconciliations', reconciliationRoutes\);/, ''),
   );
   tree.edit('src/routes/schemas.ts', (text) =>
-    withoutBlock(text.slice(0, text.indexOf('\nexport const currency')), 'export const statementPage'),
+    ['statementPage', 'currency', 'newAccount', 'newTransfer', 'idempotencyHeader']
+      .map((name) => `export const ${name} `)
+      .reduce(withoutBlock, withoutLines(/INVALID_AMOUNT = /)(text)),
   );
   tree.edit('src/middleware/request-log.ts', (text) => text.replace('/accounts', '/messages'));
   bareTests(tree);

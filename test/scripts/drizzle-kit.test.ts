@@ -1,11 +1,11 @@
 import { execFile } from 'node:child_process';
-import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
+import { packageFolder } from '../../scripts/package-folder.ts';
 
-const kit = path.join(path.dirname(createRequire(import.meta.url).resolve('drizzle-kit')), 'bin.cjs');
+const kit = path.join(packageFolder('drizzle-kit'), 'bin.cjs');
 const cwd = fileURLToPath(new URL('../../', import.meta.url));
 
 it.each(['migrate', 'push'])('drizzle-kit %s says what to run instead', async (command) => {

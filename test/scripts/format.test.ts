@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it, onTestFinished } from 'vitest';
+import { packageFolder } from '../../scripts/package-folder.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -16,7 +17,7 @@ it('the format of what "wrangler types" and "vitest --coverage" write is not che
     await mkdir(path.dirname(path.join(project, name)), { recursive: true });
     await writeFile(path.join(project, name), 'export  const x = 1');
   }
-  const oxfmt = path.join(ROOT, 'node_modules/oxfmt/bin/oxfmt');
+  const oxfmt = path.join(packageFolder('oxfmt'), 'bin/oxfmt');
   execFileSync('git', ['init', '--quiet'], { cwd: project });
   const args = [oxfmt, '--list-different'];
   expect(() => execFileSync(process.execPath, args, { cwd: project, encoding: 'utf8', stdio: 'pipe' })).toThrow(
