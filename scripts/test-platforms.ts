@@ -15,9 +15,8 @@ Usage: npm run test:platforms [-- FILE …]
 
 await runCommand(HELP, { strict: false }, async () => {
   installLocked(TOOLS);
-  // AWS's runtime interface client contains C++, which needs cmake and a compiler.
   if (process.platform === 'linux' && !existsSync(path.join(TOOLS, 'node_modules/aws-lambda-ric/rapid-client.node'))) {
-    run('npm', ['rebuild', 'aws-lambda-ric'], { cwd: TOOLS });
+    console.error("Building AWS's runtime for Lambda beside the other tests, in some minutes …");
   }
   const vitest = path.join(ROOT, 'node_modules/vitest/vitest.mjs');
   run(process.execPath, [vitest, 'run', '--project', 'platforms', ...process.argv.slice(2)], { cwd: ROOT });
