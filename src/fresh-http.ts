@@ -11,6 +11,18 @@ interface Sent {
   socket: Socket;
 }
 
+/** The process's, with the requests that each may still carry, and when the last of these was sent. */
+const connections = new Map<Socket, { requests: Sent['request'][]; since: number }>();
+
+subscribe('undici:client:sendHeaders', (message) => {
+  const { request, socket } = message as Sent;
+  const known = connections.get(socket);
+  if (request.path !== '/sql' && !known) return;
+  if (!known) socket.once('close', () => connections.delete(socket));
+  const underWay = known?.requests.filter(isUnderWay) ?? [];
+  connections.set(socket, { requests: [...underWay, request], since: Date.now() });
+});
+
 /**
  * For Node. Before sending, closes the connections of `fetch` that have been idle for too long. `fetch` does this itself, but
  * by a timer, which does not run while the process is frozen between two requests. Meanwhile, the other end may have closed a
@@ -18,18 +30,6 @@ interface Sent {
  * whether it has run, it is not retried.
  */
 export function freshHttp(http: HttpTransport): HttpTransport {
-  /** With the requests that each may still carry, and when the last of these was sent. */
-  const connections = new Map<Socket, { requests: Sent['request'][]; since: number }>();
-
-  subscribe('undici:client:sendHeaders', (message) => {
-    const { request, socket } = message as Sent;
-    const known = connections.get(socket);
-    if (request.path !== '/sql' && !known) return;
-    if (!known) socket.once('close', () => connections.delete(socket));
-    const underWay = known?.requests.filter(isUnderWay) ?? [];
-    connections.set(socket, { requests: [...underWay, request], since: Date.now() });
-  });
-
   return {
     send(...query) {
       const now = Date.now(); // by the wall clock, which goes on while a process is frozen; it may also be set back

@@ -69,3 +69,10 @@ it.each([
   await read();
   expect(socket.destroyed).toBe(isClosed);
 });
+
+it('a connection is watched once, however many databases there are', async () => {
+  for (let n = 0; n < 20; n++) await serverTransports('neon');
+  const socket = new Socket();
+  channel('undici:client:sendHeaders').publish({ request: { path: '/sql', ...DONE }, socket });
+  expect(socket.listenerCount('close')).toBe(1);
+});
