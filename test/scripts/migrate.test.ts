@@ -141,10 +141,11 @@ describe('migrations', () => {
     await writeMigrations(`create table half (id int); --> statement-breakpoint
       select pg_advisory_xact_lock(hashtextextended('half way', 0))`);
     const worker = fileURLToPath(new URL('../../scripts/apply-migrations.ts', import.meta.url));
+    const fastImports = new URL('../../src/fast-imports.ts', import.meta.url).href;
     const code = `import { applyMigrations } from ${JSON.stringify(pathToFileURL(worker))};
       await applyMigrations(...${JSON.stringify([database.ownerUrl, database.url, { directory }])});`;
     await database.whileLocked('half way', async () => {
-      const child = spawn(process.execPath, ['--input-type=module', '--eval', code]);
+      const child = spawn(process.execPath, ['--import', fastImports, '--input-type=module', '--eval', code]);
       await database.untilWaiting();
       child.kill('SIGKILL');
       await once(child, 'exit');
