@@ -1,6 +1,7 @@
 import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
+import { WebSocketServer } from 'ws';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { anyFreePort } from '../../local/ports.ts';
 import { startListening } from '../../local/start-listening.ts';
@@ -118,6 +119,25 @@ describe('one request', () => {
     } finally {
       await worker.close();
       store.close();
+    }
+  });
+
+  it('leaves no socket open whose handshake is answered just as it is given up', async () => {
+    const sockets = new WebSocketServer({ noServer: true });
+    const server = createServer().on('upgrade', (request, socket, head) => {
+      socket.on('error', () => {});
+      setTimeout(() => sockets.handleUpgrade(request, socket, head, () => {}), 100);
+    });
+    const worker = await startOwn(
+      'late-sockets',
+      `postgresql://app:secret@127.0.0.1:${await startListening(server)}/app`,
+    );
+    try {
+      for (let n = 0; n < 2; n++) await worker.fetch('/');
+      await vi.waitFor(() => expect(sockets.clients.size).toBe(0), PATIENCE);
+    } finally {
+      await worker.close();
+      server.close();
     }
   });
 });
