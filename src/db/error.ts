@@ -92,7 +92,7 @@ const KINDS: [RegExp, DatabaseErrorKind][] = [
   [TURNED_AWAY, 'unavailable'],
   // lock_not_available, query_canceled (statement_timeout among its causes), idle_in_transaction_session_timeout, transaction_timeout
   [/^(55P03|57014|25P0[34])/, 'timeout'],
-  [/HTTP status|no such database/, 'query'],
+  [/HTTP status \d|no such database/, 'query'],
 ];
 
 /** Data exceptions (class 22) quote the offending value, as do errors in a tsquery or tsvector, in any language. */

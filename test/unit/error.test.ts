@@ -145,6 +145,12 @@ it('a pooler that has lost the server does not know what became of a COMMIT', ()
   expect(commitFailure(error, undefined).kind).toBe('outcome-unknown');
 });
 
+it.each([404, 429, 500, 503])('workerd tells that a handshake was answered with %i: nothing has run', (status) => {
+  const expected = 'expected server to reply with HTTP status code 101 (switching protocols)';
+  const text = `Uncaught TypeError: Failed to establish the WebSocket connection: ${expected}, but received ${status} instead.`;
+  expect(toDatabaseError(new Error(text), 'websocket', false)).toMatchObject({ kind: 'connection', retryable: true });
+});
+
 it.each([
   ['504): {"error":"upstream timed out","should_retry":true}', 'unavailable'],
   ['504): <p>Access is not allowed</p>', 'unavailable'],
