@@ -30,9 +30,17 @@ class NodeResponse<Request extends IncomingMessage> extends ServerResponse<Reque
   }
 }
 
+/** Requests that a connection may have sent ahead (pipelined, which browsers and load balancers do not do): Node runs them all. */
+const MAX_UNDER_WAY = 100;
+
 // Without a `hostname` to fall back on, a request that names no host, such as a health check in HTTP/1.0, would be refused.
 const server = createAdaptorServer({
   async fetch(request, env) {
+    const { socket } = env.incoming;
+    if ((connections.get(socket)?.underWay ?? 0) > MAX_UNDER_WAY) {
+      socket.destroy();
+      return new Response(null, { status: 503 });
+    }
     const response = await app.fetch(request, env);
     env.outgoing.once('close', () => {
       const { errored } = env.outgoing;
@@ -53,15 +61,20 @@ server.listen(port, hostname || undefined, () => {
 // The reader of the log, such as journald, may end first: requests are answered nevertheless.
 for (const log of [process.stdout, process.stderr]) log.on('error', () => {});
 
-/** The open connections, each with the response to its last request. */
-const connections = new Map<Socket, ServerResponse | undefined>();
+/** The open connections, each with the response to its last request, and how many of its requests are not answered yet. */
+const connections = new Map<Socket, { last?: ServerResponse; underWay: number }>();
 server.on('connection', (socket: Socket) => {
-  connections.set(socket, undefined);
+  connections.set(socket, { underWay: 0 });
   socket.once('close', () => connections.delete(socket));
 });
 let isEnding = false;
 server.prependListener('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
-  connections.set(socket, response);
+  const connection = connections.get(socket);
+  if (connection) {
+    connection.last = response;
+    connection.underWay++;
+    response.once('close', () => connection.underWay--);
+  }
   if (isEnding) response.shouldKeepAlive = false;
 });
 
@@ -84,7 +97,7 @@ const SENDING_MS = 3_000;
 async function end(ms: number) {
   if (isEnding) return;
   isEnding = true;
-  for (const response of connections.values()) if (response) response.shouldKeepAlive = false;
+  for (const { last } of connections.values()) if (last) last.shouldKeepAlive = false;
   (server as Server).keepAliveTimeout = 1; // for responses that have begun, and did not say that they are the last
   // Connections that are still open by then wait for a body that does not come.
   setTimeout(() => (server as Server).closeAllConnections(), END_MS).unref();
@@ -94,7 +107,7 @@ async function end(ms: number) {
   // Then the process ends by itself, unless a WebSocket whose other end has gone silent keeps it alive.
   server.close(() => void database.close().then(() => setTimeout(() => process.exit(), SENDING_MS).unref()));
   // Connections without a request would keep a closing server open forever.
-  for (const [socket, response] of connections) if (!response) socket.destroy();
+  for (const [socket, { last }] of connections) if (!last) socket.destroy();
 }
 
 // Every time: systemd and npm each send one to all that npm has started, and an unhandled second one would end the process.

@@ -291,6 +291,18 @@ describe('the Node server', () => {
     expect((await log).split('\n').filter((logged) => logged.startsWith('{'))).toEqual([]);
   });
 
+  it('breaks with a client that sends requests without end, and runs no more of them', async () => {
+    const server = await start(database.url);
+    const lines: string[] = [];
+    createInterface(server.process.stdout as Readable).on('line', (line) => lines.push(line));
+    const client = connect(Number(new URL(server.url).port), '127.0.0.1').on('error', () => {});
+    client.write('GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(1_000));
+    await once(client, 'close');
+    expect((await server.fetch('/health/ready')).status).toBe(200);
+    await server.close();
+    expect(lines.length).toBeLessThanOrEqual(101);
+  });
+
   it('answers although nobody reads its log any more', async () => {
     const server = await start(database.url);
     server.process.stdout?.destroy();
