@@ -30,17 +30,13 @@ class NodeResponse<Request extends IncomingMessage> extends ServerResponse<Reque
   }
 }
 
-/** Requests that a connection may have sent ahead (pipelined, which browsers and load balancers do not do): Node runs them all. */
-const MAX_UNDER_WAY = 100;
+/** Requests in flight on one connection, where a client pipelines them (browsers and load balancers do not): Node runs them all. */
+const MAX_IN_FLIGHT = 100;
 
 // Without a `hostname` to fall back on, a request that names no host, such as a health check in HTTP/1.0, would be refused.
 const server = createAdaptorServer({
   async fetch(request, env) {
-    const { socket } = env.incoming;
-    if ((connections.get(socket)?.underWay ?? 0) > MAX_UNDER_WAY) {
-      socket.destroy();
-      return new Response(null, { status: 503 });
-    }
+    if (env.incoming.socket.destroyed) return new Response(null, { status: 503 });
     const response = await app.fetch(request, env);
     env.outgoing.once('close', () => {
       const { errored } = env.outgoing;
@@ -61,10 +57,10 @@ server.listen(port, hostname || undefined, () => {
 // The reader of the log, such as journald, may end first: requests are answered nevertheless.
 for (const log of [process.stdout, process.stderr]) log.on('error', () => {});
 
-/** The open connections, each with the response to its last request, and how many of its requests are not answered yet. */
-const connections = new Map<Socket, { last?: ServerResponse; underWay: number }>();
+/** The open connections, each with the response to its last request, and how many of its requests are in flight. */
+const connections = new Map<Socket, { last?: ServerResponse; inFlight: number }>();
 server.on('connection', (socket: Socket) => {
-  connections.set(socket, { underWay: 0 });
+  connections.set(socket, { inFlight: 0 });
   socket.once('close', () => connections.delete(socket));
 });
 let isEnding = false;
@@ -72,8 +68,8 @@ server.prependListener('request', ({ socket }: IncomingMessage, response: Server
   const connection = connections.get(socket);
   if (connection) {
     connection.last = response;
-    connection.underWay++;
-    response.once('close', () => connection.underWay--);
+    response.once('close', () => connection.inFlight--);
+    if (++connection.inFlight > MAX_IN_FLIGHT) socket.destroy();
   }
   if (isEnding) response.shouldKeepAlive = false;
 });

@@ -11,7 +11,7 @@ interface Sent {
   socket: Socket;
 }
 
-/** The process's, with the requests that each may still carry, and when the last of these was sent. */
+/** The process's to databases, each with the requests that it may still carry, and when the last of these was sent. */
 const connections = new Map<Socket, { requests: Sent['request'][]; since: number }>();
 
 subscribe('undici:client:sendHeaders', (message) => {

@@ -291,16 +291,22 @@ describe('the Node server', () => {
     expect((await log).split('\n').filter((logged) => logged.startsWith('{'))).toEqual([]);
   });
 
-  it('breaks with a client that sends requests without end, and runs no more of them', async () => {
+  it('closes a connection with more requests in flight than it may have, and runs no more of them', async () => {
     const server = await start(database.url);
-    const lines: string[] = [];
-    createInterface(server.process.stdout as Readable).on('line', (line) => lines.push(line));
+    let logged = 0;
+    createInterface(server.process.stdout as Readable).on('line', () => logged++);
     const client = connect(Number(new URL(server.url).port), '127.0.0.1').on('error', () => {});
-    client.write('GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(1_000));
+    let answers = '';
+    client.on('data', (chunk) => (answers += String(chunk)));
+    const request = 'GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n';
+    for (const n of [100, 200]) {
+      client.write(request.repeat(100));
+      await vi.waitFor(() => expect(answers.match(/HTTP\/1\.1 /g)).toHaveLength(n), PATIENCE);
+    }
+    client.write(request.repeat(1_000));
     await once(client, 'close');
-    expect((await server.fetch('/health/ready')).status).toBe(200);
     await server.close();
-    expect(lines.length).toBeLessThanOrEqual(101);
+    expect(logged).toBeLessThanOrEqual(300);
   });
 
   it('answers although nobody reads its log any more', async () => {

@@ -177,7 +177,8 @@ describe('npm run init', () => {
       const paths = documents.concat(texts.filter(([file]) => file.startsWith('.env'))).flatMap(filesNamed);
       expect(paths.filter(([, named]) => !existsSync(path.join(app, named)))).toEqual([]);
 
-      // As npm ci would install them; where the lockfile did not go with package.json, it would be changed.
+      // As npm ci, which compares the lockfile with package.json, would install them.
+      expectSuccess(app, 'npm', 'ci', '--dry-run', '--prefer-offline', '--no-audit', '--no-fund');
       renameSync(path.join(template, 'node_modules'), path.join(app, 'node_modules'));
       expectSuccess(app, 'npm', 'prune', '--no-audit', '--no-fund');
       expectSuccess(app, 'npm', 'run', 'check');

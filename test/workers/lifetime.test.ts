@@ -124,16 +124,18 @@ describe('one request', () => {
 
   it('leaves no socket open whose handshake is answered just as it is given up', async () => {
     const sockets = new WebSocketServer({ noServer: true });
+    const opened = vi.fn<() => void>();
     const server = createServer().on('upgrade', (request, socket, head) => {
       socket.on('error', () => {});
-      setTimeout(() => sockets.handleUpgrade(request, socket, head, () => {}), 100);
+      setTimeout(() => sockets.handleUpgrade(request, socket, head, opened), 100);
     });
     const worker = await startOwn(
       'late-sockets',
       `postgresql://app:secret@127.0.0.1:${await startListening(server)}/app`,
     );
     try {
-      for (let n = 0; n < 2; n++) await worker.fetch('/');
+      for (let n = 0; n < 2; n++) expect((await worker.fetch('/')).status).toBe(200);
+      expect(opened).toHaveBeenCalled();
       await vi.waitFor(() => expect(sockets.clients.size).toBe(0), PATIENCE);
     } finally {
       await worker.close();
