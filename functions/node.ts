@@ -36,6 +36,7 @@ const MAX_IN_FLIGHT = 100;
 // Without a `hostname` to fall back on, a request that names no host, such as a health check in HTTP/1.0, would be refused.
 const server = createAdaptorServer({
   async fetch(request, env) {
+    // What has arrived on a connection that was closed for having too much in flight, Node goes on to parse.
     if (env.incoming.socket.destroyed) return new Response(null, { status: 503 });
     const response = await app.fetch(request, env);
     env.outgoing.once('close', () => {
