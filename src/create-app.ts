@@ -18,7 +18,7 @@ import { requestLog } from './middleware/request-log.ts';
 import { requireResponse } from './middleware/require-response.ts';
 import { answerProblem, Problem } from './problem.ts';
 import { accountRoutes } from './routes/accounts.ts';
-import { healthRoutes } from './routes/health.ts';
+import { healthRoutes, readyRoute } from './routes/health.ts';
 import { reconciliationRoutes } from './routes/reconciliations.ts';
 import { statementRoutes } from './routes/statements.ts';
 import { transferRoutes } from './routes/transfers.ts';
@@ -99,6 +99,7 @@ export function createApp(
     .use(limits ? rateLimit(limits) : (_, next) => next())
     .use('/health/ready', requestDatabase({ ...access, signal: () => AbortSignal.timeout(READY_MS) }))
     .route('/health', healthRoutes)
+    .route('/health', readyRoute(platform.sockets === 'instance'))
     .use(requestDatabase(access))
     // Hono compares the tokens themselves, too, in constant time: to hash both first would only cost CPU time.
     .use(bearerAuth({ token: [apiToken, previousApiToken], realm: 'api', hashFunction: (token: string) => token }))

@@ -3,6 +3,7 @@ import { afterEach, expect, it, vi } from 'vitest';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { parseConfig } from '../../src/config.ts';
 import { createApp } from '../../src/create-app.ts';
+import type { HttpTransport, SocketTransport } from '../../src/db/transport.ts';
 import { requireResponse } from '../../src/middleware/require-response.ts';
 import { apiToken } from '../token.ts';
 
@@ -57,6 +58,39 @@ it('the previous token stays valid while it is set', async () => {
   };
   expect(await statuses(previous)).toEqual([404, 404, 401]);
   expect(await statuses()).toEqual([404, 401, 401]);
+});
+
+it.each([
+  ['instance', 'share one check', 1],
+  ['request', 'each make their own', 3],
+] as const)('with sockets of one %s, health checks that come at once %s', async (sockets, _, times) => {
+  vi.spyOn(console, 'log').mockImplementation(() => {});
+  const answer = ({ text }: { text: string }) => ({
+    command: text.toUpperCase(),
+    rowCount: 0,
+    fields: [],
+    rows: [],
+  });
+  const send = vi.fn<HttpTransport['send']>(async (_target, statements) => statements.map(answer));
+  const open = vi.fn<SocketTransport['open']>(() => {
+    let transactionStatus: 'I' | 'T' = 'I';
+    return {
+      async send(statements) {
+        transactionStatus = statements.at(-1)?.text === 'commit' ? 'I' : 'T';
+        return statements.map(answer);
+      },
+      get transactionStatus() {
+        return transactionStatus;
+      },
+      async close() {},
+    };
+  });
+  const config = parseConfig({ ...EXAMPLE_ENVIRONMENT, API_TOKEN: apiToken });
+  const { app } = createApp(config, { transports: { http: { send }, websocket: { open } }, sockets });
+  const ask = async () => (await app.request('/health/ready')).status;
+  const atOnce = await Promise.all([ask(), ask(), ask()]);
+  expect([atOnce, send.mock.calls.length, open.mock.calls.length]).toEqual([[200, 200, 200], times, times]);
+  expect([await ask(), send.mock.calls.length]).toEqual([200, times + 1]);
 });
 
 const rejectWith = async (thrown: unknown) => {
