@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
 import { startTlsWitness } from '../tls-witness.ts';
@@ -55,6 +55,21 @@ it('runs SQL for its own pages, and for no others that the browser shows', async
   } finally {
     await studio.close();
   }
+});
+
+// On Windows no signal can tell it to end.
+it.skipIf(process.platform === 'win32')('ends with npm: what it serves is all of the database', async () => {
+  const port = await anyFreePort();
+  const npm = spawn('npm', ['run', 'db:studio', '--', '--port', String(port)], {
+    cwd: fileURLToPath(new URL('../../', import.meta.url)),
+    env: { ...process.env, DATABASE_URL: database.url, DATABASE_OWNER_URL: database.ownerUrl },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  for await (const line of createInterface(npm.stdout)) if (line.includes('up and running')) break;
+  npm.kill();
+  await once(npm, 'exit');
+  const isGone = () => expect(fetch(`http://127.0.0.1:${port}`)).rejects.toThrow('fetch failed');
+  await vi.waitFor(isGone, { timeout: 5_000, interval: 100 });
 });
 
 it.each(['', '?sslmode=verify-full&sslrootcert=system'])(
