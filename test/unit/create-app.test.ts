@@ -60,6 +60,15 @@ it('the previous token stays valid while it is set', async () => {
   expect(await statuses()).toEqual([404, 401, 401]);
 });
 
+it('the log of a request has no character that speaks to a terminal or ends a line', async () => {
+  const log = vi.spyOn(console, 'log').mockImplementation(() => {});
+  const config = parseConfig({ ...EXAMPLE_ENVIRONMENT, API_TOKEN: apiToken });
+  const { app } = createApp(config, { transports: {}, sockets: 'request' });
+  await app.request('/%1b[31m%c2%9b31m%c2%85%e2%80%a8%7f/caf%c3%a9');
+  const path = '/%1B[31m%C2%9B31m%C2%85%E2%80%A8%7F/café';
+  expect(log.mock.calls).toEqual([[expect.stringContaining(JSON.stringify({ path }).slice(1, -1))]]);
+});
+
 it.each([
   ['instance', 'share one check', 1],
   ['request', 'each make their own', 3],
