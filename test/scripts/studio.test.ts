@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
-import { createTestDatabase, type TestDatabase } from '../database.ts';
+import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { startTlsWitness } from '../tls-witness.ts';
 
 const STUDIO = 'https://local.drizzle.studio';
@@ -69,7 +69,7 @@ it.skipIf(process.platform === 'win32')('ends with npm: what it serves is all of
   npm.kill();
   await once(npm, 'exit');
   const isGone = () => expect(fetch(`http://127.0.0.1:${port}`)).rejects.toThrow('fetch failed');
-  await vi.waitFor(isGone, { timeout: 5_000, interval: 100 });
+  await vi.waitFor(isGone, PATIENCE);
 });
 
 it.each(['', '?sslmode=verify-full&sslrootcert=system'])(

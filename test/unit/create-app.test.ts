@@ -3,7 +3,6 @@ import { afterEach, expect, it, vi } from 'vitest';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { parseConfig } from '../../src/config.ts';
 import { createApp } from '../../src/create-app.ts';
-import type { HttpTransport, SocketTransport } from '../../src/db/transport.ts';
 import { requireResponse } from '../../src/middleware/require-response.ts';
 import { apiToken } from '../token.ts';
 
@@ -67,39 +66,6 @@ it('the log of a request has no character that speaks to a terminal or ends a li
   await app.request('/%1b[31m%c2%9b31m%c2%85%e2%80%a8%7f/caf%c3%a9');
   const path = '/%1B[31m%C2%9B31m%C2%85%E2%80%A8%7F/café';
   expect(log.mock.calls).toEqual([[expect.stringContaining(JSON.stringify({ path }).slice(1, -1))]]);
-});
-
-it.each([
-  ['instance', 'share one check', 1],
-  ['request', 'each make their own', 3],
-] as const)('with sockets of one %s, health checks that come at once %s', async (sockets, _, times) => {
-  vi.spyOn(console, 'log').mockImplementation(() => {});
-  const answer = ({ text }: { text: string }) => ({
-    command: text.toUpperCase(),
-    rowCount: 0,
-    fields: [],
-    rows: [],
-  });
-  const send = vi.fn<HttpTransport['send']>(async (_target, statements) => statements.map(answer));
-  const open = vi.fn<SocketTransport['open']>(() => {
-    let transactionStatus: 'I' | 'T' = 'I';
-    return {
-      async send(statements) {
-        transactionStatus = statements.at(-1)?.text === 'commit' ? 'I' : 'T';
-        return statements.map(answer);
-      },
-      get transactionStatus() {
-        return transactionStatus;
-      },
-      async close() {},
-    };
-  });
-  const config = parseConfig({ ...EXAMPLE_ENVIRONMENT, API_TOKEN: apiToken });
-  const { app } = createApp(config, { transports: { http: { send }, websocket: { open } }, sockets });
-  const ask = async () => (await app.request('/health/ready')).status;
-  const atOnce = await Promise.all([ask(), ask(), ask()]);
-  expect([atOnce, send.mock.calls.length, open.mock.calls.length]).toEqual([[200, 200, 200], times, times]);
-  expect([await ask(), send.mock.calls.length]).toEqual([200, times + 1]);
 });
 
 const rejectWith = async (thrown: unknown) => {

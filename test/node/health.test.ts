@@ -1,0 +1,33 @@
+import { afterEach, expect, it, vi } from 'vitest';
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
+import { parseConfig } from '../../src/config.ts';
+import { createApp } from '../../src/create-app.ts';
+import { serverTransports } from '../../src/server-transports.ts';
+import { createEmptyDatabase } from '../database.ts';
+
+afterEach(() => vi.restoreAllMocks());
+
+it.each([
+  ['instance', 'share one check', 1],
+  ['request', 'make their own', 3],
+] as const)('with sockets of one %s, health checks that come at once %s', async (sockets, _, checks) => {
+  vi.spyOn(console, 'log').mockImplementation(() => {});
+  await using cleanup = new AsyncDisposableStack();
+  const primary = await createEmptyDatabase();
+  cleanup.defer(() => primary.close());
+  const config = parseConfig({ ...EXAMPLE_ENVIRONMENT, DATABASE_URL: primary.url });
+  let oneShots = 0;
+  const { app, database } = createApp(config, {
+    transports: await serverTransports(config.transport),
+    sockets,
+    onQuery: ({ transport }) => void (transport === 'http' && oneShots++),
+  });
+  cleanup.defer(() => database.close());
+  const ask = async () => (await app.request('/health/ready')).json();
+  const ready = { status: 'ready', transports: ['http', 'websocket'] };
+
+  expect(await Promise.all([ask(), ask(), ask()])).toEqual([ready, ready, ready]);
+  expect(oneShots).toBe(checks);
+  expect(await ask()).toEqual(ready);
+  expect(oneShots).toBe(checks + 1);
+});
