@@ -1,9 +1,9 @@
 import { execFile, spawnSync } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { json } from 'node:stream/consumers';
+import { json, text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -81,6 +81,50 @@ it('names the command for a Hyperdrive that reads what was just written, over co
   });
   const described = expect.objectContaining({ name: 'NAME', origin, caching: { disabled: true } });
   expect(created).toEqual([['/accounts/account/hyperdrive/configs', described]]);
+});
+
+it('names the command for secrets that takes them from the file, whatever .env says', async () => {
+  const texts = await Promise.all(
+    ['README.md', 'docs/deploy.md', 'wrangler.toml'].map((file) => readFile(ROOT + file, 'utf8')),
+  );
+  const commands = texts.map((document) => /npm run deploy:workers -- (.*secrets-file .*)/.exec(document)?.[1]);
+  expect(new Set(commands).size).toBe(1);
+  let uploaded = '';
+  const receive = async (request: IncomingMessage, response: ServerResponse) => {
+    const body = await text(request);
+    if (request.method !== 'GET') uploaded += body;
+    const result = { default_environment: { environment: 'production', script: {} }, deployments: [], bindings: [] };
+    response.end(JSON.stringify({ success: true, errors: [], messages: [], result }));
+  };
+  const cloudflare = createServer((request, response) => void receive(request, response));
+  const port = await startListening(cloudflare);
+  const project = path.join(directory, 'secrets');
+  await mkdir(project);
+  await Promise.all(
+    Object.entries({
+      'worker.js': 'export default { fetch: () => new Response() };',
+      'wrangler.jsonc': JSON.stringify({ name: 'secrets', main: 'worker.js', compatibility_date: '2026-10-23' }),
+      '.env': 'API_TOKEN=of-the-laptop',
+      '.env.production': 'API_TOKEN=of-production',
+    }).map(([name, contents]) => writeFile(path.join(project, name), contents)),
+  );
+  // It fails once it has uploaded everything: nothing here answers as Cloudflare does.
+  await promisify(execFile)('bash', ['-c', `wrangler deploy --env= ${commands[0]}`], {
+    cwd: project,
+    env: {
+      ...process.env,
+      API_TOKEN: undefined,
+      CLOUDFLARE_ACCOUNT_ID: 'account',
+      CLOUDFLARE_API_TOKEN: 'token',
+      CLOUDFLARE_API_BASE_URL: `http://127.0.0.1:${port}`,
+      CI: 'true', // asks nothing
+      WRANGLER_WRITE_LOGS: 'false',
+      WRANGLER_SEND_METRICS: 'false',
+    },
+  }).catch(() => {});
+  cloudflare.close();
+  expect(uploaded).toContain('of-production');
+  expect(uploaded).not.toContain('of-the-laptop');
 });
 
 it('asks who deploys by a button for what it needs, and not for the owner of the tables', async () => {
