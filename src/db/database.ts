@@ -16,7 +16,7 @@ export interface Database<TSchema extends Schema = Schema> extends Queryable<TSc
   readonly close: () => Promise<void>;
   /**
    * Reads from the replica, which may lag. Reads from the primary if there is no replica, if the replica does not answer, or
-   * once this database (if it is a request's, that request) may have written, as anything does but `select` and `read only`.
+   * once this database (if it is a request's, that request) may have written: all but `select` and what is `read only` counts.
    */
   readonly replica: Pick<Queryable<TSchema>, 'select' | 'selectDistinct' | 'selectDistinctOn' | 'query' | '$count'>;
   /** Lends `callback` a new direct connection until it settles. Retries it only if nothing it sent can have taken effect. */
