@@ -105,6 +105,7 @@ export async function applyMigrations(
       await session.execute(sql`select set_config('search_path', 'public, ' || current_setting('search_path'), false)`);
       const applied = await applyNew(session, directory, { onWait, onApply, onWarning });
       await grant(session, role, directory, onWait);
+      await checkDatabase(session, role, onWarning);
       await checkSchema(session, role, onWarning);
       await checkRole(session, role, onWarning);
       await checkIndexes(session, onWarning);
@@ -249,6 +250,24 @@ async function grant(
       for (const statement of statements) await tx.execute(sql.raw(statement));
     });
   await untilUnlocked(granting, onWait).catch((error: Error) => explain(error, 'grants.sql'));
+}
+
+/** Where connecting is closed to PUBLIC, a new role may not, and grants.sql cannot name the database. */
+async function checkDatabase(
+  session: PinnedSession,
+  role: string,
+  onWarning?: (message: string) => void,
+): Promise<void> {
+  const { rows } = await session.execute<{ name: string; owner: string }>(
+    sql`select datname as name, pg_get_userbyid(datdba) as owner from pg_database
+      where datname = current_database() and not has_database_privilege(${role}, oid, 'connect')`,
+  );
+  for (const { name, owner } of rows) {
+    const [database, grantee] = [name, role].map((identifier) => new PgDialect().escapeName(identifier));
+    onWarning?.(
+      `"${role}" may not connect to the database. Have its owner, "${owner}", run: GRANT CONNECT ON DATABASE ${database} TO ${grantee}`,
+    );
+  }
 }
 
 /** For a role that does not own a schema, GRANT and REVOKE on it cause no error and have no effect. */

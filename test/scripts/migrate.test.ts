@@ -329,11 +329,30 @@ describe('migrations', () => {
     expect(warnings).toEqual([expect.stringMatching(warning)]);
   });
 
+  it('tell of a role that may not connect, as a new one where that is closed to PUBLIC', async () => {
+    await writeMigrations('create table a (id int)');
+    const name = new URL(database.url).pathname.slice(1);
+    await database.query('create role "new-role"'); // the database of a test is closed to PUBLIC
+    const url = new URL(database.url);
+    url.username = 'new-role';
+    const warnings: string[] = [];
+    const migrate = () =>
+      applyMigrations(database.ownerUrl, url.href, { directory, onWarning: (message) => warnings.push(message) });
+    await migrate();
+    const advice = warnings.map((warning) => /run: (GRANT CONNECT ON DATABASE .*)$/.exec(warning)?.[1]);
+    expect(advice).toEqual([`GRANT CONNECT ON DATABASE "${name}" TO "new-role"`]);
+    await database.query(advice.join());
+    await migrate();
+    await database.query('drop owned by "new-role"; drop role "new-role"');
+    expect(warnings).toHaveLength(1);
+  });
+
   it.each(['in role app_owner', 'noinherit in role app_owner', 'superuser'])(
     'warn of a role for the application that could change tables: %s',
     async (attribute) => {
       await writeMigrations('create table a (id int)');
-      await database.query(`create role "powerful" ${attribute}`);
+      const name = new URL(database.url).pathname.slice(1);
+      await database.query(`create role "powerful" ${attribute}; grant connect on database ${name} to "powerful"`);
       const url = new URL(database.url);
       url.username = 'powerful';
       const warnings: string[] = [];
