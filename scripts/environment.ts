@@ -1,8 +1,8 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { parseEnv } from 'node:util';
-import type { TransportKind } from '../src/config.ts';
-import { parseConnectionString } from '../src/db/connection-string.ts';
+import { isSame, type TransportKind } from '../src/config.ts';
+import { type ConnectionTarget, parseConnectionString } from '../src/db/connection-string.ts';
 
 /** In the data directory, while `npm run dev` is running: how to reach its database. */
 export const RUNNING_FILE = 'running.json';
@@ -56,16 +56,20 @@ export interface DatabaseUrls {
 /**
  * The database that `npm run db:…` works on: that of the environment or .env, or else the one of a running `npm run dev`.
  * @param data the data directory of `npm run dev`
- * @throws {Error} that says what to set when there is neither, or only one of the two URLs
+ * @throws {Error} that says what to set when there is neither, only one of the two URLs, or one of another database
  */
 export function databaseUrls(data = '.local'): DatabaseUrls {
   const { DATABASE_URL: app, DATABASE_OWNER_URL: owner, DATABASE_TRANSPORT } = loadEnvironment();
   const transport = DATABASE_TRANSPORT || 'neon'; // a line of .env may be left empty
   if (app && owner) {
     if (transport !== 'neon' && transport !== 'tcp') throw new Error('DATABASE_TRANSPORT must be neon or tcp.');
-    parse('DATABASE_URL', app);
-    const { host, database } = parse('DATABASE_OWNER_URL', owner);
-    return { app, owner, tool: withTls(owner), transport, name: `${database} on ${host} (DATABASE_OWNER_URL)` };
+    const [target, ownerTarget] = [parse('DATABASE_URL', app), parse('DATABASE_OWNER_URL', owner)];
+    if (!isOneDatabase(target, ownerTarget)) {
+      throw new Error(
+        `DATABASE_URL leads to ${describe(target)}, DATABASE_OWNER_URL to ${describe(ownerTarget)}: is one of them exported, which wins over .env?`,
+      );
+    }
+    return { app, owner, tool: withTls(owner), transport, name: `${describe(ownerTarget)} (DATABASE_OWNER_URL)` };
   }
   if (app || owner) {
     const [set, missing] = app ? ['DATABASE_URL', 'DATABASE_OWNER_URL'] : ['DATABASE_OWNER_URL', 'DATABASE_URL'];
@@ -80,6 +84,15 @@ export function databaseUrls(data = '.local'): DatabaseUrls {
     'Start "npm run dev" for the local database, or set DATABASE_URL and DATABASE_OWNER_URL in .env (see .env.example).',
   );
 }
+
+/** As far as the addresses tell. An exported DATABASE_URL of another database must not have the one in .env migrated. */
+function isOneDatabase(app: ConnectionTarget, owner: ConnectionTarget): boolean {
+  const isUnknown = [app, owner].some(({ provider }) => provider === 'other');
+  return (isUnknown || app.provider === owner.provider) && isSame(app, owner, ['database', 'branch']);
+}
+
+const describe = ({ database, branch, host }: ConnectionTarget) =>
+  `${database}${branch === undefined ? '' : ` (branch ${branch})`} on ${host}`;
 
 /** A URL for tools that obey its parameters, unlike `src/db`: with TLS everywhere but on this machine. */
 export function withTls(connectionString: string): string {

@@ -91,11 +91,18 @@ export function parseConfig(env: Record<string, unknown>, carried: readonly Tran
   return { database: { url, unpooledUrl, replicaUrl }, transport, apiToken, previousApiToken };
 }
 
-/** Whether two addresses lead to the same database, as the same role; true if their names cannot tell. */
-function isSame(one: ConnectionTarget, other: ConnectionTarget): boolean {
+/**
+ * Whether two addresses lead to the same database; true if their names cannot tell.
+ * @param parts what has to be the same: by default, the role too
+ */
+export function isSame(
+  one: ConnectionTarget,
+  other: ConnectionTarget,
+  parts: readonly ('role' | 'database' | 'branch')[] = ['role', 'database', 'branch'],
+): boolean {
   // A pooler of another provider, or one next to the application, may use names of its own.
   if ([one, other].some(({ provider }) => provider === 'other' || provider === 'local')) return true;
-  if ((['role', 'database', 'branch'] as const).some((part) => one[part] !== other[part])) return false;
+  if (parts.some((part) => one[part] !== other[part])) return false;
   // Each Neon branch has its own host.
   return one.provider !== 'neon' || directTarget(one)?.host === directTarget(other)?.host;
 }

@@ -1,8 +1,8 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { expect, it, onTestFinished } from 'vitest';
-import { ownVariables, withTls } from '../../scripts/environment.ts';
+import { expect, it, onTestFinished, vi } from 'vitest';
+import { databaseUrls, ownVariables, withTls } from '../../scripts/environment.ts';
 
 it.each([
   ['ep-name.eu.aws.neon.tech/app', 'ep-name.eu.aws.neon.tech/app?sslmode=verify-full'],
@@ -27,4 +27,30 @@ it('says when .env is not UTF-8, and lets a directory be', async () => {
   await rm('.env');
   await mkdir('.env');
   expect(ownVariables()).toEqual({});
+});
+
+const setUrls = (app: string, owner: string) => {
+  vi.stubEnv('DATABASE_URL', `postgresql://${app}`);
+  vi.stubEnv('DATABASE_OWNER_URL', `postgresql://${owner}`);
+  onTestFinished(() => void vi.unstubAllEnvs());
+};
+
+it.each([
+  ['a:p@ep-one-pooler.eu.aws.neon.tech/app', 'o:p@ep-two.eu.aws.neon.tech/app'],
+  ['a:p@ep-one-pooler.eu.aws.neon.tech/app', 'o:p@ep-one.eu.aws.neon.tech/other'],
+  ['a.one:p@eu.pg.psdb.cloud:6432/postgres', 'o.two:p@eu.pg.psdb.cloud:5432/postgres'],
+  ['a:p@127.0.0.1:5432/app', 'o:p@ep-one.eu.aws.neon.tech/app'],
+])('migrates no other database than that of DATABASE_URL, %s: not %s', (app, owner) => {
+  setUrls(app, owner);
+  expect(databaseUrls).toThrow(/^DATABASE_URL leads to .*, DATABASE_OWNER_URL to .* exported/);
+});
+
+it.each([
+  ['a:p@ep-one-pooler.eu.aws.neon.tech/app', 'o:p@ep-one.eu.aws.neon.tech/app'],
+  ['a.one:p@eu.private-pg.psdb.cloud:6432/postgres', 'o.one:p@eu.pg.psdb.cloud:5432/postgres'],
+  ['a:p@127.0.0.1:6432/pool', 'o:p@db.example.com/app'],
+  ['a:p@pooler.example.com/pool', 'o:p@db.example.com/app'],
+])('migrates the database of %s as the owner in %s', (app, owner) => {
+  setUrls(app, owner);
+  expect(databaseUrls().owner).toBe(`postgresql://${owner}`);
 });
