@@ -7,7 +7,7 @@ interface Workflow {
   jobs: Record<string, { steps: { run?: string }[] }>;
 }
 
-it('has both addresses of its branch: those of the project lead elsewhere', async () => {
+it('has all addresses of its branch: those of the project lead elsewhere', async () => {
   const workflow = await readFile(
     fileURLToPath(new URL('../../.github/workflows/preview.yml', import.meta.url)),
     'utf8',
@@ -15,6 +15,7 @@ it('has both addresses of its branch: those of the project lead elsewhere', asyn
   const { jobs } = parse(workflow) as Workflow;
   const commands = Object.values(jobs).flatMap(({ steps }) => steps.map(({ run = '' }) => run));
   const [deploy] = commands.filter((run) => /\bvercel\S* deploy\b/.test(run));
+  expect(deploy).toContain('--env DATABASE_REPLICA_URL="$DATABASE_URL"');
   for (const name of ['DATABASE_URL', 'DATABASE_URL_UNPOOLED']) {
     expect(deploy).toContain(`--env ${name}="$${name}"`);
     // Written for each provider that makes branches.
