@@ -58,6 +58,8 @@ const DIFFERENCES = sql`
 
 /**
  * Checks the books, from one snapshot. One at a time: the advisory lock belongs to the session's connection.
+ * Transfers do not wait for it. It reads all of the ledger: with millions of transfers, it takes longer than a statement may by
+ * default (`statementMs` of `Timeouts`).
  * @returns undefined when another one is running
  */
 export function reconcile(db: Pick<Database, 'session'>): Promise<Reconciliation | undefined> {

@@ -4,6 +4,11 @@ import { bigint, check, foreignKey, pgTable, primaryKey, text, timestamp, unique
 /**
  * The ledger's tables. What one row can say about itself is a constraint here; what takes several rows (entries that sum to
  * zero, balances that follow their entries) is a trigger in the migration `ledger_invariants`.
+ *
+ * Transfers and entries never change, under the owner's hands either. To fill a new column of theirs in batches, disable the
+ * trigger `transfers_append_only` or `entries_append_only` meanwhile: `migrations/grants.sql` still keeps the application from
+ * changing them, unless its role is a member of `pg_write_all_data`. To bring rows back from a backup, insert accounts, transfers
+ * and entries in one transaction: what takes several rows is checked when it commits.
  */
 
 const minorUnits = (name: string) => bigint(name, { mode: 'number' });
