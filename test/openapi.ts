@@ -86,7 +86,7 @@ function compareResponse({ headers }: Response, body: unknown, described: Descri
   return differences;
 }
 
-function compareRequest(
+export function compareRequest(
   { url, headers }: Request,
   body: string,
   { parameters, requestBody }: OperationObject,
@@ -96,10 +96,13 @@ function compareRequest(
   const names = new Set(parameters.flatMap(({ name, in: place }) => (place === 'query' ? [name] : [])));
   const differences = [...query.keys()].filter((name) => !names.has(name));
   for (const { name, in: place, required, schema } of parameters) {
-    const value = { path: path[name], query: query.get(name), header: headers.get(name) }[place] ?? undefined;
-    if (value !== undefined) {
-      differences.push(...errorsOf(name, schema, schema.type === 'integer' ? Number(value) : value));
-    } else if (required) differences.push(name);
+    const values = { path: [path[name]], query: query.getAll(name), header: [headers.get(name)] }[place];
+    const given = values.filter((value) => value !== undefined && value !== null);
+    const read = ({ type }: JsonSchema) => given.map((value) => (type === 'integer' ? Number(value) : value));
+    // A list is sent as one parameter for each of its items.
+    const [value] = schema.type === 'array' ? [read(schema.items as JsonSchema)] : read(schema);
+    if (given.length > 0) differences.push(...errorsOf(name, schema, value));
+    else if (required) differences.push(name);
   }
   const { schema } = requestBody?.content['application/json'] ?? {};
   if (schema) differences.push(...errorsOf('body', schema, JSON.parse(body)));

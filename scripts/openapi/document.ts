@@ -52,7 +52,7 @@ export function openApiDocument(server = '/'): OpenApiDocument {
     security: [{ bearer: [] }],
     paths: Object.fromEntries(
       Object.entries<Record<string, Operation>>(operations).map(([path, methods]) => [
-        path.replaceAll(/:(\w+)/g, '{$1}'),
+        templateOf(path),
         Object.fromEntries(
           Object.entries(methods).map(([method, operation]) => {
             const name = method.replace('$', '');
@@ -68,6 +68,9 @@ export function openApiDocument(server = '/'): OpenApiDocument {
     },
   };
 }
+
+/** A route's path as OpenAPI writes it, which has no word for what a parameter must look like, as in `/notes/:id{[0-9]+}`. */
+export const templateOf = (path: string) => path.replaceAll(/:(\w+)(\{.*?\}(?=\/|$))?/g, '{$1}');
 
 /** @throws {Error} that names the operation, when one of its schemas cannot be described */
 export function describeOperation(path: string, method: string, operation: Operation): OperationObject {

@@ -2,12 +2,12 @@ import { Validator } from '@seriousme/openapi-schema-validator';
 import * as v from 'valibot';
 import { expect, it } from 'vitest';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
-import { describeOperation, openApiDocument } from '../../scripts/openapi/document.ts';
+import { describeOperation, openApiDocument, templateOf } from '../../scripts/openapi/document.ts';
 import { convert } from '../../scripts/openapi/json-schema.ts';
 import { parseConfig } from '../../src/config.ts';
 import { createApp } from '../../src/create-app.ts';
 import { schemas } from '../../src/openapi/operations.ts';
-import { documented } from '../openapi.ts';
+import { compareRequest, documented } from '../openapi.ts';
 
 const document = openApiDocument();
 
@@ -21,11 +21,31 @@ it('every route of the app is an operation of the document, and the other way ro
   const { app } = createApp(parseConfig(EXAMPLE_ENVIRONMENT), { transports: {}, sockets: 'instance' });
   const routes = app.routes
     .filter(({ method }) => method !== 'ALL') // middleware
-    .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, '{$1}')}`);
+    .map(({ method, path }) => `${method} ${templateOf(path)}`);
   const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
   );
   expect(new Set(operations)).toEqual(new Set(routes));
+});
+
+it.each([
+  ['/notes/:id/pages/:page', '/notes/{id}/pages/{page}'],
+  ['/notes/:id{[0-9]{1,9}}/pages/:page{[a-z]+}', '/notes/{id}/pages/{page}'],
+])('the path %s is %s in the document', (path, template) => {
+  expect(templateOf(path)).toBe(template);
+});
+
+it('a list in a query is compared with the document as a whole', () => {
+  const query = v.object({
+    tag: v.optional(v.array(v.picklist(['a', 'b']))),
+    n: v.array(v.pipe(v.string(), v.digits())),
+  });
+  const operation = describeOperation('/notes', 'get', { operationId: 'any', summary: 'Any', query, responses: {} });
+  const compare = (search: string) => compareRequest(new Request(`http://localhost/notes?${search}`), '', operation);
+  expect(compare('tag=a&tag=b&n=1&n=2')).toEqual([]);
+  expect(compare('n=1')).toEqual([]);
+  expect(compare('tag=a&tag=c&n=1')).toHaveLength(1);
+  expect(compare('tag=a')).toEqual(['n']);
 });
 
 it('an operation with a schema that JSON Schema has no word for is named', () => {
