@@ -23,7 +23,10 @@ import { reconciliationRoutes } from './routes/reconciliations.ts';
 import { statementRoutes } from './routes/statements.ts';
 import { transferRoutes } from './routes/transfers.ts';
 
-/** The tables of every domain: `db.query` knows only those listed here. */
+/**
+ * The tables of every domain: `db.query` knows only those listed here. A function that uses it takes a
+ * `Queryable<typeof schema>`.
+ */
 export const schema = { ...ledger };
 
 export type AppDatabase = Database<typeof schema>;
