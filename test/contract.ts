@@ -40,7 +40,10 @@ export interface Asked {
 
 /** What tests of something else ask the API for, which is about the example. */
 export interface Example {
-  /** Lists; it takes a POST of this body, too. What that needs in the database, `migrate` of test/global-setup.ts puts in. */
+  /**
+   * Lists; it takes a POST of this body, too, any number of times. What that needs in the database, `migrate` of
+   * test/global-setup.ts puts in.
+   */
   path: string;
   body: object;
   /** Of what is listed. */
