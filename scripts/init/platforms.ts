@@ -117,8 +117,6 @@ export const PLATFORMS = {
     scripts: ['build:lambda', 'deploy:lambda', 'bench:cold-start'],
     dependencies: ['aws4fetch', '@types/aws-lambda', 'fflate'],
     lines: {
-      '.gitignore': /^secret\.json/,
-      '.vercelignore': /^secret\.json/,
       'scripts/measure-import.ts': /awslambda/,
       'test/global-setup.ts': /lambda/i,
       'scripts/bundle-budgets.ts': /lambda/i,

@@ -221,7 +221,7 @@ describe('npm run init', () => {
     const ofOthers = {
       workers: /worker|wrangler/i,
       vercel: /vercel/i,
-      lambda: /lambda|^secret\.json/im,
+      lambda: /lambda/i,
       node: /'on node|functions\/node/,
     };
     const others = PLATFORM_NAMES.filter((name) => name !== platform);

@@ -83,7 +83,7 @@ it('names the command for a Hyperdrive that reads what was just written, over co
   expect(created).toEqual([['/accounts/account/hyperdrive/configs', described]]);
 });
 
-it('names the command for secrets that takes them from the file, whatever .env says', async () => {
+it('names the command for secrets that takes them from the file, whatever .env and the shell say', async () => {
   const texts = await Promise.all(
     ['README.md', 'docs/deploy.md', 'wrangler.toml'].map((file) => readFile(ROOT + file, 'utf8')),
   );
@@ -105,7 +105,7 @@ it('names the command for secrets that takes them from the file, whatever .env s
       'worker.js': 'export default { fetch: () => new Response() };',
       'wrangler.jsonc': JSON.stringify({ name: 'secrets', main: 'worker.js', compatibility_date: '2026-10-23' }),
       '.env': 'API_TOKEN=of-the-laptop',
-      '.env.production': 'API_TOKEN=of-production',
+      'secret.json': JSON.stringify({ API_TOKEN: 'of-production$NAME' }),
     }).map(([name, contents]) => writeFile(path.join(project, name), contents)),
   );
   // It fails once it has uploaded everything: nothing here answers as Cloudflare does.
@@ -113,7 +113,7 @@ it('names the command for secrets that takes them from the file, whatever .env s
     cwd: project,
     env: {
       ...process.env,
-      API_TOKEN: undefined,
+      API_TOKEN: 'of-the-shell',
       CLOUDFLARE_ACCOUNT_ID: 'account',
       CLOUDFLARE_API_TOKEN: 'token',
       CLOUDFLARE_API_BASE_URL: `http://127.0.0.1:${port}`,
@@ -123,8 +123,8 @@ it('names the command for secrets that takes them from the file, whatever .env s
     },
   }).catch(() => {});
   cloudflare.close();
-  expect(uploaded).toContain('of-production');
-  expect(uploaded).not.toContain('of-the-laptop');
+  expect(uploaded).toContain('of-production$NAME');
+  expect(uploaded).not.toMatch(/of-the-(laptop|shell)/);
 });
 
 it('asks who deploys by a button for what it needs, and not for the owner of the tables', async () => {
