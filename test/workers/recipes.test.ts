@@ -408,7 +408,7 @@ it('a webhook is let in by its signature, and what a route leaves for later is d
     .replace('// what is to be done', WORK);
   const limit = `    .use(requestDatabase(access))\n`;
   const worker = await startChanged('webhook', 'src/create-app.ts', [
-    ['/** The tables of', `${routes}const webhookSecret = 'signed by me';\n/** The tables of`],
+    ['export type AppDatabase =', `${routes}const webhookSecret = 'signed by me';\nexport type AppDatabase =`],
     ['{ answerProblem, Problem }', '{ answerProblem, logError, Problem }'],
     [limit, limit + blockWith(`c.set('later'`)],
     [TOKEN_CHECK, blockWith(`.route('/webhooks'`) + TOKEN_CHECK],
