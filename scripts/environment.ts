@@ -56,7 +56,7 @@ export interface DatabaseUrls {
 /**
  * The database that `npm run db:…` works on: that of the environment or .env, or else the one of a running `npm run dev`.
  * @param data the data directory of `npm run dev`
- * @throws {Error} that says what to set when there is neither, only one of the two URLs, or one of another database
+ * @throws {Error} that says what to set when there is neither, only one of the two URLs, or one that shows to be of another database
  */
 export function databaseUrls(data = '.local'): DatabaseUrls {
   const { DATABASE_URL: app, DATABASE_OWNER_URL: owner, DATABASE_TRANSPORT } = loadEnvironment();
@@ -66,7 +66,7 @@ export function databaseUrls(data = '.local'): DatabaseUrls {
     const [target, ownerTarget] = [parse('DATABASE_URL', app), parse('DATABASE_OWNER_URL', owner)];
     if (!isOneDatabase(target, ownerTarget)) {
       throw new Error(
-        `DATABASE_URL leads to ${describe(target)}, DATABASE_OWNER_URL to ${describe(ownerTarget)}: is one of them exported, which wins over .env?`,
+        `DATABASE_URL leads to ${describe(target)}, DATABASE_OWNER_URL to ${describe(ownerTarget)}: is one of them exported, which wins over .env? Or does one go through a tunnel? Then set both to the provider's address.`,
       );
     }
     return { app, owner, tool: withTls(owner), transport, name: `${describe(ownerTarget)} (DATABASE_OWNER_URL)` };

@@ -98,10 +98,10 @@ export function compareRequest(
   for (const { name, in: place, required, schema } of parameters) {
     const values = { path: [path[name]], query: query.getAll(name), header: [headers.get(name)] }[place];
     const given = values.filter((value) => value !== undefined && value !== null);
-    const read = ({ type }: JsonSchema) => given.map((value) => (type === 'integer' ? Number(value) : value));
-    // A list is sent as one parameter for each of its items.
-    const [value] = schema.type === 'array' ? [read(schema.items as JsonSchema)] : read(schema);
-    if (given.length > 0) differences.push(...errorsOf(name, schema, value));
+    const { type } = (schema.items ?? schema) as JsonSchema;
+    const read = given.map((value) => (type === 'integer' ? Number(value) : value));
+    // As Hono passes it on: a list only where it comes more than once.
+    if (given.length > 0) differences.push(...errorsOf(name, schema, given.length > 1 ? read : read[0]));
     else if (required) differences.push(name);
   }
   const { schema } = requestBody?.content['application/json'] ?? {};

@@ -9,6 +9,10 @@ import { Problem } from '../problem.ts';
  * @example
  * app.post('/things', validate('json', v.object({ name: v.string() })), (c) => c.json(c.req.valid('json')))
  *
+ * @example
+ * // In a query, what comes once is text, and a list only what comes more than once.
+ * validate('query', v.object({ tag: v.union([v.array(tag), tag]) }))
+ *
  * @throws {Problem} `invalid-request`, with a JSON pointer to each error; `unsupported-media-type` for a body that is not JSON
  */
 export const validate = <Target extends keyof ValidationTargets, TSchema extends v.GenericSchema>(

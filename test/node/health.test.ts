@@ -4,6 +4,7 @@ import { parseConfig } from '../../src/config.ts';
 import { createApp } from '../../src/create-app.ts';
 import { serverTransports } from '../../src/server-transports.ts';
 import { createEmptyDatabase } from '../database.ts';
+import { startFaultProxy } from '../fault-proxy.ts';
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -30,4 +31,25 @@ it.each([
   expect(oneShots).toBe(checks);
   expect(await ask()).toEqual(ready);
   expect(oneShots).toBe(checks + 1);
+});
+
+it('a shared check that has failed is not asked for again', async () => {
+  for (const level of ['log', 'error'] as const) vi.spyOn(console, level).mockImplementation(() => {});
+  await using cleanup = new AsyncDisposableStack();
+  const primary = await createEmptyDatabase();
+  cleanup.defer(() => primary.close());
+  const url = new URL(primary.url);
+  const proxy = await startFaultProxy({ port: Number(url.port) });
+  cleanup.defer(() => proxy.close());
+  url.port = String(proxy.port);
+  const config = parseConfig({ ...EXAMPLE_ENVIRONMENT, DATABASE_URL: url.href });
+  const transports = await serverTransports(config.transport);
+  const { app, database } = createApp(config, { transports, sockets: 'instance' });
+  cleanup.defer(() => database.close());
+  const ask = async () => (await app.request('/health/ready')).status;
+
+  proxy.stall(true);
+  expect(await Promise.all([ask(), ask()])).toEqual([503, 503]);
+  proxy.stall(false);
+  expect(await ask()).toBe(200);
 });

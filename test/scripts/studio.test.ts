@@ -66,6 +66,7 @@ it.skipIf(process.platform === 'win32')('ends with npm: what it serves is all of
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   for await (const line of createInterface(npm.stdout)) if (line.includes('up and running')) break;
+  expect((await fetch(`http://127.0.0.1:${port}`)).status).toBe(404);
   npm.kill();
   await once(npm, 'exit');
   const isGone = () => expect(fetch(`http://127.0.0.1:${port}`)).rejects.toThrow('fetch failed');

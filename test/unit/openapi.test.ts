@@ -36,16 +36,14 @@ it.each([
 });
 
 it('a list in a query is compared with the document as a whole', () => {
-  const query = v.object({
-    tag: v.optional(v.array(v.picklist(['a', 'b']))),
-    n: v.array(v.pipe(v.string(), v.digits())),
-  });
+  const tag = v.picklist(['a', 'b']);
+  const query = v.object({ tag: v.union([v.array(tag), tag]) });
   const operation = describeOperation('/notes', 'get', { operationId: 'any', summary: 'Any', query, responses: {} });
   const compare = (search: string) => compareRequest(new Request(`http://localhost/notes?${search}`), '', operation);
-  expect(compare('tag=a&tag=b&n=1&n=2')).toEqual([]);
-  expect(compare('n=1')).toEqual([]);
-  expect(compare('tag=a&tag=c&n=1')).toHaveLength(1);
-  expect(compare('tag=a')).toEqual(['n']);
+  expect(compare('tag=a&tag=b')).toEqual([]);
+  expect(compare('tag=a')).toEqual([]);
+  expect(compare('tag=a&tag=c')).not.toEqual([]);
+  expect(compare('')).toEqual(['tag']);
 });
 
 it('an operation with a schema that JSON Schema has no word for is named', () => {
