@@ -56,7 +56,7 @@ export interface DatabaseUrls {
 /**
  * The database that `npm run db:…` works on: that of the environment or .env, or else the one of a running `npm run dev`.
  * @param data the data directory of `npm run dev`
- * @throws {Error} that says what to set when there is neither, only one of the two URLs, or one that shows to be of another database
+ * @throws {Error} that says what to set when there is neither, only one of the two URLs, or one that shows another database
  */
 export function databaseUrls(data = '.local'): DatabaseUrls {
   const { DATABASE_URL: app, DATABASE_OWNER_URL: owner, DATABASE_TRANSPORT } = loadEnvironment();

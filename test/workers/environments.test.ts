@@ -32,6 +32,17 @@ beforeAll(async () => {
 });
 afterAll(() => rm(directory, { recursive: true }));
 
+/** For wrangler, with this in Cloudflare's place. */
+const withAccountAt = (port: number) => ({
+  ...process.env,
+  CLOUDFLARE_ACCOUNT_ID: 'account',
+  CLOUDFLARE_API_TOKEN: 'token',
+  CLOUDFLARE_API_BASE_URL: `http://127.0.0.1:${port}`,
+  CI: 'true', // asks nothing
+  WRANGLER_WRITE_LOGS: 'false',
+  WRANGLER_SEND_METRICS: 'false',
+});
+
 const read = (env?: string) => unstable_readConfig({ config, env });
 
 it.each(['staging', 'preview'])('has %s take nothing over that leads to production', (env) => {
@@ -61,16 +72,7 @@ it('names the command for a Hyperdrive that reads what was just written, over co
   const url = 'postgresql://app:secret@ep-name.region.aws.neon.tech/main';
   await promisify(execFile)('bash', ['-c', command], {
     cwd: directory,
-    env: {
-      ...process.env,
-      DATABASE_URL_UNPOOLED: url,
-      CLOUDFLARE_ACCOUNT_ID: 'account',
-      CLOUDFLARE_API_TOKEN: 'token',
-      CLOUDFLARE_API_BASE_URL: `http://127.0.0.1:${port}`,
-      CI: 'true', // asks nothing
-      WRANGLER_WRITE_LOGS: 'false',
-      WRANGLER_SEND_METRICS: 'false',
-    },
+    env: { ...withAccountAt(port), DATABASE_URL_UNPOOLED: url },
   });
   cloudflare.close();
   const origin = expect.objectContaining({
@@ -111,16 +113,7 @@ it('names the command for secrets that takes them from the file, whatever .env a
   // It fails once it has uploaded everything: nothing here answers as Cloudflare does.
   await promisify(execFile)('bash', ['-c', `wrangler deploy --env= ${commands[0]}`], {
     cwd: project,
-    env: {
-      ...process.env,
-      API_TOKEN: 'of-the-shell',
-      CLOUDFLARE_ACCOUNT_ID: 'account',
-      CLOUDFLARE_API_TOKEN: 'token',
-      CLOUDFLARE_API_BASE_URL: `http://127.0.0.1:${port}`,
-      CI: 'true', // asks nothing
-      WRANGLER_WRITE_LOGS: 'false',
-      WRANGLER_SEND_METRICS: 'false',
-    },
+    env: { ...withAccountAt(port), API_TOKEN: 'of-the-shell' },
   }).catch(() => {});
   cloudflare.close();
   expect(uploaded).toContain('of-production$NAME');
