@@ -1,7 +1,9 @@
 import type { Reporter, TestModule } from 'vitest/node';
 
-/** Ends the output with one line for machines: `N passed, N failed`. */
+/** Ends the output with one line for machines: `N passed, N failed`, of the last run where `npm run test:watch` had several. */
 export class SummaryReporter implements Reporter {
+  #summary: string | undefined;
+
   onTestRunEnd(modules: readonly TestModule[], errors: readonly unknown[]): void {
     let passed = 0;
     let failed = errors.length;
@@ -15,6 +17,7 @@ export class SummaryReporter implements Reporter {
       for (const suite of module.children.allSuites()) failed += suite.errors().length;
     }
     // Behind the other reporters' summaries.
-    process.once('exit', () => console.log(`${passed} passed, ${failed} failed`));
+    if (this.#summary === undefined) process.once('exit', () => console.log(this.#summary));
+    this.#summary = `${passed} passed, ${failed} failed`;
   }
 }
