@@ -49,7 +49,7 @@ export function fromFunctionUrlResult(result: APIGatewayProxyStructuredResultV2)
   const { statusCode = 200, headers = {}, cookies = [], body, isBase64Encoded } = result;
   const response = new Response(body === undefined || body === '' ? null : decode(body, isBase64Encoded), {
     status: statusCode,
-    headers: Object.entries(headers).map(([name, value]) => [name, String(value)]),
+    headers: Object.entries(headers).map(([name, value]): [string, string] => [name, String(value)]),
   });
   for (const cookie of cookies) response.headers.append('Set-Cookie', cookie);
   return response;
