@@ -1,5 +1,6 @@
 import { styleText } from 'node:util';
 import type { LoggedStatement } from '../local/follow-statements.ts';
+import { printable } from '../src/middleware/request-log.ts';
 import type { HostLog } from './fork-host.ts';
 
 interface RequestLine {
@@ -40,11 +41,6 @@ export function printStatement({ text, note }: LoggedStatement): void {
   );
   const lines = (comment ? `${statement} -- ${comment}` : statement).trim().replaceAll('\t', '  ').split('\n');
   console.log(styleText('dim', lines.map((line) => `         ${printable(line)}`).join('\n')));
-}
-
-/** Clients choose paths and parameters: they must not control the terminal. */
-function printable(text: string): string {
-  return text.replaceAll(/\p{Cc}/gu, encodeURIComponent);
 }
 
 function formatRequest({ method, path, status, ms, transports, roundTrips }: RequestLine): string {

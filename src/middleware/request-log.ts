@@ -1,8 +1,8 @@
 import type { MiddlewareHandler } from 'hono';
 import type { AppEnv } from '../create-app.ts';
 
-/** What speaks to a terminal or ends a line, of which JSON escapes only a part: callers choose the path. */
-const CONTROL = /\p{Cc}|\p{Zl}|\p{Zp}/gu;
+/** Percent-encodes what speaks to a terminal or ends a line, of which JSON escapes only a part: callers choose paths and values. */
+export const printable = (text: string) => text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]/gu, encodeURIComponent);
 
 /**
  * Logs one JSON line per request, with what it cost in the database and, as `failures`, what failed there, even if another
@@ -23,7 +23,7 @@ export const requestLog = (): MiddlewareHandler<AppEnv> => {
         level: 'info',
         requestId: c.get('requestId'),
         method: c.req.method,
-        path: c.req.path.replaceAll(CONTROL, encodeURIComponent),
+        path: printable(c.req.path),
         status: c.res.status,
         ms: Math.round(performance.now() - start),
         transports: [...new Set(queries.map(({ transport }) => transport))],

@@ -1,4 +1,6 @@
+import { readFile } from 'node:fs/promises';
 import { expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { runStep } from '../scripts/run-step.ts';
 
 it.each([
@@ -16,6 +18,13 @@ it.each([
   };
   const { status, stderr } = runStep('preview.yml', command, standIns, { NAME: 'app-pr-1' });
   expect([status, stderr.split('\n').slice(0, calls.length)]).toEqual([0, calls]);
+});
+
+it('is only deleted, at the end of a job that has deleted all else, when AWS has deleted its stack', async () => {
+  const source = await readFile(new URL('../../.github/workflows/preview.yml', import.meta.url), 'utf8');
+  const { jobs } = parse(source) as { jobs: Record<string, { steps: { run?: string }[] }> };
+  const last = Object.values(jobs).map(({ steps }) => steps.at(-1)?.run);
+  expect(last).toContain('aws cloudformation wait stack-delete-complete --stack-name "$NAME"');
 });
 
 it.each(['ROLLBACK_COMPLETE', 'DELETE_FAILED'])('is made anew where it is %s: it can only be deleted', (state) => {

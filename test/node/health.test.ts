@@ -5,6 +5,7 @@ import { createApp } from '../../src/create-app.ts';
 import { serverTransports } from '../../src/server-transports.ts';
 import { createEmptyDatabase } from '../database.ts';
 import { startFaultProxy } from '../fault-proxy.ts';
+import { startApp } from './start-app.ts';
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -42,11 +43,9 @@ it('a shared check that has failed is not asked for again', async () => {
   const proxy = await startFaultProxy({ port: Number(url.port) });
   cleanup.defer(() => proxy.close());
   url.port = String(proxy.port);
-  const config = parseConfig({ ...EXAMPLE_ENVIRONMENT, DATABASE_URL: url.href });
-  const transports = await serverTransports(config.transport);
-  const { app, database } = createApp(config, { transports, sockets: 'instance' });
-  cleanup.defer(() => database.close());
-  const ask = async () => (await app.request('/health/ready')).status;
+  const app = await startApp({ ...EXAMPLE_ENVIRONMENT, DATABASE_URL: url.href });
+  cleanup.defer(() => app.close());
+  const ask = async () => (await app.fetch('/health/ready')).status;
 
   proxy.stall(true);
   expect(await Promise.all([ask(), ask()])).toEqual([503, 503]);
