@@ -1,8 +1,9 @@
+import { spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, it, onTestFinished, vi } from 'vitest';
-import { databaseUrls, ownVariables, withTls } from '../../scripts/environment.ts';
+import { databaseUrls, ownVariables, RUNNING_FILE, withTls } from '../../scripts/environment.ts';
 
 it.each([
   ['ep-name.eu.aws.neon.tech/app', 'ep-name.eu.aws.neon.tech/app?sslmode=verify-full'],
@@ -14,7 +15,8 @@ it.each([
   expect(withTls(`postgresql://${user}@${address}`)).toBe(`postgresql://${user}@${expected}`);
 });
 
-it('says when .env is not UTF-8, and lets a directory be', async () => {
+/** Goes, for one test, to a directory that is empty. */
+const enterDirectory = async () => {
   const before = process.cwd();
   const directory = await mkdtemp(path.join(tmpdir(), 'dot-env-'));
   process.chdir(directory);
@@ -22,6 +24,22 @@ it('says when .env is not UTF-8, and lets a directory be', async () => {
     process.chdir(before);
     return rm(directory, { recursive: true });
   });
+};
+
+const setVariables = (variables: Record<string, string | undefined>) => {
+  for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value);
+  onTestFinished(() => void vi.unstubAllEnvs());
+};
+
+it('what is exported wins over .env, which may begin with a byte order mark', async () => {
+  await enterDirectory();
+  await writeFile('.env', '\uFEFFMINE=mine\nTHEIRS=mine\n');
+  setVariables({ THEIRS: 'theirs' });
+  expect(ownVariables()).toEqual({ MINE: 'mine', THEIRS: 'theirs' });
+});
+
+it('says when .env is not UTF-8, and lets a directory be', async () => {
+  await enterDirectory();
   await writeFile('.env', Buffer.from('\uFEFFMINE=1\r\n', 'utf16le'));
   expect(ownVariables).toThrow('.env is not text in UTF-8');
   await rm('.env');
@@ -29,11 +47,23 @@ it('says when .env is not UTF-8, and lets a directory be', async () => {
   expect(ownVariables()).toEqual({});
 });
 
-const setUrls = (app: string, owner: string) => {
-  vi.stubEnv('DATABASE_URL', `postgresql://${app}`);
-  vi.stubEnv('DATABASE_OWNER_URL', `postgresql://${owner}`);
-  onTestFinished(() => void vi.unstubAllEnvs());
-};
+it('the database of npm run dev is that of one that runs, not of one that was killed', async () => {
+  await enterDirectory();
+  setVariables({ DATABASE_URL: undefined, DATABASE_OWNER_URL: undefined });
+  const url = { app: 'postgresql://app@127.0.0.1/app', owner: 'postgresql://owner@127.0.0.1/app' };
+  const say = (pid: number) => writeFile(RUNNING_FILE, JSON.stringify({ pid, url, tcpUrl: url }));
+  await say(process.pid);
+  expect(databaseUrls('.')).toMatchObject(url);
+  await say(spawnSync(process.execPath, ['--version']).pid);
+  expect(() => databaseUrls('.')).toThrow(/^Start "npm run dev"/);
+});
+
+const setUrls = (app: string, owner: string) =>
+  setVariables({
+    DATABASE_URL: `postgresql://${app}`,
+    DATABASE_OWNER_URL: `postgresql://${owner}`,
+    DATABASE_TRANSPORT: '', // as a line of .env that is left empty
+  });
 
 it.each([
   ['a:p@ep-one-pooler.eu.aws.neon.tech/app', 'o:p@ep-two.eu.aws.neon.tech/app'],
