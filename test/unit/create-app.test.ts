@@ -76,6 +76,8 @@ const rejectWith = async (thrown: unknown) => {
 it.each([
   ['throws a text', () => rejectWith('out of paper'), { cause: 'out of paper' }],
   ['throws an object', () => rejectWith({ message: 'out of ink' }), { cause: 'out of ink' }],
+  ['throws a text with a password', () => rejectWith('no postgresql://a:b@c/d'), { cause: 'no postgresql://***@c/d' }],
+  ['throws null', () => rejectWith(null), { cause: 'null' }],
   ['throws undefined', () => rejectWith(undefined), { message: 'What was thrown is not an Error.' }],
   ['returns nothing', async () => {}, { message: 'The handler returned no response.' }],
   ['returns an object', () => ({ id: 1 }), { message: 'The handler returned no response.' }],
