@@ -21,6 +21,10 @@ describe.skipIf(process.platform === 'win32')('the data of npm run dev', () => {
   it('starts once on the same data', async () => {
     const dev = startDev(data, ...LIGHT);
     await ready(dev);
+    // What it has made holds passwords, and with --sql the values of parameters: for no other account to read.
+    const made = (await readdir(data, { withFileTypes: true })).filter((file) => file.isFile() && file.name !== '.env');
+    const modes = made.map(async ({ name }) => ((await stat(path.join(data, name))).mode & 0o77 ? [name] : []));
+    expect((await Promise.all(modes)).flat()).toEqual([]);
     const second = startDev(data, ...LIGHT);
     expect(await second.exited).toBe(1);
     expect(second.output()).toMatch(/^Already running on this data: .*\n$/);
@@ -109,6 +113,20 @@ describe.skipIf(process.platform === 'win32')('the data of npm run dev', () => {
       await rm(theirs, { recursive: true });
     },
   );
+
+  it('deletes nothing of others, and nothing where the file that says where the data are is damaged', async () => {
+    const directory = await mkdtemp(path.join(tmpdir(), 'damaged-'));
+    const theirs = path.join(directory, 'theirs/postgres');
+    await mkdir(path.join(theirs, 'base'), { recursive: true });
+    await expect(deletePostgres(path.dirname(theirs))).rejects.toThrow('belongs to something else');
+    await writeFile(path.join(directory, 'superuser-password'), 'ours');
+    for (const pointer of [theirs, `/var/lib/app/data-0123456789ab/../../../..${theirs}`]) {
+      await writeFile(path.join(directory, 'postgres-data-path'), pointer);
+      await expect(deletePostgres(directory)).rejects.toThrow('postgres-data-path is damaged');
+    }
+    expect(await readdir(theirs)).toEqual(['base']);
+    await rm(directory, { recursive: true });
+  });
 
   it('says so when the data are half deleted, and leaves the rest alone', async () => {
     const directory = await mkdtemp(path.join(tmpdir(), 'half-'));
