@@ -67,6 +67,15 @@ describe('a pool of one', () => {
     pool.close();
   });
 
+  it('closes an idle session of another password for who comes, at once', async () => {
+    const { opened, pool, acquire } = createPoolOfOne();
+    await (await acquire('before')).run([Buffer.alloc(0)], sink);
+    expect(await acquire()).toBe(opened[1]?.session);
+    expect(opened.map(({ closed }) => closed)).toEqual([true, false]);
+    pool.close();
+    expect(opened.map(({ closed }) => closed)).toEqual([true, true]);
+  });
+
   it('opens a session anew after a minute, and closes one that nobody needs, although the clock is set back', async () => {
     vi.useFakeTimers({ toFake: ['Date', 'performance', 'setInterval', 'clearInterval'] });
     const { opened, pool, acquire } = createPoolOfOne();

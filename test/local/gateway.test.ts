@@ -154,6 +154,7 @@ describe('safety', () => {
 
   it.each([
     ['a page of another site', `Host: 127.0.0.1\r\nOrigin: https://evil.example`],
+    ['a page of another site that begins as this machine', `Host: 127.0.0.1\r\nOrigin: http://127.0.0.1.evil.example`],
     ['a page of no site', `Host: 127.0.0.1\r\nOrigin: null`],
     ['a name rebound to this machine', `Host: evil.example`],
     ['a name rebound to this machine that begins as its own', `Host: localhost.evil.example`],
