@@ -309,6 +309,22 @@ describe('the Node server', () => {
     expect(logged).toBeLessThanOrEqual(300);
   });
 
+  onUnix('forgets a connection that is closed', async () => {
+    const script = `import { Socket } from 'node:net'; import { queryObjects } from 'node:v8';
+      process.on('SIGUSR2', () => console.log('sockets: ' + queryObjects(Socket)));`;
+    const hook = `data:text/javascript,${encodeURIComponent(script)}`;
+    const server = await startServer({ databaseUrl: database.url, apiToken }, ['--import', hook, NODE]);
+    onTestFinished(() => void server.process.kill('SIGKILL'));
+    for (let i = 0; i < 50; i++) await server.fetch('/health/live', { headers: { Connection: 'close' } });
+    const lines = createInterface(server.process.stdout as Readable);
+    const counted = new Promise<string>((resolve) => {
+      lines.on('line', (line) => line.startsWith('sockets: ') && resolve(line));
+    });
+    server.process.kill('SIGUSR2');
+    expect(Number((await counted).slice('sockets: '.length))).toBeLessThan(25);
+    await server.close();
+  });
+
   it('answers although nobody reads its log any more', async () => {
     const server = await start(database.url);
     server.process.stdout?.destroy();
