@@ -218,6 +218,7 @@ export function describeExample({ database, call, post, json, expectProblem }: A
       ['no key', {}],
       ['an empty key', { 'Idempotency-Key': '' }],
       ['a key of 256 characters', { 'Idempotency-Key': 'k'.repeat(256) }],
+      ['a key with what some platforms decode', { 'Idempotency-Key': 'a%20b' }],
       ['a key that each platform reads in its own way', { 'Idempotency-Key': '\xfcberweisung' }],
     ])('refuses %s', async (_, headers) => {
       const body = { fromAccountId: randomUUID(), toAccountId: randomUUID(), amount: 1, currency: 'EUR' };
