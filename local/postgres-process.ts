@@ -109,11 +109,11 @@ async function isPostgres(pid: number, dataDirectory: string): Promise<boolean> 
   if (!isRunning(pid)) return false;
   if (process.platform === 'win32') return says('postgres', 'tasklist', '/nh', '/fi', `pid eq ${pid}`);
   if (process.platform !== 'linux') return says('postgres', 'ps', '-o', 'ucomm=', '-p', String(pid));
-  if (await isZombie(pid)) return false;
   const directory = await realpath(dataDirectory);
   const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => undefined);
   if (cwd !== undefined) return cwd === directory;
-  // That of another account's process cannot be read, not even by root in a container; its command line can.
+  // That of another account's process cannot be read, not even by root in a container; its command line can. Of a process that is
+  // dead but not reaped, neither is there.
   const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
   return command.split('\0').includes(directory);
 }
