@@ -25,16 +25,21 @@ describe('parseConnectionString', () => {
     ],
     [`role.branch|replica:pw@${psdb}:5432/postgres`, { user: 'role.branch|replica', suffix: 'replica' }],
     [`role.branch:pw@${psdb}:6432/postgres`, { route: 'pooled', server: 'primary', network: 'public' }],
+    [`first.last.branch:pw@${psdb}/postgres`, { role: 'first.last', branch: 'branch' }],
     [`role.branch%7Creads:pw@${psdb}:6432/postgres`, { route: 'pooled', suffix: 'reads', server: 'unknown' }],
     ['role.branch:pw@vpce-1.private-pg.psdb.cloud:6432/postgres', { provider: 'planetscale', network: 'private' }],
     ['role.branch:pw@psc-1.gcp-us-east4.private-pg.psdb.cloud/postgres', { network: 'private', route: 'direct' }],
     ['app:pw@127.0.0.1:4444/app', { provider: 'local', port: 4444, route: 'direct', network: 'public' }],
     ['app:pw@localhost:80/app?sslmode=disable', { provider: 'local', port: 80 }],
     ['app:pw@[::1]:4444/app', { provider: 'local', host: '::1' }],
+    ['app:pw@127.1.2.3/app', { provider: 'local' }],
     ['app:pw@db.example.com/app', { provider: 'other', port: 5432 }],
     // Not loopback: they need TLS.
     ['app:pw@127.0.0.1.example.com/app', { provider: 'other' }],
     ['app:pw@not-localhost/app', { provider: 'other' }],
+    // Strangers, who may not be sent the password.
+    ['app:pw@ep-cool-1.neon.tech.example.com/app', { provider: 'other' }],
+    ['app.main:pw@eu-central.psdb.cloud.example.com/app', { provider: 'other' }],
     // The names of hosts have no case; what a pooler or a branch is called by one provider is a name like another elsewhere.
     [`app:pw@${neonPooler.toUpperCase()}/main`, { provider: 'neon', host: neonPooler, route: 'pooled' }],
     ['app:pw@ep-pooler.example.com/app', { provider: 'other', route: 'direct' }],
@@ -94,11 +99,11 @@ describe('roleWarning', () => {
     expect(warning(`app:pw@${neon}/postgres`)).toBeUndefined();
   });
 
-  it('is told by createDatabase, without the password', () => {
+  it.each(['url', 'unpooledUrl', 'replicaUrl'])('is told by createDatabase of its %s, without the password', (name) => {
     const warnings: string[] = [];
-    const url = `postgresql://postgres:hunter2@${neon}/main`;
     createDatabase({
-      url,
+      url: `postgresql://app:hunter2@${neon}/main`,
+      [name]: `postgresql://postgres:hunter2@${neon}/main`,
       schema: {},
       transports: {},
       sockets: 'request',
