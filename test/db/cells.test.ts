@@ -80,4 +80,7 @@ it('what nothing can carry is refused, with what to change', async () => {
   await expect(OPERATIONS.transaction(http)).rejects.toThrow('A transaction needs websocket or tcp.');
   const socket = createDatabase({ ...named, transports: { tcp: tcp() }, sockets: 'instance' });
   await expect(OPERATIONS.session(socket)).rejects.toThrow('A session needs unpooledUrl.');
+  const pooled = { ...named, unpooledUrl: named.url };
+  const same = createDatabase({ ...pooled, transports: { tcp: tcp() }, sockets: 'instance' });
+  await expect(OPERATIONS.session(same)).rejects.toThrow('A session needs unpooledUrl.');
 });
