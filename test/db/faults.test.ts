@@ -104,6 +104,7 @@ describe('at an HTTP endpoint', () => {
     [413, 'request is too large (max is 10 bytes)', 'query'],
     [507, 'response is too large (max is 10 bytes)', 'query'],
     [429, 'too many requests', 'unavailable'],
+    [429, 'slow down', 'unavailable'],
   ])('status %s with %s is %s', async (status, body, kind) => {
     const server = createHttpServer((request, response) =>
       request.resume().on('end', () => response.writeHead(status).end(body)),

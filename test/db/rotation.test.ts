@@ -204,7 +204,12 @@ describe.each(Object.entries(WAYS))('credentials that change, over %s', (_, { tr
       .mockRejectedValueOnce(new Error('the secret store is away'))
       .mockResolvedValue(test.url);
     const database = createDatabase({ url, schema: {}, transports, sockets: 'instance', retry: { attempts: 1 } });
-    expect(await failure(database.execute(sql`select 1`))).toMatchObject({ kind: 'connection', retryable: true });
+    const error = await failure(database.execute(sql`select 1`));
+    expect(error).toMatchObject({ kind: 'connection', retryable: true });
+    expect([error.message, error.cause]).toEqual([
+      'Finding the database URL failed',
+      new Error('the secret store is away'),
+    ]);
     expect((await database.execute(sql`select 1`)).rowCount).toBe(1);
     await database.close();
   });

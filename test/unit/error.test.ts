@@ -74,6 +74,8 @@ it.each<[message: string, code: string | undefined, kind: DatabaseErrorKind, ret
   ['canceling statement due to lock timeout', '55P03', 'timeout', false],
   ['terminating connection due to idle-in-transaction timeout', '25P03', 'timeout', false],
   ['terminating connection due to transaction timeout', '25P04', 'timeout', false],
+  ['connection to server was lost', '08006', 'connection', false],
+  ['statement completion unknown', '40003', 'query', false], // of class 40, and may have taken effect
   ['too many notes', 'P0001', 'query', false], // what a function of one's own says
 ])('"%s" %s, however it comes, is %s', (message, code, kind, retryable) => {
   for (const transport of ['http', 'websocket', 'tcp'] as const) {
@@ -188,6 +190,11 @@ it.each<[kind: DatabaseErrorKind, retryable: boolean, readOnly: boolean, expecte
   ['outcome-unknown', false, false, false],
 ])('after %s, retryable %s, read only %s, it may be sent again: %s', (kind, retryable, readOnly, expected) => {
   expect(mayRepeat(new DatabaseError('', { kind, retryable }), readOnly)).toBe(expected);
+});
+
+it('only what lost to a concurrent transaction may be retried where nothing else is said', () => {
+  const retryable = (kind: DatabaseErrorKind) => new DatabaseError('', { kind }).retryable;
+  expect([retryable('serialization'), retryable('connection')]).toEqual([true, false]);
 });
 
 it.each<[kind: DatabaseErrorKind, code: string | undefined, expected: boolean]>([
