@@ -665,6 +665,31 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       }
     });
 
+    it('show no values in what PostgreSQL tells of the statements of a function', async () => {
+      await test.query(`create function run(statement text, value text) returns void language plpgsql as
+        $$ begin execute format(statement, value); end $$`);
+      // The server points into the first, and quotes the second as what went on.
+      for (const [statement, code] of [
+        ['select %L::int', '22P02'],
+        ['select %L, 1 / 0', '22012'],
+      ] as const) {
+        const call = sql`select run(${statement}, ${'hunter2'})`;
+        for (const work of [() => db.execute(call).execute(), () => db.transaction((tx) => tx.execute(call))]) {
+          const error = await failure(work());
+          expect(error.code).toBe(code);
+          expect(inspect(error)).not.toContain('hunter2');
+        }
+      }
+    });
+
+    it('of a constraint name it, and its table and column', async () => {
+      await db.insert(things).values({ id: 1, name: 'one' });
+      const twice = await failure(db.insert(things).values({ id: 2, name: 'one' }));
+      expect(twice).toMatchObject({ code: '23505', table: 'things', constraint: 'things_name_key' });
+      const missing = await failure(db.execute(sql`insert into things (name) values ('two')`));
+      expect(missing).toMatchObject({ code: '23502', table: 'things', column: 'id' });
+    });
+
     it('lead by their stacks to who asked', async () => {
       const missing = sql`select missing`;
       const onlooker = async (on: Pick<Database, 'execute'>) => void (await on.execute(missing));
