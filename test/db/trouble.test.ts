@@ -646,14 +646,26 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       expect(events.map(({ error }) => error)).toEqual(['40001', undefined]);
     });
 
-    it('is not sent a multiple of its traffic', async () => {
+    it('is tried again after any part of the longest wait, which doubles', async () => {
       const { port } = proxy;
       await proxy.close();
-      const { db } = connect({ retry: { baseMs: 1 } });
-      for (let i = 0; i < 50; i++) await failure(db.execute(sql`select 1`));
+      const { db } = connect({ retry: { baseMs: 80_000 } }); // for which there is no time
+      vi.spyOn(Math, 'random').mockReturnValueOnce(0).mockReturnValueOnce(0.5);
+      await failure(db.execute(sql`select 1`));
       proxy = await start(port);
-      expect(events.length).toBeGreaterThan(50 + 10);
-      expect(events.length).toBeLessThanOrEqual(50 + 10 + 5); // what was saved, and a tenth of the traffic
+      expect(events).toHaveLength(2);
+    });
+
+    it('is not sent a multiple of its traffic, however much of that it answered before', async () => {
+      const { db } = connect({ retry: { baseMs: 1, ratio: 0.5 } });
+      for (let i = 0; i < 40; i++) await db.execute(sql`select 1`);
+      const { port } = proxy;
+      await proxy.close();
+      events = [];
+      for (let i = 0; i < 30; i++) await failure(db.execute(sql`select 1`));
+      proxy = await start(port);
+      expect(events.length).toBeGreaterThan(30 + 10);
+      expect(events.length).toBeLessThanOrEqual(30 + 10 + 15); // what was saved, and half of the traffic
     });
   });
 
