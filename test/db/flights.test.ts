@@ -102,6 +102,14 @@ describe('over the WebSocket', () => {
     ]);
   });
 
+  it('a session takes a frame to forget its state, and one to say that it ends', async () => {
+    const work = async () => {
+      await database.session((session) => session.execute(sql`select 1`));
+      await vi.waitFor(() => expect(frames).toHaveLength(3), PATIENCE);
+    };
+    expect(await sent(work, true)).toEqual([`-p${STATEMENT}${SYNC}`, `${STATEMENT}${SYNC}`, 'X']);
+  });
+
   it('the end leaves in a frame, and closes the socket, whatever the other side does', async () => {
     const close = vi.spyOn(WebSocket.prototype, 'close');
     const end = () => database.close().then(() => vi.waitFor(() => expect(frames).toHaveLength(1), PATIENCE));

@@ -52,6 +52,17 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, reaches }) => {
     },
   );
 
+  it.each([
+    ['request', 4],
+    ['instance', 10],
+  ] as const)('the transactions of one %s have at most %i connections', async (sockets, most) => {
+    const whole = createDatabase({ url: test.url, schema: {}, transports, sockets });
+    const db = sockets === 'request' ? whole.forRequest({}) : whole;
+    const pids = await Promise.all(Array.from({ length: 12 }, () => db.transaction(backend)));
+    expect(new Set(pids).size).toBe(most);
+    await db.close();
+  });
+
   it('what is first asked of a database after it was closed leaves nothing open', async () => {
     const db = createDatabase({ url: test.url, schema: {}, transports, sockets: 'request' }).forRequest({});
     await db.close();

@@ -4,7 +4,7 @@ import { Client } from '@neondatabase/serverless';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { packageFolder } from '../../scripts/package-folder.ts';
 import { DRIVER_VERSION, fastClient } from '../../src/db/fast/client.ts';
-import { answerChallenge, verifyServerFinal } from '../../src/db/fast/scram.ts';
+import { answerChallenge, rememberSaltedPassword, verifyServerFinal } from '../../src/db/fast/scram.ts';
 
 /** RFC 7677, section 3. */
 const RFC = {
@@ -78,6 +78,21 @@ describe('verifyServerFinal', () => {
   ])('refuses %s', (_, serverFinal, error) => {
     expect(verify(serverFinal)).toThrow(expect.objectContaining({ name: 'DatabaseError', ...error }));
   });
+});
+
+it('a password that was set again, to another or the same, is salted anew', async () => {
+  const saltPassword = rememberSaltedPassword();
+  const inputs = [
+    ['pencil', 'W22ZaJ0SNY7soEsUEjb6gQ==', 1],
+    ['pencil', 'W22ZaJ0SNY7soEsUEjb6gQ==', 2],
+    ['pencil', 'W22ZaJ0SNY7soEsUEjb6gg==', 2],
+    ['crayon', 'W22ZaJ0SNY7soEsUEjb6gg==', 2],
+  ] as const;
+  const salted = new Set<string>();
+  for (const [password, salt, iterations] of inputs) {
+    salted.add(Buffer.from(await saltPassword(password, salt, iterations)).toString('hex'));
+  }
+  expect(salted.size).toBe(inputs.length);
 });
 
 describe('fastClient', () => {
