@@ -136,7 +136,7 @@ export function toDatabaseError(thrown: unknown, transport: TransportName, sent:
 function redact(error: unknown, message: string): unknown {
   if (!(error instanceof Error)) return undefined;
   for (const field of ['detail', 'where', 'internalQuery']) delete (error as Error & Record<string, unknown>)[field];
-  if (error.message) error.stack = error.stack?.replace(error.message, () => message) ?? '';
+  error.stack = error.stack?.replace(error.message, () => message) ?? '';
   error.message = message;
   return error;
 }

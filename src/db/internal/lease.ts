@@ -53,7 +53,7 @@ export async function lend<T>(
       } catch (error) {
         // A connection that went stale while idle is replaced, if nothing can have been committed over it.
         const isHarmless = (error as DatabaseError).retryable || operation === 'transaction' || readOnly;
-        if (!isHarmless || !wasIdle || acquired.transactionStatus || signal.aborted) throw error;
+        if (!isHarmless || !wasIdle || acquired.transactionStatus) throw error;
         void pool.release(acquired, false);
         acquiring = acquire(true);
         return lazyConnection.send(statements, commits);
