@@ -662,6 +662,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
         () => db.execute(sql`select ${'an "odd" hunter2'}::float8`).execute(),
         () => db.execute(sql`select to_tsquery(${'a hunter2'})`).execute(),
         () => db.execute(sql`select ${'$& hunter2'}::uuid`).execute(),
+        () => db.execute(sql`select ${'two lines,\nhunter2'}::uuid`).execute(),
         () => db.transaction((tx) => tx.insert(things).values({ id: 2, name: 'hunter2' }).execute()),
       ]) {
         const error = await failure(work());
