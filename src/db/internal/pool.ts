@@ -52,7 +52,7 @@ function createPool(open: () => Connection, max: number, closed: boolean) {
     if (next) {
       waiting.delete(next);
       next();
-    } else if (--lent === 0) for (const settle of onDrained.splice(0)) settle();
+    } else if (--lent === 0) for (const settle of onDrained) settle();
   };
 
   const takeIdle = (): Connection | undefined => {
