@@ -242,6 +242,16 @@ describe('with pipelining', () => {
     expect(takeFrames()).toEqual(['-p']);
   });
 
+  it('a client whose log-in was refused is not said to be connected after that', async () => {
+    relay.fault = edited(SERVER_FIRST, (text) => text.replace(/^r=./, 'r=!'));
+    const client = bareClient(ScramClient);
+    client.on('error', () => {});
+    const connected = vi.fn(); // as the driver's own pool asks
+    client.connect(connected);
+    await vi.waitFor(() => expect(connected).toHaveBeenCalled(), PATIENCE);
+    expect(connected.mock.calls).toEqual([[expect.any(DatabaseError)]]);
+  });
+
   it('nothing leaves ahead of TLS between client and server', async () => {
     const client = bareClient(ScramClient, `${urlWith(PASSWORD)}?sslmode=require`);
     client.neonConfig.forceDisablePgSSL = false;
@@ -252,10 +262,12 @@ describe('with pipelining', () => {
   });
 
   it.each([
-    ['ws', '-'],
-    ['wss', '-p'],
-  ])('over %s: to another machine the start-up leaves as %s', async (scheme, firstFrame) => {
-    const client = bareClient(ScramClient, urlWith(PASSWORD), 'database.example');
+    ['ws', 'database.example', '-'],
+    ['ws', 'localhost.example', '-'],
+    ['ws', 'not-localhost', '-'],
+    ['wss', 'database.example', '-p'],
+  ])('over %s: to another machine, %s, the start-up leaves as %s', async (scheme, host, firstFrame) => {
+    const client = bareClient(ScramClient, urlWith(PASSWORD), host);
     client.neonConfig.useSecureWebSocket = scheme === 'wss';
     client.neonConfig.webSocketConstructor = class extends WebSocket {
       constructor() {
