@@ -450,6 +450,24 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       expect(runs).toBe(1);
     });
 
+    it('to what only tidies up changes no outcome', async () => {
+      const { db } = connect();
+      const undone = db.transaction(async (tx) => {
+        await tx.insert(notes).values({ id: 1, text: 'never' });
+        proxy.loseAnswers(true); // to ROLLBACK
+        throw new Error('undo');
+      });
+      await expect(undone).rejects.toThrow('undo');
+      proxy.loseAnswers(false);
+      const done = db.session(async (session) => {
+        await session.insert(notes).values({ id: 2, text: 'once' });
+        proxy.loseAnswers(true); // to DISCARD ALL
+        return 'done';
+      });
+      expect(await done).toBe('done');
+      await vi.waitFor(async () => expect(await count()).toBe(1), PATIENCE);
+    });
+
     it('in the middle of a transaction ends it, and it is not begun again', async () => {
       const { db } = connect();
       let runs = 0;
