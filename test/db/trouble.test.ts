@@ -244,6 +244,14 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       expect((await database.transaction((tx) => tx.execute(sql`select 1`))).rowCount).toBe(1);
     });
 
+    it('and an aborted request end the wait for a URL', async () => {
+      const { database } = connect({ url: () => new Promise<string>(() => {}) });
+      const controller = new AbortController();
+      setTimeout(() => controller.abort(), 20);
+      const work = failure(database.forRequest({ signal: controller.signal }).execute(sql`select 1`));
+      expect((await work).message).toBe('Aborted.');
+    });
+
     it('and an aborted request end the pause before another try', async () => {
       const url = `postgresql://app:hunter2@127.0.0.1:${await anyFreePort()}/app`;
       const { database } = connect({ url, retry: { baseMs: 600_000 } });
