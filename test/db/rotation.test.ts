@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { createDatabase, type Database } from '../../src/db/database.ts';
@@ -89,6 +90,14 @@ describe.each(Object.entries(WAYS))('credentials that change, over %s', (_, { tr
       (database) => database.batch([database.execute(sql`select 1`)]),
       (database) => database.transaction((tx) => tx.execute(sql`select 1`)),
       (database) => database.session((session) => session.execute(sql`select 1`)),
+      (database) =>
+        database.session(async (session) => {
+          try {
+            await session.execute(sql`select 1`);
+          } finally {
+            await pause(20); // tidies up
+          }
+        }),
     ];
     for (const work of works) {
       const url = vi.fn<() => string>().mockReturnValueOnce(first.url).mockReturnValue(second.url);
