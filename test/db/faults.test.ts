@@ -179,6 +179,7 @@ describe.each(Object.keys(WAYS) as (keyof typeof WAYS)[])('over %s', (way) => {
   it.each<[string, Buffer[]]>([
     ['asks for a log-in by GSSAPI', [message('R', int32(7))]],
     ['sends a row of less than no values', [GREETING, message('D', Buffer.from([0xff, 0xff]))]],
+    ['answers once too often', [GREETING, Buffer.concat([message('C', 'SELECT 0\0'), BEGUN])]],
     [
       'completes what has failed',
       [GREETING, Buffer.concat([errorResponse('', '', 'ERROR'), message('C', 'SELECT 1\0')])],
@@ -287,6 +288,24 @@ it('a COMMIT that is not answered is of unknown outcome, whatever else comes in 
     sockets: 'instance',
   });
   expect((await failure(database.batch([database.execute(sql`select 1`)]))).kind).toBe('outcome-unknown');
+  await database.close();
+});
+
+it('over tcp, a server that hangs up behind an error has told what happened', async () => {
+  const server = createServer((socket) => {
+    const answers = [GREETING, errorResponse('40001', 'lost', 'ERROR')];
+    socket
+      .on('error', () => {})
+      .on('data', () => {
+        socket.write(answers.shift() ?? '');
+        if (answers.length === 0) socket.end();
+      });
+  });
+  const url = `postgresql://app:hunter2@127.0.0.1:${await listen(server)}/app`;
+  const options = { url, schema: {}, sockets: 'instance', retry: { attempts: 1 } } as const;
+  const database = createDatabase({ ...options, transports: { tcp: tcp() } });
+  const work = database.transaction((tx) => tx.execute(sql`select 1`));
+  expect(await failure(work)).toMatchObject({ kind: 'serialization', code: '40001', retryable: true });
   await database.close();
 });
 
