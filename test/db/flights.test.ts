@@ -102,6 +102,15 @@ describe('over the WebSocket', () => {
     ]);
   });
 
+  it('a savepoint that is undone is released, too: those after it do not lie in it', async () => {
+    const work = () =>
+      database.transaction((tx) => tx.transaction((inner) => inner.execute(sql`select 1 / 0`)).catch(() => {}));
+    expect(await sent(work, false)).toEqual([
+      `${BEGIN}${STATEMENT.repeat(2)}${SYNC}`, // SAVEPOINT and the one
+      `${STATEMENT.repeat(3)}${SYNC}`, // ROLLBACK TO, RELEASE and COMMIT
+    ]);
+  });
+
   it('a session takes a frame to forget its state, and one to say that it ends', async () => {
     const work = async () => {
       await database.session((session) => session.execute(sql`select 1`));
