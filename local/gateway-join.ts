@@ -107,8 +107,9 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
     onMessage(type, message) {
       if (resetting) {
         if (type === 'S') client.write(message); // a setting that the client knows of has changed back
-        if (type === 'C') resetTag = message.toString('latin1', 5);
+        if (type === 'C' || type === 'E') resetTag = message.toString('latin1', 5);
         if (type !== 'Z') return undefined;
+        if (resetTag === '') return client.write(message); // to a Sync behind a COPY that failed before it read anything
         if (resetTag !== RESET_TRANSACTION_TAG) return resetting < RESETS ? reset() : leave();
         resetting = 0;
         return release();
@@ -123,12 +124,10 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
         copying = !copied;
         if (copying && lastEnd === 'S' && pending > 0) pending--; // it swallows the Sync that was sent ahead
       } else {
-        pending--;
+        if (pending > 0) pending--; // it is 0 after a COPY that failed before it read anything, the Sync included
         drops.shift();
         copying = copied = false;
-        if (pooled && pending === 0 && !flying && message[5] === 'I'.charCodeAt(0)) {
-          reset();
-        }
+        if (pooled && message[5] === 'I'.charCodeAt(0)) reset();
       }
       return release();
     },

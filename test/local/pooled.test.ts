@@ -189,22 +189,26 @@ describe('by hand, the pooled port', () => {
     return { ...wire, key };
   };
 
+  /** Two flights, of which the second is to see nothing of the first. */
+  const ahead = [query(`set application_name = 'ahead'`), query('show application_name')];
+
+  /** What the second says. */
+  const shown = (answer: Buffer[]) => {
+    expect(answer.map(typeOf).join('')).toMatch(/^S?TDCZ$/); // behind what a reset has set back
+    return answer.find((m) => typeOf(m) === 'D')?.toString('utf8', 11);
+  };
+
   it('answers flights that are sent ahead, in order, each on a session as new', async () => {
     const wire = await open();
-    wire.send(
-      query(`set application_name = 'ahead'`),
-      extended('show application_name'),
-      query('show application_name'),
-    );
+    wire.send(...ahead, extended('show application_name'), query('show application_name'));
     expect((await wire.until('Z')).map(typeOf).join('')).toContain('C');
-    for (let i = 0; i < 2; i++) {
-      const row = (await wire.until('Z')).find((m) => typeOf(m) === 'D');
-      expect(row?.toString()).not.toContain('ahead');
-    }
+    expect(shown(await wire.until('Z'))).toBe('');
+    expect((await wire.until('Z')).map(String).join('')).not.toContain('ahead'); // not described
+    expect(shown(await wire.until('Z'))).toBe('');
     wire.close();
   });
 
-  it('resets a session again when a request to cancel has come so late that it stopped that', async () => {
+  it('resets a session again when a request to cancel has come so late that it stopped that, and only then goes on', async () => {
     const wire = await open();
     let unlocked: Promise<unknown> | undefined;
     await test.whileLocked('reset', async () => {
@@ -214,11 +218,11 @@ describe('by hand, the pooled port', () => {
       wire.send(query(`set application_name = 'left'`));
       await wire.until('Z');
       await test.untilWaiting(2); // the reset, too
+      wire.send(query('show application_name'));
       await cancel({ host: '127.0.0.1', port: gateway.poolerPort }, wire.key);
     });
     await unlocked;
-    wire.send(query('show application_name'));
-    expect(String((await wire.until('Z')).find((m) => typeOf(m) === 'D'))).not.toContain('left');
+    expect(shown(await wire.until('Z'))).toBe('');
     wire.close();
   });
 
@@ -227,12 +231,11 @@ describe('by hand, the pooled port', () => {
     const wire = await open();
     wire.send(protocol === 'simple' ? query('copy copied from stdin') : extended('copy copied from stdin'));
     await wire.until('G');
-    wire.send(message('d', 'a\n'), message('d', 'b\n'), message('c', ''));
-    if (protocol === 'extended') wire.send(message('S', ''));
+    const end = protocol === 'extended' ? [message('S', '')] : [];
+    wire.send(message('d', 'a\n'), message('d', 'b\n'), message('c', ''), ...end, ...ahead);
     expect((await wire.until('Z')).map((m) => m.toString('latin1', 5)).join()).toContain('COPY 2');
-    wire.send(query('select 1'), query('select 2'));
     await wire.until('Z');
-    await wire.until('Z');
+    expect(shown(await wire.until('Z'))).toBe('');
     wire.close();
   });
 
@@ -258,6 +261,8 @@ describe('by hand, the pooled port', () => {
   ])('carries COPY FROM STDIN in the extended protocol with %s', async (_, parts, tag) => {
     await test.query('create table if not exists copied (t text); grant all on copied to app_owner');
     const wire = await open();
+    wire.send(extended('select 1'));
+    await wire.until('Z');
     const copy = extended('copy copied from stdin');
     wire.send(copy.subarray(0, copy.length - 5)); // without its Sync
     for (const part of parts) {
@@ -265,15 +270,43 @@ describe('by hand, the pooled port', () => {
       else if (part === 'x') wire.send(message('d', 'two\tcolumns\n'));
       else wire.send(...Array.from(part, (type) => message(type, type === 'd' ? 'a\n' : '')));
     }
+    wire.send(...ahead);
     const done = (await wire.until('Z')).find((m) => typeOf(m) === 'C');
     expect(done?.toString('latin1', 5, 11) ?? '').toBe(tag);
-    wire.send(query(`set application_name = 'ahead'`), query('show application_name'));
     await wire.until('Z');
-    expect(String((await wire.until('Z')).find((m) => typeOf(m) === 'D'))).not.toContain('ahead');
+    expect(shown(await wire.until('Z'))).toBe('');
     wire.send(query('copy copied from stdin'));
     await wire.until('G');
     wire.send(message('d', 'a\n'), message('c', ''));
     await wire.until('Z');
+    wire.close();
+  });
+
+  it.each([
+    ['at once', 'create view uncopied as select 1 as n', []],
+    [
+      'after its data',
+      `create table uncopied (n int);
+       create function refuse() returns trigger language plpgsql as $$ begin
+         perform pg_advisory_xact_lock(hashtextextended('refuse', 0)); raise 'refused'; end $$;
+       create trigger refuse before insert on uncopied execute function refuse()`,
+      [message('d', '1\n'), message('c', ''), message('S', '')],
+    ],
+  ])('resets the session when COPY FROM STDIN has failed before it read anything, %s', async (_, sql, more) => {
+    await test.query(`${sql}; grant all on uncopied to app_owner`);
+    const wire = await open();
+    await test.whileLocked('refuse', async () => {
+      wire.send(extended('copy uncopied from stdin'));
+      await wire.until('G');
+      wire.send(...more);
+      if (more.length > 0) await test.untilWaiting();
+    });
+    expect((await wire.until('Z')).map(typeOf)).toEqual(['E', 'Z']);
+    if (more.length > 0) expect((await wire.until('Z')).map(typeOf)).toEqual(['Z']);
+    wire.send(...ahead);
+    await wire.until('Z');
+    expect(shown(await wire.until('Z'))).toBe('');
+    await test.query(`drop ${sql.startsWith('create view') ? 'view' : 'table'} uncopied`);
     wire.close();
   });
 });
