@@ -54,18 +54,17 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
     toServer(message);
     if (copying && type === 'S') return; // COPY swallows it
     flying = false;
-    copying = false;
     pending++;
     lastEnd = type;
   };
   /** After a COPY in the extended protocol, its Sync is still to come. */
   const endCopy = () => {
     if (copying) flying = pending === 0;
-    else copied = flying;
+    else copied = true;
     copying = false;
   };
   const inTurn = (step: () => void) => {
-    if (held.length > 0 || isHeld()) held.push(step);
+    if (isHeld()) held.push(step);
     else step();
   };
   const release = () => {
@@ -77,7 +76,6 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
       held.splice(0, released);
       released = 0;
     }
-    flow();
   };
   const fromClient = splitMessages({
     // If pooled, data as well: a reset must not come in the middle of a message.
@@ -126,7 +124,7 @@ export function join(client: Duplex, server: LoggedIn, upstream: Upstream, optio
       } else {
         if (pending > 0) pending--; // it is 0 after a COPY that failed before it read anything, the Sync included
         drops.shift();
-        copying = copied = false;
+        copied = false;
         if (pooled && message[5] === 'I'.charCodeAt(0)) reset();
       }
       return release();
