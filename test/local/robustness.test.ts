@@ -200,6 +200,25 @@ it.each<[string, (near: Gateway, text: string) => Promise<() => void>]>([
   },
 );
 
+it.each<[string, Buffer[]]>([
+  ['is there', []],
+  ['has said who it is', [logInMessages(inject('stack').app).startup]],
+  ['has sent its request', [http(`${POST}\nContent-Length: 1000`, '{"query":')]],
+])('a client whose connection is reset once it %s ends nothing but itself', async (_, sent) => {
+  const alone = await startGateway({ upstream, port: 0 });
+  const socket = connect(alone.port, '127.0.0.1');
+  await once(socket, 'connect');
+  for (const bytes of sent) socket.write(bytes);
+  await vi.waitFor(() => {
+    const { openConnections, bytesReceived } = alone.stats();
+    expect([openConnections, bytesReceived]).toEqual([1, Buffer.concat(sent).length]);
+  }, PATIENCE);
+  socket.resetAndDestroy();
+  await vi.waitFor(() => expect(alone.stats().openConnections).toBe(0), PATIENCE);
+  expect(await ask(alone)).toBe(200);
+  await alone.close();
+});
+
 describe('a logged-in client', () => {
   it.each([
     ['random bytes', randomBytes(1000)],
