@@ -686,6 +686,28 @@ describe('a session', () => {
     expect(await one(`select current_setting('role')`)).toBe('none');
   });
 
+  it('is given up when it could not be reset', async () => {
+    const pid = await one('select pg_backend_pid()');
+    let unlocked: Promise<unknown> | undefined;
+    await test.whileLocked('reset', async () => {
+      const sent = send(`do $$ begin
+        create temp table left_behind ();
+        set application_name = 'left';
+        commit;
+        while not exists (select from pg_locks where relation = 'pg_depend'::regclass and mode = 'ShareLock') loop
+          perform pg_sleep(0.1);
+        end loop; end $$`);
+      await test.untilSleeping();
+      unlocked = test.query(`begin; lock table pg_catalog.pg_depend in share mode;
+        select pg_advisory_lock(hashtextextended('reset', 0)); commit`);
+      expect((await sent).status).toBe(200);
+      await test.untilWaiting(2); // the reset, which drops the table, too
+      await test.query('select pg_cancel_backend($1)', [pid]);
+      expect(await one(`select current_setting('application_name')`)).toBe('');
+    });
+    await unlocked;
+  });
+
   it.each(['copy notes from stdin', 'copy notes to stdout'])('refuses %j, and the next query works', async (sql) => {
     expect(await send(sql)).toMatchObject({
       status: 400,
