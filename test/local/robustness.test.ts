@@ -393,6 +393,16 @@ it('a client that does not log in within a minute is hung up on', async () => {
   vi.useRealTimers();
 });
 
+it('a client that has logged in is not, however long it stays', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const wire = await logIn();
+  vi.advanceTimersByTime(60_000);
+  vi.useRealTimers();
+  wire.send(query('select 1'));
+  expect((await wire.until('Z')).map(typeOf)).toContain('D');
+  wire.close();
+});
+
 it('10,000 one-shots leave nothing behind', async () => {
   // Of its own: nothing else connects to it.
   const counted = await startGateway({ upstream, port: 0 });
