@@ -281,10 +281,13 @@ describe('migrations', () => {
     await expect(apply()).rejects.toThrow('0001_b.sql is not in meta/_journal.json');
   });
 
-  it('name the file of the grants when a statement there fails', async () => {
+  it('name the file of the grants when a statement there fails, and then grant nothing', async () => {
     await writeMigrations('create table a (id int)');
-    await writeFile(path.join(directory, 'grants.sql'), 'GRANT SELECT ON b TO :"app";');
+    const grants = 'GRANT SELECT ON a TO :"app"; GRANT SELECT ON b TO :"app";';
+    await writeFile(path.join(directory, 'grants.sql'), grants);
     await expect(apply()).rejects.toThrow('grants.sql: relation "b" does not exist');
+    const [granted] = await database.query(`select has_table_privilege('app', 'a', 'select') as yes`);
+    expect(granted).toEqual({ yes: false });
   });
 
   it.each(['pay$$role', 'pay$&role', 'pay;role'])('grant to the role %s', async (role) => {
@@ -306,6 +309,8 @@ describe('migrations', () => {
     const applied = applyMigrations(database.ownerUrl, stranger.href, { directory });
     await expect(applied).rejects.toThrow('role "stranger" does not exist');
     expect(await apply()).toEqual({ applied: 0, role: 'app' });
+    const [granted] = await database.query(`select has_table_privilege('app', 'a', 'select') as yes`);
+    expect(granted).toEqual({ yes: true });
   });
 
   it.each(['role', 'database'])('make tables in public, whatever the search path of the %s', async (what) => {
