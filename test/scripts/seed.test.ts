@@ -15,14 +15,9 @@ it.each([
   ['neon', 'gatewayPort'],
   ['tcp', 'postgresPort'],
 ] as const)('npm run db:seed loads the demo data once, over %s', async (transport, to) => {
-  const database = await createTestDatabase();
+  const database = await createTestDatabase(inject('stack')[to]);
   onTestFinished(() => database.close());
-  const [app, owner] = [database.url, database.ownerUrl].map((given) => {
-    const url = new URL(given);
-    url.port = String(inject('stack')[to]);
-    return url.href;
-  });
-  const env = { DATABASE_URL: app ?? '', DATABASE_OWNER_URL: owner ?? '', DATABASE_TRANSPORT: transport };
+  const env = { DATABASE_URL: database.url, DATABASE_OWNER_URL: database.ownerUrl, DATABASE_TRANSPORT: transport };
   expect(await seed(env)).toMatch(/^Seeding test_\w+ on 127\.0\.0\.1 …\nLoaded the demo data\.\n$/);
   expect(await seed(env)).toMatch(/\nThe demo data is already there\.\n$/);
 });
