@@ -127,6 +127,9 @@ async function lock(session: PinnedSession, onWait?: (reason: string) => void): 
   while (!(await isLocked()));
 }
 
+const FOREIGN =
+  'The database has migrations that are not in migrations/. If it is a local one, recreate it: npm run dev -- --reset';
+
 const AGAIN =
   'and "npm run db:generate" it again; one that was written by hand with "-- --custom", and put its text back.';
 
@@ -140,6 +143,7 @@ async function applyNew(
   const last = Math.max(0, ...applied.keys());
   const known = await readJournal(directory);
   const missing = known.filter(({ when }) => !applied.has(when));
+  const hasForeign = [...applied.keys()].some((time) => !known.some(({ when }) => when === time));
   // drizzle does not report a file that is not in the journal: a merge of two branches may have kept only one's journal.
   const isLost = (file: string) => /^\d+_[^.]+\.sql$/.test(file) && !known.some(({ tag }) => file === `${tag}.sql`);
   const lost = (await readdir(directory)).find(isLost);
@@ -147,9 +151,9 @@ async function applyNew(
   // drizzle looks only at the time of the last one, and would skip what a merge has put before it.
   if (missing.some(({ when }) => when < last)) {
     throw new Error(
-      [...applied.keys()].every((time) => known.some(({ when }) => when === time))
-        ? `A migration is older than the last one applied, so it would never be applied: delete it, its snapshot and its entry in the journal, ${AGAIN}`
-        : 'The database has migrations that are not in migrations/. If it is a local one, recreate it: npm run dev -- --reset',
+      hasForeign
+        ? FOREIGN
+        : `A migration is older than the last one applied, so it would never be applied: delete it, its snapshot and its entry in the journal, ${AGAIN}`,
     );
   }
   const files = readMigrationFiles({ migrationsFolder: directory });
@@ -171,7 +175,9 @@ async function applyNew(
     // drizzle's migrator accepts any of its databases; its type names one of them.
     const migrated = untilUnlocked(() => migrate(session as never, { migrationsFolder: directory }), onWait);
     const files = new Set([missing[0], missing.at(-1)].map((migration) => `${migration?.tag}.sql`));
-    await migrated.catch((error: Error) => explain(error, [...files].join(' to ')));
+    // Such as what another branch has created, under a name that this one has taken too.
+    const hint = hasForeign ? `. ${FOREIGN}` : '';
+    await migrated.catch((error: Error) => explain(error, [...files].join(' to '), hint));
   }
   return missing.length;
 }
@@ -190,15 +196,18 @@ async function untilUnlocked(work: () => Promise<void>, onWait?: (reason: string
   }
 }
 
-/** Names the files in question: neither drizzle nor PostgreSQL says which of them failed. */
-function explain(error: Error, files: string): never {
+/**
+ * Names the files in question: neither drizzle nor PostgreSQL says which of them failed.
+ * @param hint follows PostgreSQL's message
+ */
+function explain(error: Error, files: string, hint = ''): never {
   if (!(error instanceof DatabaseError)) throw error;
   // PostgreSQL's own message speaks of a prepared statement, which nobody wrote.
   const reason = error.message.includes('multiple commands')
     ? 'between two statements there must be a line "--> statement-breakpoint".'
     : error.code === LOCK_NOT_AVAILABLE
       ? `${error.message}. It has not been applied: run it again. For who holds the lock, see the end of docs/errors.md.`
-      : error.message;
+      : error.message + hint;
   throw new Error(`${files}: ${reason}`, { cause: error });
 }
 

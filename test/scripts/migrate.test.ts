@@ -273,6 +273,15 @@ describe('migrations', () => {
     await expect(apply()).rejects.toThrow('The database has migrations that are not in migrations/');
   });
 
+  it('say that the database is ahead of the files when one meets what another branch has left', async () => {
+    await writeMigrations({ sql: 'create table a (id int)', when: 1 });
+    await apply();
+    await writeMigrations({ sql: 'create table a (id int)', when: 2 });
+    await expect(apply()).rejects.toThrow(
+      /^0000\.sql: relation "a" already exists\. The database has migrations that are not in migrations\/\./,
+    );
+  });
+
   it('are refused when one is not in the journal: drizzle would not know it', async () => {
     await writeMigrations('create table a (id int)');
     await writeFile(path.join(directory, '0000_a.down.sql'), 'drop table a');
