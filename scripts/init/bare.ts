@@ -98,7 +98,7 @@ function bareDocuments(tree: Tree): void {
       .replace(", 'Idempotency-Replayed'", '')
       .replace(/The notes of \[first-table\.md\][^]*?:/, 'In `src/routes/messages.ts`:')
       .replaceAll(/\bnote(?=s?\b|Change\b)/g, 'message')
-      .replaceAll(/(?<=change|delete)Note\b/g, 'Message')
+      .replaceAll(/(?<=change|delete|export)Note(?=s?\b)/g, 'Message')
       .replace(/whose\s+request it is:\s+idempotency keys belong to a caller\./, 'whose request it is.'),
   );
   tree.edit('docs/deploy.md', (text) => text.replace(/The ledger's\s+triggers still protect its rows\. For/, 'For'));

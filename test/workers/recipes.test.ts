@@ -318,6 +318,41 @@ it('a route before the limit takes a larger body, and the others do not', async 
   expect((await post('/accounts')).status).toBe(413);
 });
 
+it('an export has every row, page by page, and breaks off if a page fails', async () => {
+  const code = blockWith('exportNotes(db')
+    .replaceAll(/^import .*\n/gm, '')
+    .replaceAll('notes.', 'accounts.')
+    .replace('from(notes)', 'from(accounts)');
+  const route = blockWith(`.get('/export'`);
+  const failing = (text: string) =>
+    text
+      .replace('exportNotes', 'exportSome')
+      .replace('/export', '/some')
+      .replace('controller.close()', 'throw new Error()');
+  const worker = await startChanged('export', 'src/routes/accounts.ts', [
+    [
+      'import { Hono }',
+      `import { asc, gt } from 'drizzle-orm';
+import type { Queryable } from '../db/database.ts';
+import { accounts } from '../ledger/schema.ts';
+import { Hono }`,
+    ],
+    ['/** One-shot', `${code}${failing(code.replaceAll(/^const .*\n/gm, ''))}\n/** One-shot`],
+    [`  .get('/:id'`, `${route}${failing(route)}  .get('/:id'`],
+  ]);
+  await database.query(`insert into accounts (id, name, currency)
+    select gen_random_uuid(), 'exported', 'EUR' from generate_series(1, 2500)`);
+  const rows = await database.query('select id from accounts order by id');
+  const { requests } = gateway.stats();
+  const response = await worker.fetch('/accounts/export', { headers });
+  const lines = (await response.text()).trimEnd().split('\n');
+  expect(lines.map((line) => ({ id: (JSON.parse(line) as { id: string }).id }))).toEqual(rows);
+  expect(gateway.stats().requests).toBe(requests + 3);
+  const some = await worker.fetch('/accounts/some', { headers });
+  expect(some.status).toBe(200);
+  await expect(some.text()).rejects.toThrow('terminated');
+});
+
 it('what is in the outbox is sent once, by one of several, and again if that failed', async () => {
   const outfile = path.join(path.dirname(inject('workerBundle')), 'outbox.mjs');
   const contents = blockWith("pgTable(\n  'outbox'") + blockWith('sendNext =').replace(/^.*schema\.ts.*$/m, '');
