@@ -15,6 +15,8 @@ export interface FaultProxy {
    * Resolves when the first of it has come.
    */
   delay(ms: number): Promise<void>;
+  /** Cuts a packet off in the middle, whichever way it goes, and resets its connection, so often of 1; or no longer. */
+  cut(share: number): void;
   /** Resets every connection now, as a peer that lost its memory does. */
   reset(): void;
   close(): Promise<void>;
@@ -36,6 +38,7 @@ export async function startFaultProxy(target: { port: number }, given?: number):
   let stalled = false;
   let passing = 0;
   let lossy = false;
+  let cutShare = 0;
   const listener = createServer((client) => {
     connections++;
     const server = connect(target.port, '127.0.0.1');
@@ -47,11 +50,16 @@ export async function startFaultProxy(target: { port: number }, given?: number):
     };
     let packets = 0;
     pairs.add(pair);
-    client.on('data', (chunk) => later(() => server.write(chunk)));
+    const pass = (chunk: Buffer, to: Socket) => {
+      if (Math.random() >= cutShare) return to.write(chunk);
+      to.write(chunk.subarray(0, Math.random() * chunk.length));
+      return client.resetAndDestroy();
+    };
+    client.on('data', (chunk) => later(() => pass(chunk, server)));
     client.on('end', () => later(() => server.end()));
     server.on('data', (chunk) => {
       if (lossy) client.resetAndDestroy();
-      else if (!stalled || packets++ < passing) client.write(chunk);
+      else if (!stalled || packets++ < passing) pass(chunk, client);
     });
     server.on('end', () => stalled || client.end());
     for (const socket of [client, server]) {
@@ -77,6 +85,7 @@ export async function startFaultProxy(target: { port: number }, given?: number):
       new Promise((onLate) => {
         for (const pair of pairs) Object.assign(pair, { late: ms, onLate });
       }),
+    cut: (share) => (cutShare = share),
     reset() {
       for (const { client } of pairs) client.resetAndDestroy();
     },
