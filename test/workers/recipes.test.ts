@@ -127,7 +127,7 @@ it('of the messages in a queue, only the one that failed comes again', async () 
       ['{ app }', '{ app, database }'],
       [
         'export default app;\n',
-        imports + send + blockWith('queue(').replace('select ${message.body.customer}', insert),
+        imports + send + blockWith('async queue(').replace('select ${message.body.customer}', insert),
       ],
     ],
     { queueProducers: { QUEUE: 'paid' }, queueConsumers: { paid: { maxBatchTimeout: 1, maxRetries: 1 } } },
