@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { sql } from 'drizzle-orm';
 import { build, type Plugin } from 'esbuild';
@@ -11,11 +12,15 @@ import { sign } from 'hono/jwt';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
+import { bundleForNode } from '../../scripts/bundles/bundle-for-node.ts';
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { createDatabase, type Queryable, type QueryEvent } from '../../src/db/database.ts';
 import { neonHttp } from '../../src/db/http.ts';
 import { neonWebSocket } from '../../src/db/websocket.ts';
 import type { Target } from '../contract.ts';
 import { createTestDatabase, PATIENCE, type TestDatabase } from '../database.ts';
+import { startFaultProxy } from '../fault-proxy.ts';
+import { startFunction } from '../lambda/start-function.ts';
 import { startServer } from '../node/start-server.ts';
 import { apiToken } from '../token.ts';
 import { replaceOnce } from '../platforms/replace-once.ts';
@@ -80,6 +85,19 @@ const WORK = `
     c.var.later(late.then(() => c.var.later(c.var.db.transaction((tx) => tx.execute(insert)))));
     c.var.later(Promise.reject(new Error('it failed')));`;
 
+/** Has one file bundled with changes. */
+async function changed(file: string, changes: [part: string, by: string][]): Promise<Plugin> {
+  const original = await readFile(path.join(ROOT, file), 'utf8');
+  const contents = changes.reduce((text, [part, by]) => replaceOnce(text, part, by), original);
+  return {
+    name: 'change',
+    setup: (bundler) =>
+      bundler.onLoad({ filter: /\.ts$/ }, (args) =>
+        args.path === path.join(ROOT, file) ? { contents, loader: 'ts' } : undefined,
+      ),
+  };
+}
+
 /** Starts the Worker with changes in one of its files. */
 async function startChanged(
   name: string,
@@ -87,15 +105,7 @@ async function startChanged(
   changes: [part: string, by: string][],
   bindings?: Parameters<typeof startWorker>[2],
 ): Promise<Target> {
-  const original = await readFile(path.join(ROOT, file), 'utf8');
-  const contents = changes.reduce((text, [part, by]) => replaceOnce(text, part, by), original);
-  const change: Plugin = {
-    name: 'change',
-    setup: (bundler) =>
-      bundler.onLoad({ filter: /\.ts$/ }, (args) =>
-        args.path === path.join(ROOT, file) ? { contents, loader: 'ts' } : undefined,
-      ),
-  };
+  const change = await changed(file, changes);
   const bundle = await bundleWorker(name, path.join(ROOT, 'functions/worker.ts'), [change]);
   const worker = await startWorker({ databaseUrl: database.url, apiToken }, bundle, bindings);
   running.push(worker);
@@ -112,6 +122,40 @@ it('the job on a schedule runs, and its request goes to the database', async () 
   expect(gateway.stats().requests).toBe(requests + 1);
   expect((await worker.fetch('/health/live')).status).toBe(200);
 });
+
+// On Windows no signal can freeze it.
+it.skipIf(process.platform === 'win32')(
+  'the job on Lambda runs, though its connections were cut meanwhile',
+  async () => {
+    const LAMBDA = 'functions/lambda.ts';
+    const change = await changed(LAMBDA, [
+      ['{ app }', '{ app, database }'],
+      ['export const handler =', `${blockWith('nightly =')}export const handler =`],
+    ]);
+    const bundle = path.join(path.dirname(inject('lambdaBundle')), 'lambda-job');
+    await bundleForNode([LAMBDA], bundle, { plugins: [change] });
+    const proxy = await startFaultProxy({ port: gateway.port });
+    const url = new URL(database.url);
+    url.port = String(proxy.port);
+    const environment = { ...EXAMPLE_ENVIRONMENT, DATABASE_URL: url.href, LAMBDA_TASK_ROOT: bundle };
+    const lambda = await startFunction({ handler: 'lambda.nightly', environment });
+    try {
+      const { requests } = gateway.stats();
+      await lambda.invoke({});
+      await sleep(100); // then it waits for the next event
+      process.kill(lambda.pid, 'SIGSTOP');
+      const answer = lambda.invoke({});
+      proxy.reset();
+      await sleep(100);
+      process.kill(lambda.pid, 'SIGCONT');
+      await answer;
+      expect(gateway.stats().requests).toBe(requests + 2);
+    } finally {
+      await lambda.close();
+      await proxy.close();
+    }
+  },
+);
 
 it('of the messages in a queue, only the one that failed comes again', async () => {
   const imports = `import { sql } from 'drizzle-orm';\n`;
