@@ -183,6 +183,15 @@ it('asks Secrets Manager of its own region, and keeps the cause where that does 
   await expect(readSecret('app', CREDENTIALS)).rejects.toMatchObject({ cause });
 });
 
+it('waits for less than the ten seconds in which a function has to start', async () => {
+  secret = '{}';
+  const timeout = vi.spyOn(AbortSignal, 'timeout').mockReturnValue(AbortSignal.abort()); // as if they had passed
+  onTestFinished(() => timeout.mockRestore());
+  const environment = { ...CREDENTIALS, AWS_ENDPOINT_URL_SECRETS_MANAGER: endpoint };
+  await expect(readSecret('app', environment)).rejects.toThrow('Secrets Manager does not answer');
+  expect(timeout.mock.lastCall?.[0]).toBeLessThan(10_000);
+});
+
 it.each([
   ['is missing', 'other', {}, /The secret other cannot be read: 400 ResourceNotFoundException/],
   [
@@ -193,6 +202,7 @@ it.each([
   ],
   ['belongs to others', 'app', { AWS_SECRET_ACCESS_KEY: 'another' }, /The secret app cannot be read: 400 AccessDenied/],
   ['is no object', 'app', {}, /The secret app must be a JSON object/],
+  ['is a string', 'app', {}, /The secret app must be a JSON object/, '"hunter2"'],
   ['is a list', 'app', {}, /The secret app must be a JSON object/, '["hunter2"]'],
   ['is null', 'app', {}, /The secret app must be a JSON object/, 'null'],
   ['is out of reach', 'app', {}, /The secret app cannot be read: 404$/, OUT_OF_ORDER],
