@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, inject, it, onTestFinished } from 'vitest';
 import { NOBODY } from '../contract.ts';
 import { startServer } from '../node/start-server.ts';
 import { apiToken } from '../token.ts';
@@ -38,6 +38,15 @@ it('what stands in for Vercel’s runtime gives each request a context of its ow
   expect(await Promise.all(['one', 'two'].map(ask))).toEqual(
     ['one', 'two'].map((asked) => [asked, `${server.url}/${asked}`]),
   );
+});
+
+it('the app on Vercel asks over TCP where DATABASE_TRANSPORT says so', async () => {
+  const { app, gatewayPort, postgresPort } = inject('stack');
+  const databaseUrl = app.replace(`:${gatewayPort}/`, `:${postgresPort}/`);
+  const overTcp = `data:text/javascript,process.env.DATABASE_TRANSPORT = 'tcp'`;
+  const server = await startServer({ databaseUrl, apiToken }, ['--import', overTcp, SERVE]);
+  onTestFinished(() => server.close());
+  expect(await (await server.fetch('/health/ready')).json()).toEqual({ status: 'ready', transports: ['tcp'] });
 });
 
 it('what stands in for a platform’s runtime logs what a function throws', async () => {
