@@ -60,7 +60,7 @@ export function withValidRequest<Rest extends unknown[], Result>(
     const method = event.httpMethod ?? event.method ?? event.requestContext?.http?.method;
     const isIdle = method === 'GET' || method === 'HEAD';
     const cookies = event.cookies?.map((cookie) => cookie.toWellFormed().replaceAll(/[^ -~]+/g, encodeURIComponent));
-    return handler({ ...event, ...(isIdle && { body: null }), ...(cookies && { cookies }) } as never, ...rest);
+    return handler({ ...event, ...(isIdle && { body: null }), cookies } as never, ...rest);
   };
   return Object.assign(forward, handler); // with the mark of a streaming handler
 }
