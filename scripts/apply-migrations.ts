@@ -112,7 +112,6 @@ export async function applyMigrations(
       return { applied, role };
     });
   } finally {
-    clearTimeout(slow);
     await database.close();
   }
 }
