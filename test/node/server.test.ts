@@ -120,6 +120,22 @@ describe('the Node server', () => {
     expect(await exited).toEqual([0, null]);
   });
 
+  onUnix('does not wait for them any longer at a Ctrl-C of some time later', async () => {
+    const server = await start(database.url);
+    const unlock = await lockTable();
+    const answered = server.fetch(EXAMPLE.path, { headers: { Authorization: `Bearer ${apiToken}` } });
+    const refused = expect(answered).rejects.toThrow('fetch failed');
+    await database.untilWaiting();
+    const exited = once(server.process, 'exit');
+    server.process.kill('SIGINT');
+    await vi.waitFor(() => expect(server.fetch('/health/live')).rejects.toThrow('fetch failed'), PATIENCE);
+    const interrupting = setInterval(() => server.process.kill('SIGINT'), 500);
+    onTestFinished(() => clearInterval(interrupting));
+    expect(await exited).toEqual([null, 'SIGINT']);
+    await refused;
+    await unlock();
+  });
+
   /**
    * Sends requests while the process is stopped, over connections that it knows and over new ones.
    * @returns the answers, when it has ended
