@@ -60,11 +60,13 @@ const KINDS: Kind[] = [
   {
     name: 'rolled back',
     rows: 0,
-    run: (db, id) =>
-      db.transaction(async (tx) => {
+    async run(db, id) {
+      await db.transaction(async (tx) => {
         await insert(tx, id, 0);
         throw new Regret();
-      }),
+      });
+      throw new Error('the failure of its callback is lost');
+    },
   },
   {
     name: 'session',
