@@ -64,6 +64,16 @@ it.each<[message: string, code: string | undefined, kind: DatabaseErrorKind, ret
   ['the database system is shutting down', 'XX000', 'unavailable', true],
   ['the database system is not yet accepting connections', 'XX000', 'unavailable', true],
   ['Your account or project has exceeded the compute time quota.', undefined, 'unavailable', true],
+  ["You've exceeded the rate limit. Please wait a moment and try again.", 'XX000', 'unavailable', true],
+  ["You've exceeded the compute time for this branch.", 'XX000', 'unavailable', true],
+  ['You have exceeded the limit of concurrently active endpoints.', 'XX000', 'unavailable', true],
+  [
+    'Server error (HTTP status 402): {"message":"You have exceeded the limit of concurrently active endpoints."}',
+    undefined,
+    'unavailable',
+    true,
+  ],
+  ['Your project already has running operations. Please wait until they complete.', 'XX000', 'unavailable', true],
   ['The endpoint has been disabled. Enable it using Neon API and retry.', undefined, 'unavailable', true],
   ['The endpoint has been disabled. Enable it using Neon API and retry.', 'XX000', 'unavailable', true],
   ['Failed to acquire a connection from the pool.', '58000', 'unavailable', false], // Hyperdrive
