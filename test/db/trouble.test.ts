@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from
 import { anyFreePort } from '../../local/ports.ts';
 import { createDatabase, type Database, type PinnedSession, type QueryEvent } from '../../src/db/database.ts';
 import type { DatabaseError } from '../../src/db/error.ts';
-import type { Transports } from '../../src/db/transport.ts';
+import type { Connection, SocketTransport, Transports } from '../../src/db/transport.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
 import { runModule } from '../run-module.ts';
@@ -572,6 +572,27 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       expect((await failure(work)).kind).toBe('serialization');
       await vi.waitFor(async () => expect(await count()).toBe(1), PATIENCE);
       expect(begun).toBe(1);
+    });
+
+    it('because the connection had gone before COMMIT was sent has the transaction begun again', async () => {
+      const opened: Connection[] = [];
+      const sockets = (transports as Transports)[socket] as SocketTransport;
+      const watched: SocketTransport = {
+        open(...args) {
+          const connection = sockets.open(...args);
+          opened.push(connection);
+          return connection;
+        },
+      };
+      const { db } = connect({ transports: { ...transports, [socket]: watched } });
+      let runs = 0;
+      await db.transaction(async (tx) => {
+        await tx.insert(notes).values({ id: ++runs, text: 'once' });
+        if (runs > 1) return;
+        proxy.reset();
+        await vi.waitFor(() => expect(opened[0]?.transactionStatus).toBeUndefined(), PATIENCE);
+      });
+      expect([runs, await count()]).toEqual([2, 1]);
     });
 
     it('because the connection was reset meanwhile is no trouble for a transaction', async () => {
