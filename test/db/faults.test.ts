@@ -291,6 +291,27 @@ it('a COMMIT that is not answered is of unknown outcome, whatever else comes in 
   await database.close();
 });
 
+it('over tcp, what an aborted request has waiting for its log-in is not sent after that', async () => {
+  let sent = '';
+  const accepted = Promise.withResolvers<Socket>();
+  const closed = Promise.withResolvers<void>();
+  const server = createServer((socket) => {
+    socket.on('error', () => {}).on('data', (data) => (sent += String(data)));
+    socket.on('close', () => closed.resolve());
+    accepted.resolve(socket);
+  });
+  const url = `postgresql://app:hunter2@127.0.0.1:${await listen(server)}/app`;
+  const database = createDatabase({ url, schema: {}, transports: { tcp: tcp() }, sockets: 'instance' });
+  const controller = new AbortController();
+  const work = failure(database.forRequest({ signal: controller.signal }).execute(sql`select 'sent'`));
+  const socket = await accepted.promise;
+  controller.abort();
+  expect((await work).kind).toBe('timeout');
+  socket.write(GREETING);
+  await closed.promise;
+  expect(sent).not.toContain('sent');
+});
+
 it('over tcp, a server that hangs up behind an error has told what happened', async () => {
   const server = createServer((socket) => {
     const answers = [GREETING, errorResponse('40001', 'lost', 'ERROR')];
