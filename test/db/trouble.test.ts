@@ -560,6 +560,25 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       expect(await failure(work)).toMatchObject({ kind: 'outcome-unknown', retryable: false });
     });
 
+    // Over TCP, nothing leaves with the start-up.
+    it.runIf(reaches === 'gateway')('to what left with the start-up does not begin its session again', async () => {
+      const { db } = connect();
+      let begun = 0;
+      const work = db.session(async (session) => {
+        begun++;
+        proxy.stall(true, 1); // the upgrade is answered, the start-up is not
+        const failed = failure(session.insert(notes).values({ id: begun, text: 'once' }));
+        await vi.waitFor(async () => expect(await count()).toBe(begun), PATIENCE);
+        proxy.stall(false);
+        proxy.reset();
+        const error = await failed;
+        await pause(20); // cleaning up
+        throw error;
+      });
+      expect(await failure(work)).toMatchObject({ kind: 'connection', retryable: false });
+      expect(begun).toBe(1);
+    });
+
     it('to a write in a session does not begin it again, even if what ran beside it may be repeated', async () => {
       const { db } = connect({}, ({ error }) => proxy.loseAnswers(error === '40001'));
       let begun = 0;
