@@ -496,6 +496,15 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
     expect(await work).toBe('committed');
   });
 
+  it('transactions of no request do not wait for each other where a socket serves one request', async () => {
+    const own = createDatabase({ url: test.url, schema: {}, transports, sockets: 'request', maxSockets: 1 });
+    const pids = await own.transaction(async (tx) => {
+      const { rows } = await tx.execute(sql`select pg_backend_pid() as pid`);
+      return [rows[0]?.['pid'], await backend(own)];
+    });
+    expect(new Set(pids).size).toBe(2);
+  });
+
   describe('a connection that lies idle', () => {
     let one: Database;
     beforeEach(() => {
