@@ -332,14 +332,17 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
     it.each(silences)('and an aborted request give up a server that answers %i times', async (answers) => {
       const { database } = connect({ timeouts: { connectMs: 500 } });
       const controller = new AbortController();
+      let before = 0;
       const work = database.forRequest({ signal: controller.signal }).session(async (session) => {
         await session.execute(sql`select 1`);
+        before = proxy.connections();
         proxy.stall(true, answers);
         void test.untilSleeping().then(() => controller.abort());
         await session.execute(sleep);
       });
       expect((await failure(work)).kind).toBe('timeout');
       await database.close();
+      expect(proxy.connections()).toBe(before + 1); // one request to stop it
       await test.untilSleeping(0);
     });
 
