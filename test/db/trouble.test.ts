@@ -624,6 +624,17 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       await db.transaction((tx) => tx.insert(notes).values({ id: 1, text: 'once' }));
       expect(await count()).toBe(1);
     });
+
+    it('because all connections were reset meanwhile is no trouble for a transaction either', async () => {
+      const { db } = connect({ retry: { attempts: 1 } });
+      await db.transaction(async (tx) => {
+        await tx.execute(sql`select 1`);
+        await db.transaction((other) => other.execute(sql`select 1`));
+      });
+      proxy.reset();
+      await db.transaction((tx) => tx.insert(notes).values({ id: 1, text: 'once' }));
+      expect(await count()).toBe(1);
+    });
   });
 
   it('sockets that the server ended as idle while the process was frozen are replaced, for writes too', async () => {
