@@ -373,6 +373,29 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       await Promise.all([db.execute(slow), db.batch([db.execute(slow)]), db.transaction((tx) => tx.execute(slow))]);
     });
 
+    it('and aborted requests keep nothing of what waited for a connection, however long that is in use', async () => {
+      setFlagsFromString('--expose-gc');
+      const collectGarbage = runInNewContext('gc') as () => void;
+      const { database } = connect({ maxSockets: 1 });
+      const one = (tx: Pick<Database, 'execute'>) => tx.execute(sql`select 1`);
+      const errors: WeakRef<DatabaseError>[] = [];
+      await database.transaction(async (tx) => {
+        await one(tx);
+        for (let i = 0; i < 20; i++) {
+          const controller = new AbortController();
+          setTimeout(() => controller.abort());
+          const request = database.forRequest({ signal: controller.signal });
+          errors.push(new WeakRef(await failure(request.transaction(one))));
+        }
+        await vi.waitFor(async () => {
+          await pause(20);
+          collectGarbage();
+          expect(errors.filter((error) => error.deref()).length).toBeLessThanOrEqual(2);
+        }, PATIENCE);
+      });
+      expect(errors).toHaveLength(20);
+    });
+
     it('of a session that lives long keep none of the errors that its callback has dealt with', async () => {
       setFlagsFromString('--expose-gc');
       const collectGarbage = runInNewContext('gc') as () => void;
