@@ -342,10 +342,14 @@ describe('the Node server', () => {
   });
 
   it('answers although nobody reads its log any more', async () => {
-    const server = await start(database.url);
+    const route = `healthRoutes.get('/broken', () => { throw new Error('broken'); });`;
+    const server = await startServer({ databaseUrl: database.url, apiToken }, withRoute(route));
     server.process.stdout?.destroy();
     server.process.stderr?.destroy();
-    for (let i = 0; i < 5; i++) expect((await server.fetch('/health/live')).status).toBe(200);
+    for (let i = 0; i < 5; i++) {
+      expect((await server.fetch('/health/live')).status).toBe(200);
+      expect((await server.fetch('/health/broken')).status).toBe(500);
+    }
     await server.close();
     expect(server.process.exitCode).toBe(0);
   });
