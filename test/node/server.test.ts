@@ -382,11 +382,15 @@ describe('the Node server', () => {
 
   onUnix('ends although a connection never sends a request', async () => {
     const server = await start(database.url);
-    const silent = connect(Number(new URL(server.url).port), '127.0.0.1');
+    // Nor does its other end close it when it is told that nothing more comes.
+    const silent = connect({ port: Number(new URL(server.url).port), host: '127.0.0.1', allowHalfOpen: true });
     silent.on('error', () => {});
     await once(silent, 'connect');
     const exited = once(server.process, 'exit');
+    const told = performance.now();
     server.process.kill('SIGTERM');
     expect(await exited).toEqual([0, null]);
+    expect(performance.now() - told).toBeLessThan(PATIENCE);
+    silent.destroy();
   });
 });
