@@ -257,6 +257,26 @@ describe('migrations', () => {
     expect(await applying).toEqual({ applied: 1, role: 'app' });
   });
 
+  it('let them pass for the grants, too', async () => {
+    await writeMigrations('create table a (id int)');
+    const grants = `SET LOCAL lock_timeout = '50ms'; SELECT pg_advisory_xact_lock(hashtextextended('a table', 0));`;
+    await writeFile(path.join(directory, 'grants.sql'), grants);
+    const waiting = Promise.withResolvers<void>();
+    let applying: ReturnType<typeof apply> | undefined;
+    await database.whileLocked('a table', () => {
+      applying = apply({ onWait: () => waiting.resolve() });
+      return Promise.race([applying, waiting.promise]);
+    });
+    expect(await applying).toEqual({ applied: 1, role: 'app' });
+  });
+
+  it('warn of nothing that the grants have put right', async () => {
+    await database.query('revoke all on schema public from public');
+    const warnings: string[] = [];
+    await applyMigrations(database.ownerUrl, database.url, { onWarning: (message) => warnings.push(message) });
+    expect(warnings).toEqual([]);
+  });
+
   it('warn about an index that could not be built, and is there nevertheless', async () => {
     await writeMigrations('create table a (id int); --> statement-breakpoint\ninsert into a values (1), (1)');
     await apply();
