@@ -84,9 +84,8 @@ export function openConnection(
     if (failure) return protocol.stream.destroy();
     if (status || !reason) fail(reason);
     else expire(reason.message, reason.cause);
-    const isIdle = status && !flight;
-    if (isIdle) protocol.end();
-    else await stop();
+    if (flight) await stop();
+    else protocol.end();
     // `end` leaves the Neon driver's socket open; and a flight that is still waiting for the start-up must not be sent.
     protocol.stream.destroy();
   };
