@@ -10,6 +10,7 @@ import { CANCEL_REQUEST, errorResponse, int32, message } from '../../local/postg
 import { startListening } from '../../local/start-listening.ts';
 import { createDatabase, type Database } from '../../src/db/database.ts';
 import { tcp } from '../../src/db/tcp.ts';
+import { PATIENCE } from '../database.ts';
 import { failure, WAYS } from './ways.ts';
 
 const servers: Server[] = [];
@@ -190,6 +191,8 @@ describe.each(Object.keys(WAYS) as (keyof typeof WAYS)[])('over %s', (way) => {
     const database = createDatabase({ ...options, transports: WAYS[way].transports });
     expect((await failure(database.transaction((tx) => tx.execute(sql`select 1`)))).kind).toBe('connection');
     await database.close();
+    const open = () => new Promise((resolve) => servers.at(-1)?.getConnections((_error, count) => resolve(count)));
+    await vi.waitFor(async () => expect(await open()).toBe(0), PATIENCE);
   });
 
   it('a server that answers a request to cancel with a broken message does not end the process', async () => {
