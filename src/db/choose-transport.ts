@@ -12,7 +12,7 @@ export interface TransportChoice {
 }
 
 const TCP: TransportChoice = { transport: 'tcp', address: 'pooled', reason: 'It is available.' };
-const HTTP: TransportChoice = { transport: 'http', address: 'pooled', reason: 'One request is enough.' };
+const HTTP: TransportChoice = { transport: 'http', address: 'pooled', reason: 'It needs no connection.' };
 const SOCKET: TransportChoice = { transport: 'websocket', address: 'pooled', reason: 'It needs a connection.' };
 
 /** For each operation, the choices in order of preference: the first one whose transport is available wins. */

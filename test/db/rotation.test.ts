@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
-import { createDatabase, type Database } from '../../src/db/database.ts';
+import { createDatabase, type Database, type PinnedSession } from '../../src/db/database.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { CREATE_NOTES, failure, notes, WAYS } from './ways.ts';
 
@@ -103,6 +103,23 @@ describe.each(Object.entries(WAYS))('credentials that change, over %s', (_, { tr
       const url = vi.fn<() => string>().mockReturnValueOnce(first.url).mockReturnValue(second.url);
       const database = createDatabase({ url, schema: {}, transports, sockets: 'instance' });
       await work(database);
+      expect(url).toHaveBeenCalledTimes(2);
+      await database.close();
+    }
+  });
+
+  it('of a role whose rights are gone are asked for once more, by a session too', async () => {
+    const [first, second] = [await createRole(), await createRole()];
+    await test.query(`revoke app from ${first.role}`);
+    await test.query(`grant connect on database ${new URL(first.url).pathname.slice(1)} to ${first.role}`);
+    const works: ((session: PinnedSession) => PromiseLike<unknown>)[] = [
+      (session) => session.execute(sql`select from notes`),
+      (session) => session.transaction((tx) => tx.execute(sql`select from notes`)),
+    ];
+    for (const work of works) {
+      const url = vi.fn<() => string>().mockReturnValueOnce(first.url).mockReturnValue(second.url);
+      const database = createDatabase({ url, schema: {}, transports, sockets: 'instance' });
+      await database.session(async (session) => work(session));
       expect(url).toHaveBeenCalledTimes(2);
       await database.close();
     }

@@ -805,16 +805,19 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
     expect(begun).toBe(3);
   });
 
-  it('a session that has had a result is not tried again', async () => {
+  it.each([
+    ['before anything has run in it is tried again', [], 3],
+    ['after it has had a result is not', [sql`select 1`], 1],
+  ])('a session whose transaction loses %s', async (_case, before, times) => {
     const { db } = connect();
     let begun = 0;
     const work = db.session(async (session) => {
       begun++;
-      await session.execute(sql`select 1`);
-      await session.execute(sql`do $$ begin raise sqlstate '40001'; end $$`);
+      for (const query of before) await session.execute(query);
+      await session.transaction((tx) => tx.execute(sql`do $$ begin raise sqlstate '40001'; end $$`));
     });
     expect((await failure(work)).kind).toBe('serialization');
-    expect(begun).toBe(1);
+    expect(begun).toBe(times);
   });
 
   it('tries leave nothing behind on the signal of a request', async () => {

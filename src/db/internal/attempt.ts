@@ -42,8 +42,10 @@ export function createAttempt(
       const event: QueryEvent = { operation, transport, roundTrips: 1, rows: 0, ms: 0 };
       try {
         const results = await deadline.limit('A statement', statementMs, flight, statementMs + GRACE_MS);
-        attempt.hasRun = true;
-        for (const { rowCount } of results) event.rows += rowCount ?? 0;
+        for (const { command, rowCount } of results) {
+          event.rows += rowCount ?? 0;
+          attempt.hasRun ||= !/^(ROLL|DISC)/.test(command); // ROLLBACK and DISCARD only tidy up
+        }
         return results;
       } catch (thrown) {
         const error = toDatabaseError(thrown, transport, true);
