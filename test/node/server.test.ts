@@ -187,6 +187,21 @@ describe('the Node server', () => {
     },
   );
 
+  onUnix('takes requests for another second, and closes once, however often it is told to end', async () => {
+    const script = `import { Server } from 'node:http'; const { close } = Server.prototype;
+      Server.prototype.close = function (...rest) { console.log('closing'); return close.apply(this, rest); };`;
+    const hook = `data:text/javascript,${encodeURIComponent(script)}`;
+    const server = await startServer({ databaseUrl: database.url, apiToken }, ['--import', hook, NODE]);
+    const log = text(server.process.stdout as Readable);
+    const told = performance.now();
+    await vi.waitFor(async () => {
+      server.process.kill('SIGTERM');
+      await expect(server.fetch('/health/live')).rejects.toThrow('fetch failed');
+    }, PATIENCE);
+    expect(performance.now() - told).toBeGreaterThan(999);
+    expect((await log).match(/^closing$/gm)).toHaveLength(1);
+  });
+
   onUnix('ends although the other end of a WebSocket says no more', async () => {
     const proxy = await startFaultProxy({ port: inject('stack').gatewayPort });
     const databaseUrl = new URL(database.url);
