@@ -20,7 +20,7 @@ const CHOICES: Record<Operation, readonly TransportChoice[]> = {
   'one-shot': [TCP, HTTP, SOCKET],
   batch: [TCP, HTTP, SOCKET],
   transaction: [TCP, SOCKET],
-  session: [TCP, SOCKET].map((choice) => ({ ...choice, address: 'direct', reason: 'A pooler loses session state.' })),
+  session: [TCP, SOCKET].map((choice) => ({ ...choice, address: 'direct', reason: 'A pooler loses its state.' })),
 };
 
 /** The choice for an operation, given the transports that the entry has bundled; undefined if none of them can carry it. */

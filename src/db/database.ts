@@ -19,7 +19,7 @@ export interface Database<TSchema extends Schema = Schema> extends Queryable<TSc
    * once this database (if it is a request's, that request) may have written: all but `select` and what is `read only` counts.
    */
   readonly replica: Pick<Queryable<TSchema>, 'select' | 'selectDistinct' | 'selectDistinctOn' | 'query' | '$count'>;
-  /** Lends `callback` a new direct connection until it settles. Retries it only if nothing it sent can have taken effect. */
+  /** Lends `callback` a new direct connection until it settles. Retries it only if nothing sent over that can have taken effect. */
   readonly session: <T>(callback: (session: PinnedSession<TSchema>) => Promise<T>) => Promise<T>;
 }
 

@@ -70,11 +70,11 @@ const NO_CONNECTION = /connect(?!i)|addr/i;
 
 /**
  * There is no database, or no free connection: nothing has run. Neon's proxy says this about its control plane, compute
- * nodes, servers, disabled endpoints, limits and running operations; PostgreSQL about clients, slots, and a database system that
- * is starting up or shutting down; PgBouncer about its own shutdown, or names a setting: in parentheses, or `query_wait_timeout`.
+ * nodes, servers, disabled endpoints, limits and quotas; PostgreSQL about clients, slots, and a database system that is starting
+ * up or shutting down; PgBouncer about its own shutdown, or names a setting: in parentheses, or `query_wait_timeout` and the like.
  */
 const TURNED_AWAY =
-  /control plane|compute node|ing (to|for) server|too many|disabled|slots|database system|exceeded the|running op|\((max|server)_|query_|server shut/i;
+  /control plane|compute node|ing (to|for) server|too many|disabled|slots|database system|exceeded the|\((max|server)_|query_|server shut/i;
 
 /**
  * The first match wins. By SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html. By message if there is

@@ -86,7 +86,8 @@ export function createExecutor(
         return await attempt.limit(`The ${operation}`, operationMs, () => tryOnce(attempt), timeLeft());
       } catch (error) {
         if (!(error instanceof DatabaseError) || request.signal?.aborted) throw error;
-        if (isSession && attempt.hasRun) throw error; // what its callback has done cannot be undone
+        // What a session's callback has done cannot be undone; and it is not a transaction, which runs again when it loses.
+        if (isSession && (attempt.hasRun || error.kind === 'serialization')) throw error;
         // A transaction's callback may throw an error from elsewhere, where it has written: no reason to retry it.
         const isOwn = isSession || attempt.failures.has(error);
         // Each branch that does not throw leads to another try: on the primary, with URLs fetched anew, or after a pause.

@@ -73,7 +73,6 @@ it.each<[message: string, code: string | undefined, kind: DatabaseErrorKind, ret
     'unavailable',
     true,
   ],
-  ['Your project already has running operations. Please wait until they complete.', 'XX000', 'unavailable', true],
   ['The endpoint has been disabled. Enable it using Neon API and retry.', undefined, 'unavailable', true],
   ['The endpoint has been disabled. Enable it using Neon API and retry.', 'XX000', 'unavailable', true],
   ['Failed to acquire a connection from the pool.', '58000', 'unavailable', false], // Hyperdrive

@@ -44,7 +44,7 @@ export function createAttempt(
         const results = await deadline.limit('A statement', statementMs, flight, statementMs + GRACE_MS);
         for (const { command, rowCount } of results) {
           event.rows += rowCount ?? 0;
-          attempt.hasRun ||= !/^(ROLL|DISC)/.test(command); // ROLLBACK and DISCARD only tidy up
+          attempt.hasRun ||= !/ROLL|DISC/.test(command); // ROLLBACK and DISCARD only tidy up
         }
         return results;
       } catch (thrown) {
