@@ -32,17 +32,19 @@ it('a URL that is waited for in vain is a failure, and not the end of the proces
   expect(stdout).toBe('timeout\n');
 });
 
-it('a connection that failed leaves no timer behind, which would keep the process', async () => {
-  const script = `
+it('neither a connection that failed nor a statement that was stopped leaves a timer behind, which would keep the process', async () => {
+  const script = (url: string) => `
     import { sql } from 'drizzle-orm';
     import { createDatabase } from './src/db/database.ts';
     import { tcp } from './src/db/tcp.ts';
-    const url = 'postgresql://app:hunter2@127.0.0.1:${await anyFreePort()}/app';
     const options = { schema: {}, transports: { tcp: tcp() }, sockets: 'instance', retry: { attempts: 1 } };
-    await createDatabase({ url, ...options }).execute(sql\`select 1\`).catch((error) => console.log(error.kind));
+    const database = createDatabase({ url: '${url}', ...options, timeouts: { operationMs: 1_000 } });
+    await database.execute(sql\`select pg_sleep(60)\`).catch((error) => console.log(error.kind));
+    await database.close();
     console.log(process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout'));`;
-  const { stdout } = await runModule(script);
-  expect(stdout).toBe('connection\n[]\n');
+  const urls = [`postgresql://app:hunter2@127.0.0.1:${await anyFreePort()}/app`, inject('stack').superuser];
+  const outputs = urls.map(async (url) => (await runModule(script(url))).stdout);
+  expect(await Promise.all(outputs)).toEqual(['connection\n[]\n', 'timeout\n[]\n']);
 });
 
 describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket, reaches }) => {
