@@ -355,6 +355,13 @@ describe('migrations', () => {
     expect(await tables()).not.toEqual([]);
   });
 
+  it('may take an hour for a statement, whatever the limit of the role', async () => {
+    await database.query(`alter database ${new URL(database.url).pathname.slice(1)} set statement_timeout = '10s'`);
+    await writeMigrations(`create table a as select current_setting('statement_timeout') as "limit"`);
+    await apply();
+    expect(await database.query('select * from a')).toEqual([{ limit: '1h' }]);
+  });
+
   it('find what else is on the search path, such as the types of an extension in a schema of its own', async () => {
     const name = new URL(database.url).pathname.slice(1);
     await database.query(`create schema other authorization app_owner; create domain other.mail as text;
