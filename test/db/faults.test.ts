@@ -195,6 +195,15 @@ describe.each(Object.keys(WAYS) as (keyof typeof WAYS)[])('over %s', (way) => {
     await vi.waitFor(async () => expect(await open()).toBe(0), PATIENCE);
   });
 
+  it('what was sent with a log-in that is refused has not run, whatever the refusal says', async () => {
+    const port = await answering(way, [errorResponse('08P01', 'bouncer config error', 'FATAL')]);
+    const options = { url: `postgresql://app:hunter2@127.0.0.1:${port}/app`, schema: {}, sockets: 'instance' } as const;
+    const database = createDatabase({ ...options, transports: WAYS[way].transports, retry: { attempts: 1 } });
+    const work = database.transaction((tx) => tx.execute(sql`select 1`));
+    expect(await failure(work)).toMatchObject({ kind: 'connection', retryable: true });
+    await database.close();
+  });
+
   it('a server that answers a request to cancel with a broken message does not end the process', async () => {
     const greeting = Buffer.concat([message('K', int32(1, 2)), GREETING]);
     const onCancel = vi.fn(() => message('K', ''));
