@@ -20,6 +20,17 @@ const freeze = (ms: number) => {
   for (const end = Date.now() + ms; Date.now() < end;);
 };
 
+/** All but two: the first may be the cause of what is said later, and the last is still in use. */
+const untilCollected = async (errors: WeakRef<DatabaseError>[]) => {
+  setFlagsFromString('--expose-gc');
+  const collectGarbage = runInNewContext('gc') as () => void;
+  await vi.waitFor(async () => {
+    await pause(20);
+    collectGarbage();
+    expect(errors.filter((error) => error.deref()).length).toBeLessThanOrEqual(2);
+  }, PATIENCE);
+};
+
 it('a URL that is waited for in vain is a failure, and not the end of the process', async () => {
   const script = `
     import { sql } from 'drizzle-orm';
@@ -376,8 +387,6 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
     });
 
     it('and aborted requests keep nothing of what waited for a connection, however long that is in use', async () => {
-      setFlagsFromString('--expose-gc');
-      const collectGarbage = runInNewContext('gc') as () => void;
       const { database } = connect({ maxSockets: 1 });
       const one = (tx: Pick<Database, 'execute'>) => tx.execute(sql`select 1`);
       const errors: WeakRef<DatabaseError>[] = [];
@@ -389,18 +398,12 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
           const request = database.forRequest({ signal: controller.signal });
           errors.push(new WeakRef(await failure(request.transaction(one))));
         }
-        await vi.waitFor(async () => {
-          await pause(20);
-          collectGarbage();
-          expect(errors.filter((error) => error.deref()).length).toBeLessThanOrEqual(2);
-        }, PATIENCE);
+        await untilCollected(errors);
       });
       expect(errors).toHaveLength(20);
     });
 
     it('of a session that lives long keep none of the errors that its callback has dealt with', async () => {
-      setFlagsFromString('--expose-gc');
-      const collectGarbage = runInNewContext('gc') as () => void;
       const { database } = connect();
       const errors: WeakRef<DatabaseError>[] = [];
       await database.session(async (session) => {
@@ -409,12 +412,7 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
           const thrown = await failure(session.execute(sql`select 1 / 0`));
           errors.push(new WeakRef(thrown));
         }
-        await vi.waitFor(async () => {
-          await pause(20);
-          collectGarbage();
-          // The first one is the cause of what the session says later.
-          expect(errors.filter((error) => error.deref()).length).toBeLessThanOrEqual(2);
-        }, PATIENCE);
+        await untilCollected(errors);
       });
       expect(errors).toHaveLength(20);
     });
