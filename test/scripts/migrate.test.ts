@@ -355,7 +355,7 @@ describe('migrations', () => {
     expect(await tables()).not.toEqual([]);
   });
 
-  it('may take an hour for a statement, whatever the limit of the role', async () => {
+  it('may take an hour for a statement, whatever the limit of the database', async () => {
     await database.query(`alter database ${new URL(database.url).pathname.slice(1)} set statement_timeout = '10s'`);
     await writeMigrations(`create table a as select current_setting('statement_timeout') as "limit"`);
     await apply();
