@@ -39,7 +39,8 @@ export async function answerChallenge(
   const withoutProof = `c=biws,r=${nonce}`;
   const authMessage = `${clientFirstBare},${serverFirst},${withoutProof}`;
   // Only the part of SASLprep (RFC 4013) that changes a password: PostgreSQL accepts those that it forbids. The driver does
-  // nothing here; `pg` does, and a password should work over every transport. DI: Default_Ignorable_Code_Point.
+  // nothing here; `pg` does, and a password should work over every transport. DI, Default_Ignorable_Code_Point, is nearly what
+  // it removes: it keeps a few of them, such as U+200E, and turns U+200B into a space.
   const prepared = password.replace(/\p{DI}/gu, '').normalize('NFKC');
   const saltedPassword = await saltPassword(prepared, salt, iterations);
   const clientKey = await hmac(saltedPassword, 'Client Key');
