@@ -11,16 +11,23 @@ interface Sent {
   socket: Socket;
 }
 
-/** The process's to databases, each with the requests that it may still carry, and when the last of these was sent. */
-const connections = new Map<Socket, { requests: Sent['request'][]; since: number }>();
+/** The process's to databases, each with the requests that it may still carry, when the last of these was sent, and its end. */
+const connections = new Map<Socket, { requests: Sent['request'][]; since: number; closed: Promise<void> }>();
 
 subscribe('undici:client:sendHeaders', (message) => {
   const { request, socket } = message as Sent;
   const known = connections.get(socket);
   if (request.path !== '/sql' && !known) return;
-  if (!known) socket.once('close', () => connections.delete(socket));
+  const closed =
+    known?.closed ??
+    new Promise<void>((resolve) => {
+      socket.once('close', () => {
+        connections.delete(socket);
+        resolve();
+      });
+    });
   const underWay = known?.requests.filter(isUnderWay) ?? [];
-  connections.set(socket, { requests: [...underWay, request], since: Date.now() });
+  connections.set(socket, { requests: [...underWay, request], since: Date.now(), closed });
 });
 
 /**
@@ -31,12 +38,19 @@ subscribe('undici:client:sendHeaders', (message) => {
  */
 export function freshHttp(http: HttpTransport): HttpTransport {
   return {
-    send(...query) {
+    async send(...query) {
+      const closing: Promise<void>[] = [];
       const now = Date.now(); // by the wall clock, which goes on while a process is frozen; it may also be set back
-      for (const [socket, { requests, since }] of connections) {
+      for (const [socket, { requests, since, closed }] of connections) {
         const isOld = Math.abs(now - since) > IDLE_MS;
-        if (isOld && !requests.some(isUnderWay)) socket.destroy();
+        if (!isOld || requests.some(isUnderWay)) continue;
+        socket.destroy();
+        closing.push(closed);
       }
+      // With its last connection, `fetch` also gives up its pool for a server, although a query waits there already; and when that
+      // one has ended, the next pool, and so on: as long as one query follows another, each would have a connection of its own.
+      // https://github.com/nodejs/undici/issues/5022
+      await Promise.all(closing);
       return http.send(...query);
     },
   };

@@ -44,6 +44,14 @@ it.each([5_000, 3_600_000, -3_600_000])(
   },
 );
 
+it('the connection that takes the place of an old one is kept', async () => {
+  await read();
+  const connections = proxy.connections();
+  skip(60_000);
+  for (let n = 0; n < 5; n++) await read();
+  expect(proxy.connections()).toBe(connections + 1);
+});
+
 it('a connection that carries a query is left alone', async () => {
   const slow = db.execute(sql`select pg_sleep(1)`).execute();
   await test.untilSleeping();
@@ -59,6 +67,7 @@ const ABORTED = { completed: false, aborted: true };
 
 it.each([
   ['carries another request', { '/sql': DONE, '/other': UNDER_WAY }, false],
+  ['carries an earlier query', { '/sql': UNDER_WAY, '/other': DONE }, false],
   ['goes on after an abort, as over HTTP/2', { '/sql': ABORTED }, true],
 ])('closed is a connection that %s: %j %s', async (_, requests, isClosed) => {
   const socket = new Socket();
@@ -68,6 +77,23 @@ it.each([
   skip(60_000);
   await read();
   expect(socket.destroyed).toBe(isClosed);
+});
+
+it('nothing is kept of a request that a connection has carried', () => {
+  const socket = new Socket();
+  let asked = 0;
+  const counted = {
+    path: '/sql',
+    aborted: false,
+    get completed() {
+      return ++asked > 0;
+    },
+  };
+  for (const request of [counted, { path: '/sql', ...DONE }, { path: '/sql', ...DONE }]) {
+    channel('undici:client:sendHeaders').publish({ request, socket });
+  }
+  expect(asked).toBe(1);
+  socket.destroy();
 });
 
 it('a connection is watched once, however many databases there are', async () => {
