@@ -324,6 +324,12 @@ export function describeExample({ database, call, post, json, expectProblem }: A
         items: [{ sequence: 4, amount: 40, balanceAfter: 100 }],
         nextCursor: null,
       });
+      expect(await json(await call(`/accounts/${ada.id}/statement?cursor=4`))).toMatchObject({
+        openingBalance: 100,
+        closingBalance: 100,
+        items: [],
+        nextCursor: null,
+      });
     });
 
     it('shows an account without entries', async () => {
