@@ -84,3 +84,14 @@ it.each<[string, () => Promise<object | undefined>]>([
   });
   expect(await reading).toEqual(before);
 });
+
+it('a reconciliation is not run beside another one', async () => {
+  const [reading] = await owner.transaction(async (tx) => {
+    await tx.execute(sql`lock table entries`);
+    const waiting = reconcile(app);
+    await test.untilWaiting();
+    expect(await reconcile(app)).toBeUndefined();
+    return [waiting];
+  });
+  expect(await reading).toMatchObject({ balanced: true });
+});
