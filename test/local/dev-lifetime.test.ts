@@ -1,9 +1,11 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
+import { createInterface } from 'node:readline';
 import { RUNTIMES } from '../../scripts/fork-host.ts';
 import { describe, expect, it } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
-import { makeData, ready, startDev, untilGone } from './start-dev.ts';
+import { makeData, ready, ROOT, startDev, untilGone } from './start-dev.ts';
 
 const data = await makeData();
 
@@ -48,5 +50,49 @@ describe.skipIf(process.platform === 'win32')('the lifetime of npm run dev', () 
     again.child.kill('SIGINT');
     expect(await again.exited).toBe(0);
     await untilGone(data, port);
+  });
+});
+
+describe.skipIf(process.platform === 'win32')('a command that starts things', () => {
+  /** Runs one that starts these. @returns what it says, and its exit code, after the signal at its first line */
+  const interrupt = async (signal: NodeJS.Signals, starts: string, again?: number) => {
+    const code = `import { untilTheEnd } from './scripts/lifetime.ts';
+      setTimeout(() => {}, 60_000);
+      untilTheEnd(async ({ started }) => { ${starts} });`;
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', code], { cwd: ROOT });
+    const exited = once(child, 'close');
+    const said: string[] = [];
+    let repeated: NodeJS.Timeout | undefined;
+    createInterface(child.stdout).on('line', (line) => {
+      if (said.push(line) > 1) return;
+      child.kill(signal);
+      if (again !== undefined) repeated = setInterval(() => child.kill(signal), again);
+    });
+    const [exitCode] = (await exited) as [number | null];
+    clearInterval(repeated);
+    return { said, exitCode };
+  };
+
+  it.each(['SIGTERM', 'SIGHUP'] as const)(
+    'stops, at %s, what it is still starting too, the last started first, whatever does not stop well',
+    async (signal) => {
+      const { said, exitCode } = await interrupt(
+        signal,
+        `const { promise: stopping, resolve } = Promise.withResolvers();
+        started(async () => console.log('first'));
+        started(async () => { console.log('second'); setTimeout(resolve, 50); throw new Error('of the second'); });
+        console.log('started');
+        await stopping;
+        started(async () => console.log('third'));
+        console.log('goes on');`,
+      );
+      expect(said).toEqual(['started', 'second', 'first', 'third']);
+      expect(exitCode).toBe(0);
+    },
+  );
+
+  it('ends at a second signal, some time after the first, although something does not stop', async () => {
+    const starts = `started(() => new Promise(() => {})); console.log('started');`;
+    expect(await interrupt('SIGINT', starts, 100)).toEqual({ said: ['started'], exitCode: 1 });
   });
 });
