@@ -67,6 +67,17 @@ describe('a pool of one', () => {
     pool.close();
   });
 
+  it('lets those who wait have their turns in order where sessions end, too', async () => {
+    const { opened, pool, acquire } = createPoolOfOne();
+    const first = await acquire();
+    const waiting = [acquire('second'), acquire('third')];
+    first.close();
+    (await waiting[0])?.close();
+    await waiting[1];
+    expect(opened.map(({ password }) => password)).toEqual(['secret', 'second', 'third']);
+    pool.close();
+  });
+
   it('closes an idle session of another password for who comes, at once', async () => {
     const { opened, pool, acquire } = createPoolOfOne();
     await (await acquire('before')).run([Buffer.alloc(0)], sink);
@@ -106,6 +117,28 @@ describe('a pool of one', () => {
     await opening;
     expect(opened).toMatchObject([{ closed: true }]);
   });
+});
+
+it('a client whose turn has come is not refused because it takes long to open its session', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const { promise: opened, resolve: open } = Promise.withResolvers<void>();
+  let count = 0;
+  const pool = createPool(
+    async (_login, _onReset, onClosed) => {
+      if (++count === 2) await opened;
+      const session: Session = { usable: true, run: async () => {}, cancel: () => {}, close: () => onClosed(session) };
+      return session;
+    },
+    { max: 1, waitMs: 1_000 },
+  );
+  const first = await pool.acquire(login, new EventEmitter());
+  const second = pool.acquire(login, new EventEmitter());
+  first.close();
+  vi.advanceTimersByTime(2_000);
+  open();
+  expect(await second).not.toBe(first);
+  pool.close();
+  vi.useRealTimers();
 });
 
 it('a client that goes away while a session is opened for it leaves its place', async () => {
