@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { connect, Socket } from 'node:net';
 import { neon, neonConfig, Pool } from '@neondatabase/serverless';
 import { drizzle as drizzleHttp } from 'drizzle-orm/neon-http';
 import { drizzle as drizzleWebSocket } from 'drizzle-orm/neon-serverless';
@@ -76,6 +76,16 @@ describe('connections', () => {
     await vi.waitFor(async () => expect(await backends()).toHaveLength(1), PATIENCE);
     wire.close();
     await vi.waitFor(async () => expect(await backends()).toHaveLength(0), PATIENCE);
+  });
+
+  it('end when their client vanishes without a word, although it waits for nothing', async () => {
+    const stream = new Socket();
+    const client = new pg.Client({ connectionString: test.url, stream: () => stream });
+    client.on('error', () => {});
+    await client.connect();
+    const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+    stream.destroy(); // as when its process ends: it sends no Terminate
+    await test.untilClosed(rows[0]?.pid);
   });
 
   it('have the encoding that Neon’s proxy asks for, whatever the role would have', async () => {
