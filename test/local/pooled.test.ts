@@ -226,6 +226,51 @@ describe('by hand, the pooled port', () => {
     wire.close();
   });
 
+  it('hangs up on a client whose session cannot be reset, and sends nothing more over that', async () => {
+    const ofOwner = (change: string) => `do $$ begin
+      execute format('alter role app_owner in database %I ${change}', current_database()); end $$`;
+    await test.query(ofOwner('set lock_timeout = 1'));
+    const wire = await open();
+    let unlocked: Promise<unknown> | undefined;
+    await test.whileLocked('no reset', async () => {
+      unlocked = test.query(`begin; lock table pg_catalog.pg_prepared_statements;
+        select pg_advisory_lock(hashtextextended('no reset', 0)); commit`);
+      await test.untilWaiting();
+      wire.send(...ahead);
+      await wire.until('Z');
+      await expect(wire.until('Z')).rejects.toThrow('the connection ended');
+    });
+    await unlocked;
+    await test.query(ofOwner('reset lock_timeout'));
+  });
+
+  it('has its client wait behind a flight that is not answered', async () => {
+    const wire = await open();
+    const flights = 50;
+    let sent = 0;
+    let sending: Promise<void> | undefined;
+    await test.whileLocked('not answering', async () => {
+      wire.send(query(`select pg_advisory_lock(hashtextextended('not answering', 0))`));
+      await test.untilWaiting();
+      const flight = query(`select 1 ${' '.repeat(1_000_000)}`);
+      const sendAll = async () => {
+        for (; sent < flights; sent++) await new Promise((resolve) => wire.stream.write(flight, resolve));
+      };
+      sending = sendAll();
+      let last = 0;
+      const standsStill = () => {
+        const earlier = last;
+        last = sent;
+        return sent > 0 && sent === earlier;
+      };
+      await vi.waitFor(() => expect(standsStill()).toBe(true), { timeout: PATIENCE, interval: 500 });
+      expect(sent).toBeLessThan(flights / 2); // what is held between here and there
+    });
+    for (let answered = 0; answered <= flights; answered++) await wire.until('Z');
+    await sending;
+    wire.close();
+  });
+
   it.each(['simple', 'extended'])('carries COPY FROM STDIN in the %s protocol', async (protocol) => {
     await test.query('create table if not exists copied (t text); grant all on copied to app_owner');
     const wire = await open();
