@@ -240,6 +240,12 @@ describe('a logged-in client', () => {
   });
 });
 
+it('a logged-in client that sends what is no message is hung up on', async () => {
+  const wire = await logIn();
+  wire.send(Buffer.from([0x51, 0xff, 0xff, 0xff, 0xff]));
+  await once(wire.stream, 'close');
+});
+
 it('a wrong protocol is told so', async () => {
   const version2 = overTcp(gateway.port);
   version2.send(Buffer.from([0, 0, 0, 8, 0, 2, 0, 0]));
