@@ -60,7 +60,8 @@ it.each([
 
 describe('an unexpected error', () => {
   it('tells the caller its request id and nothing else, and the log everything but credentials', async () => {
-    const cause = new Error('cannot reach postgresql://app:hunter2@and-more@db.example.com/app');
+    const refused = new Error('connection refused');
+    const cause = new Error('cannot reach postgresql://app:hunter2@and-more@db.example.com/app', { cause: refused });
     // As other libraries' errors have them, and mean something else.
     const fields = { status: 404, kind: 'timeout', hint: { password: 'hunter2' } };
     const { response, body, log } = await answer(Object.assign(new Error('the books are wrong', { cause }), fields));
@@ -74,7 +75,10 @@ describe('an unexpected error', () => {
         name: 'Error',
         message: 'the books are wrong',
         stack: expect.stringContaining('problem.test.ts') as string,
-        cause: { message: 'cannot reach postgresql://***@db.example.com/app' },
+        cause: {
+          message: 'cannot reach postgresql://***@db.example.com/app',
+          cause: { message: 'connection refused' },
+        },
       },
     });
     expect(log).not.toContain('hunter2');
