@@ -13,6 +13,7 @@ it.each([
   ['text/plain', 415, { detail: "The request's Content-Type must be application/json." }],
   ['application/x-www-form-urlencoded', 415, { detail: "The request's Content-Type must be application/json." }],
   ['text/plain; of=application/json', 415, { detail: "The request's Content-Type must be application/json." }],
+  ['application/jsonl', 415, { detail: "The request's Content-Type must be application/json." }],
   ['application/json', 200, { name: 'Ada' }],
 ])('where a schema asks for nothing, a body of type %s is answered with %d', async (type, status, body) => {
   const request = { method: 'POST', headers: { 'Content-Type': type }, body: '{"name":"Ada"}' };
