@@ -5,6 +5,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { NO_SIMULATION } from '../../local/gateway-simulation.ts';
+import { isFree } from '../../local/ports.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { logInMessages, overWebSocket, query } from './wire.ts';
 
@@ -260,5 +261,19 @@ describe('the control port', () => {
     const [response] = (await once(rebound, 'response')) as [IncomingMessage];
     expect(response.resume().statusCode).toBe(403);
     expect(gateway.simulation()).toEqual(NO_SIMULATION);
+  });
+
+  it('is closed with the gateway, whatever still comes there', async () => {
+    const upstream = { host: '127.0.0.1', port: inject('stack').postgresPort };
+    const own = await startGateway({ upstream, port: 0, controlPort: 0 });
+    const { controlPort = 0 } = own;
+    const headers = { 'Content-Length': 9, Expect: '100-continue' };
+    const unfinished = request(`http://127.0.0.1:${controlPort}/simulate`, { method: 'POST', headers });
+    const cut = once(unfinished, 'error');
+    unfinished.flushHeaders();
+    await once(unfinished, 'continue');
+    await own.close();
+    await cut;
+    expect(await isFree(controlPort)).toBe(true);
   });
 });
