@@ -35,6 +35,8 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
       const dev = startDev(data, '--port', String(port), '--sql', ...(runtime === first ? [] : ['--runtime', runtime]));
       const url = await ready(dev);
       expect(url).toBe(`http://127.0.0.1:${port}`);
+      // Only there: on Linux, this is an address of the machine, too, as those are by which others reach it.
+      if (process.platform === 'linux') await expect(fetch(`http://127.0.0.2:${port}`)).rejects.toThrow('fetch failed');
 
       const examples = [...dev.output().matchAll(/^ {2}(\S+) +(curl .*)$/gm)];
       expect(examples).not.toEqual([]);
