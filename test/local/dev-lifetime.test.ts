@@ -1,6 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
+import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { RUNTIMES } from '../../scripts/fork-host.ts';
 import { describe, expect, it } from 'vitest';
@@ -30,6 +31,7 @@ describe.skipIf(process.platform === 'win32')('the lifetime of npm run dev', () 
     const port = await anyFreePort();
     const dev = startDev(data, '--port', String(port));
     await ready(dev);
+    expect((await stat(path.join(data, 'running.json'))).mode & 0o777).toBe(0o600); // it holds passwords
     dev.child.kill('SIGINT');
     dev.child.kill('SIGINT');
     expect(await dev.exited).toBe(0);
@@ -54,12 +56,16 @@ describe.skipIf(process.platform === 'win32')('the lifetime of npm run dev', () 
 });
 
 describe.skipIf(process.platform === 'win32')('a command that starts things', () => {
-  /** Runs one that starts these. @returns what it says, and its exit code, after the signal at its first line */
-  const interrupt = async (signal: NodeJS.Signals, starts: string, again?: number) => {
+  const run = (starts: string) => {
     const code = `import { untilTheEnd } from './scripts/lifetime.ts';
       setTimeout(() => {}, 60_000);
       untilTheEnd(async ({ started }) => { ${starts} });`;
-    const child = spawn(process.execPath, ['--input-type=module', '--eval', code], { cwd: ROOT });
+    return spawn(process.execPath, ['--input-type=module', '--eval', code], { cwd: ROOT });
+  };
+
+  /** Runs one that starts these. @returns what it says, and its exit code, after the signal at its first line */
+  const interrupt = async (signal: NodeJS.Signals, starts: string, again?: number) => {
+    const child = run(starts);
     const exited = once(child, 'close');
     const said: string[] = [];
     let repeated: NodeJS.Timeout | undefined;
@@ -90,6 +96,19 @@ describe.skipIf(process.platform === 'win32')('a command that starts things', ()
       expect(exitCode).toBe(0);
     },
   );
+
+  it.each([
+    ['stdout', 'stderr'],
+    ['stderr', 'stdout'],
+  ] as const)('stops what it has started when nobody reads its %s any more', async (broken, other) => {
+    const child = run(`started(async () => process.${other}.write('stopped'));
+      setInterval(() => process.${broken}.write('.'), 20);`);
+    child[broken].destroy();
+    let said = '';
+    child[other].on('data', (chunk) => (said += String(chunk)));
+    expect(await once(child, 'close')).toEqual([0, null]);
+    expect(said).toBe('stopped');
+  });
 
   it('ends at a second signal, some time after the first, although something does not stop', async () => {
     const starts = `started(() => new Promise(() => {})); console.log('started');`;
