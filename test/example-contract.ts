@@ -74,6 +74,11 @@ export function describeExample({ database, call, post, json, expectProblem }: A
       ['no name', { currency: 'EUR' }, '/name'],
       ['an empty name', { name: '', currency: 'EUR' }, '/name'],
       ['a name of 101 characters', { name: 'x'.repeat(101), currency: 'EUR' }, '/name'],
+      [
+        'a name of two lines, 101 characters together',
+        { name: `${'x'.repeat(50)}\n${'x'.repeat(50)}`, currency: 'EUR' },
+        '/name',
+      ],
       ['a name with a NUL', { name: 'a\0b', currency: 'EUR' }, '/name'],
       ['half of a character', { name: 'a\ud800', currency: 'EUR' }, '/name'],
       ['a name that is a number', { name: 5, currency: 'EUR' }, '/name'],
