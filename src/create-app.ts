@@ -78,17 +78,23 @@ export function createApp(
     .onError(answerProblem)
     .notFound((c) => answerProblem(new Problem('not-found', { detail: 'No route matches this path.' }), c))
     .use(requestId())
-    // A route may set another value. Without any, a CDN may cache what it likes, such as /health/ready for a day.
     .use(async (c, next) => {
-      c.header('Cache-Control', 'no-store');
       await next();
-      // A `Response` that a route created itself has only the headers that it was created with.
       const headers = {
+        // A route may set another value. Without any, a CDN may cache what it likes, such as /health/ready for a day.
         'Cache-Control': 'no-store',
         'X-Content-Type-Options': 'nosniff', // a browser must not take what callers have written for a page or a script
+        // Set already, but for a `Response` that a route created itself.
         'X-Request-Id': c.get('requestId'),
       };
-      for (const [name, value] of Object.entries(headers)) if (!c.res.headers.has(name)) c.header(name, value);
+      for (const [name, value] of Object.entries(headers)) {
+        if (c.res.headers.has(name)) continue;
+        try {
+          c.res.headers.set(name, value);
+        } catch {
+          c.header(name, value); // of what `fetch` has answered; it copies the response, which is slow in Node
+        }
+      }
     })
     .use(requestLog())
     .use(

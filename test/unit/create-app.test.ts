@@ -1,4 +1,5 @@
-import { Hono } from 'hono';
+import { Hono, type MiddlewareHandler } from 'hono';
+import { cors } from 'hono/cors';
 import { afterEach, expect, it, vi } from 'vitest';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { parseConfig } from '../../src/config.ts';
@@ -10,10 +11,10 @@ afterEach(() => vi.restoreAllMocks());
 
 const waitUntil = vi.fn<(c: unknown, promise: Promise<unknown>) => void>();
 
-const ask = async (handler: () => unknown) => {
+const ask = async (handler: () => unknown, before: MiddlewareHandler = (_, next) => next()) => {
   const config = parseConfig({ ...EXAMPLE_ENVIRONMENT, API_TOKEN: apiToken });
   const { app } = createApp(config, { transports: {}, sockets: 'request', waitUntil });
-  app.get('/own', handler as () => Response);
+  app.get('/own', before, handler as () => Response);
   return app.request('/own', { headers: { Authorization: `Bearer ${apiToken}` } });
 };
 
@@ -21,8 +22,21 @@ it.each([
   ['nothing of caches', {}, 'no-store'],
   ['what may be kept', { 'Cache-Control': 'max-age=60' }, 'max-age=60'],
 ])('a `Response` of a route’s own that says %s', async (_, headers, expected) => {
-  const response = await ask(() => new Response('', { headers }));
-  expect(response.headers.get('Cache-Control')).toBe(expected);
+  const own = () => new Response('', { headers });
+  expect((await ask(own)).headers.get('Cache-Control')).toBe(expected);
+  // Such a middleware sets headers before there is a response; Hono then puts them over the response's own.
+  expect((await ask(own, cors())).headers.get('Cache-Control')).toBe(expected);
+});
+
+it('what another server has answered is passed on, with the headers of every answer', async () => {
+  const response = await ask(() => fetch('data:text/plain,kept'));
+  expect([...response.headers.keys()].toSorted()).toEqual([
+    'cache-control',
+    'content-type',
+    'x-content-type-options',
+    'x-request-id',
+  ]);
+  expect(await response.text()).toBe('kept');
 });
 
 it('a `Response` of a route’s own names its request', async () => {
