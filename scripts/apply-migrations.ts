@@ -29,6 +29,9 @@ const LOCK_PAUSE_MS = 1_000;
 /** The SQLSTATE of a statement that has waited for so long. */
 const LOCK_NOT_AVAILABLE = '55P03';
 
+/** That of a statement that uses a value which was added to an enum in the same transaction. */
+const UNSAFE_NEW_ENUM_VALUE = '55P04';
+
 /** Milliseconds; a database that is suspended wakes in less. */
 const SLOW_CONNECTION_MS = 3_000;
 
@@ -206,7 +209,9 @@ function explain(error: Error, files: string, hint = ''): never {
     ? 'between two statements there must be a line "--> statement-breakpoint".'
     : error.code === LOCK_NOT_AVAILABLE
       ? `${error.message}. It has not been applied: run it again. For who holds the lock, see the end of docs/errors.md.`
-      : error.message + hint;
+      : error.code === UNSAFE_NEW_ENUM_VALUE
+        ? `${error.message}. All of these run in one transaction: first run it at the commit before the migration that uses the value. For a local database, "npm run dev -- --reset" will do.`
+        : error.message + hint;
   throw new Error(`${files}: ${reason}`, { cause: error });
 }
 

@@ -186,6 +186,21 @@ describe('migrations', () => {
     );
   });
 
+  it('say how to apply one that uses a value which another adds to an enum', async () => {
+    const before = `create type mood as enum ('good')`;
+    const both = [`alter type mood add value 'bad'`, `create table a (mood mood default 'bad')`];
+    await writeMigrations(before);
+    await apply();
+    await writeMigrations(before, ...both);
+    await expect(apply()).rejects.toThrow(
+      /^0001\.sql to 0002\.sql: unsafe use of new value .* at the commit before the migration that uses the value\./,
+    );
+    await writeMigrations(before, ...both.slice(0, 1));
+    await apply();
+    await writeMigrations(before, ...both);
+    expect(await apply()).toMatchObject({ applied: 1 });
+  });
+
   it('are refused when one begins with nothing but a comment: its statement may be in that', async () => {
     const second = '--> statement-breakpoint\ncreate table c (id int);\n';
     for (const more of ['', second]) {
