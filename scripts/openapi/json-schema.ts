@@ -41,6 +41,11 @@ function convertAction({ valibotAction, jsonSchema }: OverrideActionContext): Js
   if (typeof message !== 'string') return undefined;
   const described = { ...jsonSchema, description: message };
 
+  // JSON Schema's formats `time` and `date-time` want seconds and an offset, which these do not take.
+  if (/^iso_(date_)?time$/.test(type) && requirement instanceof RegExp) {
+    const { format: _, ...rest } = described;
+    return { ...rest, pattern: requirement.source };
+  }
   if (requirement instanceof RegExp && requirement.flags !== '') {
     // Other languages have no such flags. With the flag u, a class's quantifier counts code points, as `maxLength` does.
     const { pattern: _, ...rest } = described;

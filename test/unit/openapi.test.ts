@@ -64,6 +64,16 @@ it('an object that may lack any field, but not all of them, is described as such
   expect(convert(change)).toMatchObject({ required: [], minProperties: 1, description: 'must change something' });
 });
 
+it.each([
+  ['a time', v.pipe(v.string(), v.isoTime('must be a time')), '18:30'],
+  ['a date and a time', v.pipe(v.string(), v.isoDateTime('must be both')), '2027-12-31T18:30'],
+])('%s without an offset is described as what is taken', (_, schema, taken) => {
+  const { format, pattern = '' } = convert(schema);
+  expect(format).toBeUndefined();
+  expect([taken, `${taken}:00Z`].map((text) => new RegExp(pattern).test(text))).toEqual([true, false]);
+  expect([taken, `${taken}:00Z`].map((text) => v.is(schema, text))).toEqual([true, false]);
+});
+
 it('an operation is described with the problems that follow from what it takes', () => {
   const operation = { operationId: 'any', summary: 'Any', responses: { 200: {} } };
   const statuses = (method: string, taken: object) =>
