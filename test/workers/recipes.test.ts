@@ -450,6 +450,18 @@ it('a foreign key leads to rows of other tenants, unless it names the tenant', a
   await expect(refer('strict', mine)).rejects.toThrow('violates foreign key constraint');
 });
 
+it('a date is one that the database takes', async () => {
+  const outfile = path.join(path.dirname(inject('workerBundle')), 'date.mjs');
+  const contents = `import * as v from 'valibot';\n${blockWith('isDay =')}export const isTaken = (text) => v.is(day, text);`;
+  await build({ stdin: { contents, loader: 'ts', resolveDir: ROOT }, outfile, bundle: true, format: 'esm' });
+  const { isTaken } = (await import(pathToFileURL(outfile).href)) as { isTaken: (text: string) => boolean };
+  const days = ['0000-12-31', '0001-01-01', '1900-02-29', '2000-02-29', '2027-02-30', '2027-04-31', '9999-12-31'];
+  const read = days.map((day) => database.query('select $1::date', [day]));
+  const taken = (await Promise.allSettled(read)).map(({ status }) => status === 'fulfilled');
+  expect(days.map(isTaken)).toEqual(taken);
+  expect(taken).toEqual([false, true, false, true, false, false, true]);
+});
+
 it('a tenant finds its own rows, in a batch and in a transaction, and a one-shot none', async () => {
   const outfile = path.join(path.dirname(inject('workerBundle')), 'tenant.mjs');
   const contents = `import { sql } from 'drizzle-orm';\n${blockWith('asTenant =')}`;
