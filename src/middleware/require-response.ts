@@ -14,7 +14,8 @@ export const requireResponse = (): MiddlewareHandler => {
       throw thrown instanceof Error ? thrown : new Error('What was thrown is not an Error.', { cause: thrown });
     });
     // Hono takes whatever is returned for the response: if a middleware returns what `next` returns, that is the context.
-    if (c.finalized && (c.res as Partial<Response>).headers) return;
+    const { headers, status } = c.res as Partial<Response>; // status 0: `Response.error()`, which no platform can send
+    if (c.finalized && headers && status) return;
     c.res = undefined;
     throw new Error('The handler returned no response.');
   };

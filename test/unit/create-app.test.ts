@@ -95,6 +95,7 @@ it.each([
   ['throws undefined', () => rejectWith(undefined), { message: 'What was thrown is not an Error.' }],
   ['returns nothing', async () => {}, { message: 'The handler returned no response.' }],
   ['returns an object', () => ({ id: 1 }), { message: 'The handler returned no response.' }],
+  ['returns a failure of `fetch`', () => Response.error(), { message: 'The handler returned no response.' }],
 ])('a handler that %s is answered and logged as any failure, and leaves nothing open', async (_, handler, error) => {
   const [failures, requests] = (['error', 'log'] as const).map((method) =>
     vi.spyOn(console, method).mockImplementation(() => {}),
