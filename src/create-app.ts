@@ -82,13 +82,13 @@ export function createApp(
       await next();
       const headers = {
         // A route may set another value. Without any, a CDN may cache what it likes, such as /health/ready for a day.
-        'Cache-Control': 'no-store',
+        'Cache-Control': c.res.headers.get('Cache-Control') ?? 'no-store',
         'X-Content-Type-Options': 'nosniff', // a browser must not take what callers have written for a page or a script
-        // Set already, but for a `Response` that a route created itself.
+        // Set already, but for a `Response` that a route created itself, for an earlier request perhaps.
         'X-Request-Id': c.get('requestId'),
       };
       for (const [name, value] of Object.entries(headers)) {
-        if (c.res.headers.has(name)) continue;
+        if (c.res.headers.get(name) === value) continue;
         try {
           c.res.headers.set(name, value);
         } catch {

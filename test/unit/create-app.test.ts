@@ -44,6 +44,19 @@ it('a `Response` of a route’s own names its request', async () => {
   expect(response.headers.get('X-Request-Id')).toMatch(/^[\da-f-]{36}$/);
 });
 
+it.each([
+  ['has answered before', { status: 204 }],
+  ['has from elsewhere', { headers: { 'X-Request-Id': 'theirs' } }],
+])('a `Response` that a route %s names this request', async (_, init) => {
+  const log = vi.spyOn(console, 'log').mockImplementation(() => {});
+  const own = new Response(null, init);
+  for (const time of [0, 1]) {
+    const response = await ask(() => own);
+    const { requestId } = JSON.parse(String(log.mock.calls[time])) as { requestId: string };
+    expect(response.headers.get('X-Request-Id')).toBe(requestId);
+  }
+});
+
 it('a token is compared as a whole, without a hash of it', async () => {
   const hash = vi.spyOn(crypto.subtle, 'digest');
   const { app } = createApp(parseConfig({ ...EXAMPLE_ENVIRONMENT, API_TOKEN: apiToken }), {
