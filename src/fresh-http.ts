@@ -1,4 +1,5 @@
 import { subscribe } from 'node:diagnostics_channel';
+import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { HttpTransport } from './db/transport.ts';
 
@@ -50,7 +51,9 @@ export function freshHttp(http: HttpTransport): HttpTransport {
       // With its last connection, `fetch` also gives up its pool for a server, although a query waits there already; and when that
       // one has ended, the next pool, and so on: as long as one query follows another, each would have a connection of its own.
       // https://github.com/nodejs/undici/issues/5022
-      await Promise.all(closing);
+      // But no longer than the query has: nothing else would end the wait.
+      const [, , signal] = query;
+      if (closing.length > 0) await Promise.race([Promise.all(closing), once(signal, 'abort')]);
       return http.send(...query);
     },
   };

@@ -1,9 +1,11 @@
 import { channel } from 'node:diagnostics_channel';
 import { Socket } from 'node:net';
+import { Duplex } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, expect, inject, it, vi } from 'vitest';
 import { createDatabase, type Database } from '../../src/db/database.ts';
+import { freshHttp } from '../../src/fresh-http.ts';
 import { serverTransports } from '../../src/server-transports.ts';
 import { createEmptyDatabase, type TestDatabase } from '../database.ts';
 import { type FaultProxy, startFaultProxy } from '../fault-proxy.ts';
@@ -77,6 +79,16 @@ it.each([
   skip(60_000);
   await read();
   expect(socket.destroyed).toBe(isClosed);
+});
+
+it('an old connection that does not close is waited for as long as the query has', async () => {
+  const socket = new Duplex({ destroy() {} });
+  channel('undici:client:sendHeaders').publish({ request: { path: '/sql', ...DONE }, socket });
+  skip(60_000);
+  const http = freshHttp({ send: async (_, __, signal) => Promise.reject(signal.reason as Error) });
+  const target = {} as Parameters<typeof http.send>[0];
+  await expect(http.send(target, [], AbortSignal.timeout(10))).rejects.toThrow('timeout');
+  socket.emit('close');
 });
 
 it('nothing is kept of a request that a connection has carried', () => {
