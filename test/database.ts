@@ -24,6 +24,8 @@ export interface TestDatabase {
   untilSleeping(count?: number): Promise<void>;
   /** Resolves when the server has ended the connection of this process. */
   untilClosed(pid: unknown): Promise<void>;
+  /** Resolves to what then waits for a rollback, such as that of a statement that is stopped, on a connection that ends. */
+  untilRolledBack(): Promise<() => Promise<void>>;
   close(): Promise<void>;
 }
 
@@ -85,6 +87,12 @@ async function copyDatabase(template: string, gatewayPort = inject('stack').gate
     async untilClosed(pid) {
       const open = 'select from pg_stat_activity where pid = $1';
       await vi.waitFor(async () => expect((await pool.query(open, [pid])).rows).toEqual([]), PATIENCE);
+    },
+    async untilRolledBack() {
+      const count = async () =>
+        (await pool.query('select xact_rollback from pg_stat_database where datname = current_database()')).rows;
+      const before = await count();
+      return () => vi.waitFor(async () => expect(await count()).not.toEqual(before), PATIENCE);
     },
     async close() {
       await pool.end();

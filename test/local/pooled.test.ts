@@ -246,7 +246,7 @@ describe('by hand, the pooled port', () => {
 
   it('has its client wait behind a flight that is not answered', async () => {
     const wire = await open();
-    const flights = 50;
+    const flights = 30;
     let sent = 0;
     let sending: Promise<void> | undefined;
     await test.whileLocked('not answering', async () => {
