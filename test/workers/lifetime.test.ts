@@ -85,6 +85,20 @@ describe('one request', () => {
     }
   });
 
+  it('ends what its route has not waited for, when it is answered', async () => {
+    const worker = await startOwn('unawaited');
+    try {
+      await database.whileLocked('unawaited', async () => {
+        const response = await worker.fetch('/unawaited', { headers: { Authorization: `Bearer ${apiToken}` } });
+        expect(await response.text()).toBe('done');
+        await database.untilWaiting();
+      });
+      await untilClosed();
+    } finally {
+      await worker.close();
+    }
+  });
+
   it('opens four sockets at most: a Worker may have six connections, and HTTP needs some', async () => {
     const worker = await startOwn('two-transactions');
     try {
