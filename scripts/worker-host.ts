@@ -25,8 +25,10 @@ const FIRST_LOAD = 1_500;
 /** Milliseconds; an app that never ends loading makes requests wait forever. */
 const FIRST_ANSWER = 15_000;
 
-// Wrangler would report on the network at every reload, write log files and ask about metrics.
+// Wrangler would report on the network at every reload, write log files and ask about metrics. And it would give the Worker what
+// wrangler.toml requires and dev.ts does not set from .env and the shell itself, such as the URL of the replica in production.
 Object.assign(process.env, {
+  CLOUDFLARE_LOAD_DEV_VARS_FROM_DOT_ENV: 'false',
   CLOUDFLARE_CF_FETCH_ENABLED: 'false',
   WRANGLER_WRITE_LOGS: 'false',
   WRANGLER_SEND_METRICS: 'false',
