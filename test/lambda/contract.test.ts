@@ -2,9 +2,13 @@ import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { Hono } from 'hono';
+import { handle } from 'hono/aws-lambda';
+import { getCookie, setCookie } from 'hono/cookie';
 import { expect, inject, it, vi } from 'vitest';
 import { withValidRequest } from '../../functions/lambda-app.ts';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
+import { fromFunctionUrlResult, toFunctionUrlEvent } from '../../scripts/function-url.ts';
 import { describeContract, NOBODY } from '../contract.ts';
 import { PATIENCE } from '../database.ts';
 import { functionUrl, httpApi, loadBalancer, restApi, streamedUrl } from './events.ts';
@@ -27,6 +31,20 @@ it.each([
   const response = await toResponse(await invoke(Object.assign(event as object, { body: '{}' })));
   expect(response.status).toBe(200);
   await close();
+});
+
+it('what stands in for a Function URL passes on any bytes, and cookies', async () => {
+  const app = new Hono().post('/', async (c) => {
+    setCookie(c, 'theme', getCookie(c, 'theme') ?? '');
+    setCookie(c, 'language', 'en');
+    return c.body(await c.req.arrayBuffer(), 200, { 'Content-Type': 'image/png' });
+  });
+  const bytes = Uint8Array.of(0x89, 0xff, 0, 0x0a);
+  const headers = { 'Content-Type': 'image/png', Cookie: 'a=b; theme=dark' };
+  const event = await toFunctionUrlEvent(new Request('https://api.example/', { method: 'POST', headers, body: bytes }));
+  const response = fromFunctionUrlResult(await handle(app)(event as never));
+  expect(new Uint8Array(await response.arrayBuffer())).toEqual(bytes);
+  expect(response.headers.getSetCookie()).toEqual(['theme=dark; Path=/', 'language=en; Path=/']);
 });
 
 it('the stack of an error in the log of Lambda names functions', async () => {
