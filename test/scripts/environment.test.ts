@@ -38,6 +38,15 @@ it('what is exported wins over .env, which may begin with a byte order mark', as
   expect(ownVariables()).toEqual({ MINE: 'mine', THEIRS: 'theirs' });
 });
 
+it("what is about the database is not the app's own", async () => {
+  await enterDirectory();
+  const names = ['URL', 'URL_UNPOOLED', 'REPLICA_URL', 'OWNER_URL', 'TRANSPORT', 'MINE'].map(
+    (name) => `DATABASE_${name}`,
+  );
+  await writeFile('.env', names.map((name) => `${name}=x\n`).join(''));
+  expect(Object.keys(ownVariables())).toEqual(['DATABASE_MINE']);
+});
+
 it('says when .env is not UTF-8, and lets a directory be', async () => {
   await enterDirectory();
   await writeFile('.env', Buffer.from('\uFEFFMINE=1\r\n', 'utf16le'));
@@ -51,9 +60,10 @@ it('the database of npm run dev is that of one that runs, not of one that was ki
   await enterDirectory();
   setVariables({ DATABASE_URL: undefined, DATABASE_OWNER_URL: undefined });
   const url = { app: 'postgresql://app@127.0.0.1/app', owner: 'postgresql://owner@127.0.0.1/app' };
-  const say = (pid: number) => writeFile(RUNNING_FILE, JSON.stringify({ pid, url, tcpUrl: url }));
+  const tcpUrl = { app: `${url.app}?tcp`, owner: `${url.owner}?tcp` };
+  const say = (pid: number) => writeFile(RUNNING_FILE, JSON.stringify({ pid, url, tcpUrl }));
   await say(process.pid);
-  expect(databaseUrls('.')).toMatchObject(url);
+  expect(databaseUrls('.')).toMatchObject({ ...url, tool: tcpUrl.owner });
   await say(spawnSync(process.execPath, ['--version']).pid);
   expect(() => databaseUrls('.')).toThrow(/^Start "npm run dev"/);
 });

@@ -226,6 +226,7 @@ it.each([
     { API_TOKEN: apiToken },
     /the token could be read/,
   ],
+  ['one that only ends as a local one', ['http://not-localhost'], { API_TOKEN: apiToken }, /the token could be read/],
   ['no token', ['https://api.example'], {}, /API_TOKEN is not set/],
 ])('refuses %s', async (_, args, env, message) => {
   const { code, output } = await smoke(args, env);
