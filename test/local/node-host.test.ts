@@ -30,6 +30,12 @@ it('says that an API has ended which ends by itself while it loads', async () =>
   expect(await firstMessage('process.exit();')).toEqual({ type: 'failed', message: 'The API did not start.' });
 });
 
+it('says what an API writes to its standard error', async () => {
+  expect(
+    await firstMessage(`console.error('out of paper'); await new Promise((resolve) => setTimeout(resolve, 600_000));`),
+  ).toEqual({ type: 'log', level: 'error', message: 'out of paper' });
+});
+
 it('says in the meantime that an API does not end loading', async () => {
   expect(await firstMessage('await new Promise((resolve) => setTimeout(resolve, 600_000));')).toMatchObject({
     type: 'log',
