@@ -100,7 +100,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
   });
 
   it.each(others.slice(-1))(
-    'on %s gives the app what .env says, less what it says about the database',
+    'on %s gives the app what .env says, less what it, or the shell, says about the database',
     async (runtime) => {
       const directory = await mkdtemp(path.join(data, 'environment-'));
       const print = `data:text/javascript,const{MINE:m,DATABASE_REPLICA_URL:d}=process.env;console.log([m,typeof(d)].join())`;

@@ -40,6 +40,7 @@ export function startDev(directory: string, ...options: string[]): Dev {
     env: {
       ...process.env,
       DATABASE_URL: 'postgresql://nobody:nothing@nowhere.example/never',
+      DATABASE_REPLICA_URL: 'postgresql://nobody:nothing@nowhere.example/never',
       NO_COLOR: '1',
       PGSSLMODE: 'require',
       PGOPTIONS: '-c default_transaction_read_only=on',
