@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
-import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
 import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import type VercelApp from '../../functions/vercel.ts';
@@ -40,7 +40,8 @@ describe('an instance on Vercel', () => {
     return (await app.fetch(new Request(`https://api.example${path}`, { headers }))).status;
   };
 
-  it('stays awake until the sockets that it keeps for the next request are closed', async () => {
+  /** As on Vercel, with a clock that stands still. @returns what keeps the instance awake */
+  const onVercel = () => {
     const awake = new Set<Promise<unknown>>();
     const waitUntil = (promise: Promise<unknown>) => {
       awake.add(promise);
@@ -50,23 +51,41 @@ describe('an instance on Vercel', () => {
     vi.stubEnv('VERCEL_URL', 'app.vercel.app');
     vi.stubEnv('VERCEL_REGION', 'iad1');
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-    try {
-      expect(await ask(EXAMPLE.path)).toBe(200);
-      expect(awake.size).toBe(0); // over HTTP there is nothing to close
-      expect(await ask()).toBe(204);
-      expect(awake.size).toBe(1);
-      await vi.advanceTimersByTimeAsync(59_000);
-      expect(gateway.stats().openSockets).toBe(1);
-      await vi.advanceTimersByTimeAsync(1_000);
-      while (gateway.stats().openSockets > 0) await turn();
-      expect(awake.size).toBe(1);
-      await vi.advanceTimersByTimeAsync(1_000);
-      expect(awake.size).toBe(0);
-    } finally {
+    onTestFinished(() => {
       vi.useRealTimers();
       vi.stubEnv('VERCEL_URL', undefined);
       Reflect.deleteProperty(globalThis, REQUEST_CONTEXT);
-    }
+    });
+    return awake;
+  };
+
+  it('stays awake until the sockets that it keeps for the next request are closed', async () => {
+    const awake = onVercel();
+    expect(await ask(EXAMPLE.path)).toBe(200);
+    expect(awake.size).toBe(0); // over HTTP there is nothing to close
+    expect(await ask()).toBe(204);
+    expect(awake.size).toBe(1);
+    await vi.advanceTimersByTimeAsync(59_000);
+    expect(gateway.stats().openSockets).toBe(1);
+    await vi.advanceTimersByTimeAsync(1_000);
+    while (gateway.stats().openSockets > 0) await turn();
+    expect(awake.size).toBe(1);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(awake.size).toBe(0);
+  });
+
+  it('stays awake for connections over TCP, too', async () => {
+    const { postgresPort } = inject('stack');
+    vi.stubEnv('DATABASE_URL', database.url.replace(`:${gateway.port}/`, `:${postgresPort}/`));
+    vi.stubEnv('DATABASE_TRANSPORT', 'tcp');
+    const anew = '../../functions/vercel.ts?tcp'; // with these variables
+    const { default: overTcp } = (await import(anew)) as { default: typeof VercelApp };
+    const awake = onVercel();
+    const headers = { Authorization: `Bearer ${apiToken}` };
+    expect((await overTcp.fetch(new Request(`https://api.example${EXAMPLE.path}`, { headers }))).status).toBe(200);
+    expect(awake.size).toBe(1);
+    await vi.advanceTimersByTimeAsync(62_000);
+    expect(awake.size).toBe(0);
   });
 
   it('shares ten sockets among all requests that it serves at once', async () => {
