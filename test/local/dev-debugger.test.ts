@@ -26,6 +26,10 @@ it.skipIf(process.platform === 'win32').each(runtimes)('on %s a debugger can sto
   const ports = ['--port', String(await anyFreePort()), '--inspector-port', String(inspectorPort)];
   const url = await ready(startDev(data, '--runtime', runtime, ...ports));
   const list = await fetch(`http://127.0.0.1:${inspectorPort}/json/list`);
+  // Only there: who reaches a debugger can run anything. On Linux, this is an address of the machine, too.
+  if (process.platform === 'linux') {
+    await expect(fetch(`http://127.0.0.2:${inspectorPort}/json/list`)).rejects.toThrow('fetch failed');
+  }
   const [target] = (await list.json()) as [{ webSocketDebuggerUrl: string }];
   const socket = new WebSocket(target.webSocketDebuggerUrl);
   const heard: Message[] = [];
