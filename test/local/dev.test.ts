@@ -75,13 +75,20 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     await untilGone(data, port);
   });
 
-  it('on node starts the API again beside a silent connection, and says when it is gone', async () => {
+  it('on node starts the API again beside a silent connection and a request that does not end, and says when it is gone', async () => {
     const port = await anyFreePort();
     const dev = startDev(data, '--port', String(port), '--runtime', 'node');
     const url = await ready(dev);
     const silent = connect(port, '127.0.0.1');
     silent.on('error', () => {});
     await once(silent, 'connect');
+    const token = /Token +(\S+)/.exec(dev.output())?.[1];
+    const unfinished = connect(port, '127.0.0.1');
+    unfinished.on('error', () => {});
+    unfinished.write(
+      `POST /accounts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\nExpect: 100-continue\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n`,
+    );
+    await once(unfinished, 'data'); // it may continue
     const file = path.join(ROOT, 'src/create-app.ts');
     await utimes(file, new Date(), new Date());
     await vi.waitFor(() => expect(dev.output()).toMatch(/^reloaded$/m), PATIENCE);
