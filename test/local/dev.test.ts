@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { copyFile, mkdtemp, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import path from 'node:path';
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { RUNTIMES } from '../../scripts/fork-host.ts';
 import { describe, expect, it, vi } from 'vitest';
 import { anyFreePort } from '../../local/ports.ts';
@@ -117,9 +118,28 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
       const dev = startDev(directory, '--data', data, '--port', String(port), '--runtime', runtime);
       await ready(dev);
       expect(dev.output()).toMatch(/of my own,undefined/);
+      expect(dev.output()).not.toContain(EXAMPLE_ENVIRONMENT['API_TOKEN']);
       dev.child.kill('SIGTERM');
       expect(await dev.exited).toBe(0);
       await untilGone(data, port);
+      await rm(directory, { recursive: true });
+    },
+  );
+
+  it.each(others.slice(-1))(
+    'on %s with --remote serves the app from DATABASE_URL, and shows no password',
+    async (runtime) => {
+      const directory = await mkdtemp(path.join(data, 'remote-'));
+      await writeFile(path.join(directory, '.env'), `${DOT_ENV}DATABASE_TRANSPORT=tcp\n`);
+      const port = await anyFreePort();
+      const dev = startDev(directory, '--port', String(port), '--runtime', runtime, '--remote');
+      const url = await ready(dev);
+      expect((await fetch(`${url}/health/ready`)).status).toBe(503);
+      await vi.waitFor(() => expect(dev.output()).toContain('ENOTFOUND nowhere.example'), PATIENCE);
+      expect(dev.output()).toMatch(/^ {2}Database +nowhere\.example\/never \(DATABASE_URL\)$/m);
+      dev.child.kill('SIGTERM');
+      expect(await dev.exited).toBe(0);
+      expect(dev.output()).not.toMatch(/nothing|PostgreSQL/);
       await rm(directory, { recursive: true });
     },
   );
