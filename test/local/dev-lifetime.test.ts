@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { RUNTIMES } from '../../scripts/fork-host.ts';
@@ -25,6 +25,18 @@ describe.skipIf(process.platform === 'win32')('the lifetime of npm run dev', () 
     expect(dev.output()).toContain('The API has ended unexpectedly.');
     await untilGone(data, port);
     await expect(fetch(url)).rejects.toThrow('fetch failed');
+  });
+
+  it('ends, and says so, when PostgreSQL does', async () => {
+    const port = await anyFreePort();
+    const dev = startDev(data, '--port', String(port), '--runtime', `${runtimes.at(-1)}`);
+    await ready(dev);
+    const [, elsewhere] = /server files in (.*)\)$/m.exec(dev.output()) ?? []; // as root
+    const lock = await readFile(path.join(elsewhere ?? path.join(data, 'postgres'), 'postmaster.pid'), 'utf8');
+    process.kill(Number.parseInt(lock, 10), 'SIGKILL');
+    expect(await dev.exited).toBe(1);
+    expect(dev.output()).toContain('PostgreSQL has ended unexpectedly');
+    await untilGone(data, port);
   });
 
   it('stops once and in order at Ctrl-C, which reaches npm and the script alike', async () => {
