@@ -16,13 +16,18 @@ function deploy(sam: string | undefined, ...args: string[]) {
 }
 
 it.skipIf(process.platform === 'win32')('deploys what it has built, with the options that it was given', () => {
-  const { status, stdout } = deploy('echo "sam $@"', '--config-env', 'staging');
-  expect(stdout).toMatch(/^dist\/lambda\.zip: .*\nsam deploy --template-file template\.yaml --config-env staging\n/);
+  const { status, stdout } = deploy('echo "sam $@ in ${PWD##*/}"', '--config-env', 'staging');
+  expect(stdout).toMatch(
+    /^dist\/lambda\.zip: .*\nsam deploy --template-file template\.yaml --config-env staging in functions\n/,
+  );
   expect(status).toBe(0);
 });
 
-it.skipIf(process.platform === 'win32')('fails where SAM does, so that a workflow goes no further', () => {
-  const { status, stdout, stderr } = deploy('[ "$1" != deploy ]');
+it.skipIf(process.platform === 'win32').each([
+  ['fails', '[ "$1" != deploy ]'],
+  ['is killed', '[ "$1" != deploy ] || kill -9 $$'],
+])('fails where SAM %s, so that a workflow goes no further', (_, sam) => {
+  const { status, stdout, stderr } = deploy(sam);
   expect([status, stderr]).toEqual([1, 'sam deploy has failed: see above.\n']);
   expect(stdout).not.toContain('Deployed');
 });
