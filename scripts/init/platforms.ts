@@ -34,6 +34,7 @@ export const PLATFORMS = {
       'test/db/worker-types.test.ts',
       'test/fast/worker.ts',
       'test/local/dev-workers.test.ts',
+      'test/local/worker-host.test.ts',
       'test/local/driver.test.ts',
       'test/local/driver-node.ts',
       'test/local/driver-worker.ts',

@@ -135,7 +135,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
       const dev = startDev(directory, '--port', String(port), '--runtime', runtime, '--remote');
       const url = await ready(dev);
       expect((await fetch(`${url}/health/ready`)).status).toBe(503);
-      await vi.waitFor(() => expect(dev.output()).toContain('ENOTFOUND nowhere.example'), PATIENCE);
+      await vi.waitFor(() => expect(dev.output()).toMatch(/(ENOTFOUND|EAI_AGAIN) nowhere\.example/), PATIENCE);
       expect(dev.output()).toMatch(/^ {2}Database +nowhere\.example\/never \(DATABASE_URL\)$/m);
       dev.child.kill('SIGTERM');
       expect(await dev.exited).toBe(0);
