@@ -144,7 +144,7 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
     },
   );
 
-  it('lets reads that may lag come from a replica', async () => {
+  it('lets reads that may lag come from a replica, over the network that it is told to simulate', async () => {
     const port = await anyFreePort();
     const dev = startDev(
       data,
@@ -156,9 +156,13 @@ describe.skipIf(process.platform === 'win32')('npm run dev', () => {
       '--replica',
       '--lag',
       '600s',
+      '--rtt',
+      '3',
       '--sql',
     );
     const url = await ready(dev);
+    const [simulate = ''] = /http\S+\/simulate/.exec(dev.output()) ?? [];
+    expect(await (await fetch(simulate)).json()).toMatchObject({ rtt: 3 });
     const token = /Token +(\S+)/.exec(dev.output())?.[1];
     const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
     const body = JSON.stringify({ name: 'Ada', currency: 'EUR' });
