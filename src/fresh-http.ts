@@ -39,7 +39,7 @@ subscribe('undici:client:sendHeaders', (message) => {
  */
 export function freshHttp(http: HttpTransport): HttpTransport {
   return {
-    async send(...query) {
+    async send(target, statements, signal) {
       const closing: Promise<void>[] = [];
       const now = Date.now(); // by the wall clock, which goes on while a process is frozen; it may also be set back
       for (const [socket, { requests, since, closed }] of connections) {
@@ -52,9 +52,8 @@ export function freshHttp(http: HttpTransport): HttpTransport {
       // one has ended, the next pool, and so on: as long as one query follows another, each would have a connection of its own.
       // https://github.com/nodejs/undici/issues/5022
       // But no longer than the query has: nothing else would end the wait.
-      const [, , signal] = query;
       if (closing.length > 0) await Promise.race([Promise.all(closing), once(signal, 'abort')]);
-      return http.send(...query);
+      return http.send(target, statements, signal);
     },
   };
 }

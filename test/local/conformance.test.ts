@@ -6,7 +6,7 @@ import { GSS_REQUEST, int32, readBytes, SSL_REQUEST, startupMessage } from '../.
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
 import { CREATE_NOTES } from '../db/ways.ts';
 import { startFaultProxy } from '../fault-proxy.ts';
-import { errorFields, logInMessages, message, overWebSocket, query, typeOf } from './wire.ts';
+import { errorFields, logInMessages, message, overWebSocket, query, typeOf, untilStill } from './wire.ts';
 
 // A test for each thing that is known of how Neon's proxy answers: https://github.com/neondatabase/neon proxy/src/serverless
 
@@ -943,13 +943,7 @@ describe('a WebSocket', () => {
     await test.whileLocked('not reading', async () => {
       wire.send(query(`select pg_advisory_lock(hashtextextended('not reading', 0))`), query('copy filled from stdin'));
       sending = sendRows();
-      let last = 0;
-      const standsStill = () => {
-        const earlier = last;
-        last = sent;
-        return sent > 0 && sent === earlier;
-      };
-      await vi.waitFor(() => expect(standsStill()).toBe(true), { timeout: PATIENCE, interval: 500 });
+      await untilStill(() => sent);
       expect(sent).toBeLessThan(rows / 2); // what is held between here and there
     });
     await sending;

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createPool, type Login } from '../../local/gateway-pool.ts';
 import type { Session } from '../../local/gateway-session.ts';
 
@@ -119,8 +119,8 @@ describe('a pool of one', () => {
   });
 });
 
-it('a client whose turn has come is not refused because it takes long to open its session', async () => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+/** One whose second session is opened when `open` is called. */
+const createSlowPoolOfOne = () => {
   const { promise: opened, resolve: open } = Promise.withResolvers<void>();
   let count = 0;
   const pool = createPool(
@@ -131,6 +131,13 @@ it('a client whose turn has come is not refused because it takes long to open it
     },
     { max: 1, waitMs: 1_000 },
   );
+  return { pool, open };
+};
+
+it('a client whose turn has come is not refused because it takes long to open its session', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const { pool, open } = createSlowPoolOfOne();
   const first = await pool.acquire(login, new EventEmitter());
   const second = pool.acquire(login, new EventEmitter());
   first.close();
@@ -138,20 +145,10 @@ it('a client whose turn has come is not refused because it takes long to open it
   open();
   expect(await second).not.toBe(first);
   pool.close();
-  vi.useRealTimers();
 });
 
 it('a client that goes away while a session is opened for it leaves its place', async () => {
-  const { promise: opened, resolve: open } = Promise.withResolvers<void>();
-  let count = 0;
-  const pool = createPool(
-    async (_login, _onReset, onClosed) => {
-      if (++count === 2) await opened;
-      const session: Session = { usable: true, run: async () => {}, cancel: () => {}, close: () => onClosed(session) };
-      return session;
-    },
-    { max: 1, waitMs: 1_000 },
-  );
+  const { pool, open } = createSlowPoolOfOne();
   const client = new EventEmitter();
   const first = await pool.acquire(login, new EventEmitter());
   const second = pool.acquire(login, client).catch((error: unknown) => String(error));

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { cancel } from '../../local/gateway-upstream.ts';
 import { createEmptyDatabase, PATIENCE, type TestDatabase } from '../database.ts';
-import { logInMessages, message, overWebSocket, query, typeOf } from './wire.ts';
+import { logInMessages, message, overWebSocket, query, typeOf, untilStill } from './wire.ts';
 
 let gateway: Gateway;
 let test: TestDatabase;
@@ -257,13 +257,7 @@ describe('by hand, the pooled port', () => {
         for (; sent < flights; sent++) await new Promise((resolve) => wire.stream.write(flight, resolve));
       };
       sending = sendAll();
-      let last = 0;
-      const standsStill = () => {
-        const earlier = last;
-        last = sent;
-        return sent > 0 && sent === earlier;
-      };
-      await vi.waitFor(() => expect(standsStill()).toBe(true), { timeout: PATIENCE, interval: 500 });
+      await untilStill(() => sent);
       expect(sent).toBeLessThan(flights / 2); // what is held between here and there
     });
     for (let answered = 0; answered <= flights; answered++) await wire.until('Z');

@@ -1,8 +1,10 @@
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { expect, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { message, query, readMessage, startupMessage, typeOf } from '../../local/postgres-messages.ts';
 import { webSocketStream } from '../../local/web-socket-stream.ts';
+import { PATIENCE } from '../database.ts';
 
 /** PostgreSQL's protocol by hand, for what no driver would send. */
 export interface Wire {
@@ -55,6 +57,17 @@ export function logInMessages(connectionString: string): { startup: Buffer; pass
 export function errorFields(error: Buffer): Record<string, string> {
   const fields = error.toString('utf8', 5).split('\0').filter(Boolean);
   return Object.fromEntries(fields.map((field) => [field[0], field.slice(1)]));
+}
+
+/** Resolves when a number that has begun to grow, such as that of the messages sent, no longer does. */
+export async function untilStill(count: () => number): Promise<void> {
+  let last = 0;
+  const isStill = () => {
+    const earlier = last;
+    last = count();
+    return last > 0 && last === earlier;
+  };
+  await vi.waitFor(() => expect(isStill()).toBe(true), { timeout: PATIENCE, interval: 500 });
 }
 
 export { message, query, typeOf };
