@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { chmod, chown, copyFile, stat } from 'node:fs/promises';
-import { createServer, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { neon, neonConfig, Pool } from '@neondatabase/serverless';
@@ -12,7 +12,7 @@ import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { logIn } from '../../local/gateway-login.ts';
 import { cancel, CONNECT_DEADLINE, connectUpstream, parseUpstream, stop } from '../../local/gateway-upstream.ts';
 import { anyFreePort } from '../../local/ports.ts';
-import { errorResponse, int32, message } from '../../local/postgres-messages.ts';
+import { errorResponse, int32, message, PROTOCOL_3, startupMessage } from '../../local/postgres-messages.ts';
 import { startListening } from '../../local/start-listening.ts';
 import { startTemporaryStack, type TemporaryStack } from '../../local/temporary-stack.ts';
 
@@ -239,6 +239,23 @@ it.each([
   await refused;
   if (!socket.closed) await once(socket.resume(), 'close');
   vi.useRealTimers();
+  silent.close();
+});
+
+it('a client that does not get to log in within a minute is hung up on, and so is its upstream', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const silent = createServer((socket) => void socket.on('error', () => {}).resume());
+  const port = await startListening(silent);
+  const gateway = await startGateway({ upstream: { host: '127.0.0.1', port }, port: 0 });
+  const connected = once(silent, 'connection') as Promise<[Socket]>;
+  const client = connect(gateway.port, '127.0.0.1').resume();
+  client.write(startupMessage({ user: 'app', database: 'app' }, PROTOCOL_3));
+  const [socket] = await connected;
+  const closed = [client, socket].map((end) => once(end, 'close'));
+  vi.advanceTimersByTime(60_000);
+  await Promise.all(closed);
+  vi.useRealTimers();
+  await gateway.close();
   silent.close();
 });
 
