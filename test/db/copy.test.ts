@@ -2,10 +2,12 @@ import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
+import { build } from 'esbuild';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { packageFolder } from '../../scripts/package-folder.ts';
+import type * as errors from '../../src/db/error.ts';
 import { createEmptyDatabase, type TestDatabase } from '../database.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -119,4 +121,18 @@ it('src/db, copied into an empty project, works', async () => {
     outside: [{ n: 1 }, { n: 2 }, { n: 3 }],
     transports: ['one-shot over http', 'batch over http', 'transaction over websocket'],
   });
+});
+
+it('a DatabaseError is known by its name to another, minified copy of src/db, which it is no instance of', async () => {
+  const load = async (copy: string) => {
+    const outfile = path.join(project, `${copy}.mjs`);
+    const entry = path.join(project, 'db/error.ts');
+    await build({ entryPoints: [entry], outfile, bundle: true, minify: true, format: 'esm', platform: 'node' });
+    return (await import(pathToFileURL(outfile).href)) as typeof errors;
+  };
+  const [pages, instrumentation] = [await load('pages'), await load('instrumentation')];
+  const error = pages.misuse('Wrong.');
+  expect(error).not.toBeInstanceOf(instrumentation.DatabaseError);
+  expect(error).toMatchObject({ name: 'DatabaseError', kind: 'query' });
+  expect(pages.DatabaseError.name).not.toBe('DatabaseError'); // so `name` does not come from the class
 });
