@@ -7,7 +7,7 @@ import { UNUSED_BY_NODE } from './bundle-for-node.ts';
 export const UNUSED_BY_LAMBDA = [
   ...UNUSED_BY_NODE,
   /^node_modules\/hono\/dist\/adapter\/(?!aws-lambda)/,
-  /^functions\/(?!lambda|aws-secret)/,
+  /^functions\/(node|vercel|worker)/, // not what an entry imports first, such as a tracer
 ];
 
 /** Builds what `npm run build:lambda` zips. */

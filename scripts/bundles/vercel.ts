@@ -10,7 +10,7 @@ export const UNUSED_BY_VERCEL = [
   ...UNUSED_BY_NODE,
   /^node_modules\/aws4fetch\//,
   /^node_modules\/hono\/dist\/adapter\//,
-  /^functions\/(?!vercel)/,
+  /^functions\/(aws-secret|lambda|node|worker)/, // not what an entry imports first, such as a tracer
 ];
 
 /** Builds what Vercel's own command builds. */

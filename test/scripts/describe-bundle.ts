@@ -22,6 +22,10 @@ export function describeBundle(make: (outdir: string) => Promise<Bundle>, strang
       directories.push(directory);
       const bundle = await make(directory);
       expect(bundleTable(contents(bundle))).toContain(`${bundle.name}: unused`);
+      // What an entry imports first, such as a tracer, is no stranger.
+      const inputs = { 'functions/instrument.ts': { bytesInOutput: 1 } };
+      const outputs = { 'a.mjs': { inputs, bytes: 1, imports: [], exports: [] } };
+      expect(unusedModules({ ...bundle, outputs })).toEqual([]);
 
       const { metafile } = await build({
         absWorkingDir: fileURLToPath(new URL('../../', import.meta.url)),
