@@ -1,6 +1,6 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { type Bundle, unusedModules } from './bundles/bundle.ts';
 import { lambdaBundle } from './bundles/lambda.ts';
 import { vercelBundle } from './bundles/vercel.ts';
@@ -14,6 +14,9 @@ const BUNDLES = [
   lambdaBundle,
   vercelBundle,
 ];
+
+/** Bundles are made here, where they find the packages that are not bundled. */
+const DIST = fileURLToPath(new URL('../dist', import.meta.url));
 
 /** Milliseconds that the import of the Neon driver alone takes on the budgets' machine. */
 const DRIVER_MS = 9;
@@ -36,7 +39,8 @@ export interface Measurement {
 
 /** Builds the bundles that are deployed, in a directory of their own, and measures them. */
 export async function measureBundles(): Promise<Measurement[]> {
-  const directory = await mkdtemp(path.join(tmpdir(), 'bundles-'));
+  await mkdir(DIST, { recursive: true });
+  const directory = await mkdtemp(path.join(DIST, 'bundles-'));
   try {
     const measurements: Measurement[] = [];
     for (const build of BUNDLES) {

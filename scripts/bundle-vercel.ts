@@ -5,6 +5,9 @@ import type { Metafile } from 'esbuild';
 import { bundleForNode } from './bundles/bundle-for-node.ts';
 import { runCommand } from './run-command.ts';
 
+/** Packages that cannot be bundled, such as one with native code: Vercel adds them from node_modules. */
+const EXTERNAL: string[] = [];
+
 /** The file that Vercel starts. Node ignores the source maps of what it loaded before they were enabled. */
 const START = `// Vercel takes the file that imports from 'hono' for the app.
 process.setSourceMapsEnabled(true);
@@ -15,9 +18,9 @@ export default (await import('./vercel.mjs')).default;
  * Bundles the Vercel entry into a directory. As single files, drizzle's alone would take most of a cold start.
  * @returns what is in each file, by its path
  */
-export async function bundleVercel(outdir: string): Promise<Metafile['outputs']> {
+export async function bundleVercel(outdir: string, external = EXTERNAL): Promise<Metafile['outputs']> {
   const outputs = await bundleForNode(['functions/vercel.ts'], outdir, {
-    external: [], // what cannot be bundled: Vercel adds it from node_modules
+    external,
     sourcemap: 'inline', // Vercel would leave a file behind that nothing imports
     sourcesContent: false,
   });

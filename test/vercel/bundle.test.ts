@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, it, onTestFinished } from 'vitest';
 import { bundleVercel } from '../../scripts/bundle-vercel.ts';
 import { vercelBundle } from '../../scripts/bundles/vercel.ts';
+import { EXAMPLE_ENVIRONMENT } from '../../scripts/example-environment.ts';
 import { describeBundle } from '../scripts/describe-bundle.ts';
 
 describeBundle(vercelBundle, [
@@ -15,12 +16,27 @@ describeBundle(vercelBundle, [
   'local/create-once.ts',
 ]);
 
-it('names the files and lines of the source in its errors', async () => {
-  const directory = await mkdtemp(path.join(tmpdir(), 'bundle-test-'));
+/** In a directory below that of the packages. */
+async function bundle(external?: string[]): Promise<string> {
+  const dist = fileURLToPath(new URL('../../dist', import.meta.url));
+  await mkdir(dist, { recursive: true });
+  const directory = await mkdtemp(path.join(dist, 'bundle-test-'));
   onTestFinished(() => rm(directory, { recursive: true }));
-  await bundleVercel(directory);
-  const start = promisify(execFile)(process.execPath, [path.join(directory, 'index.mjs')], { env: {} });
-  await expect(start).rejects.toMatchObject({
+  await bundleVercel(directory, external);
+  return directory;
+}
+
+const start = (directory: string, env = {}) =>
+  promisify(execFile)(process.execPath, [path.join(directory, 'index.mjs')], { env });
+
+it('names the files and lines of the source in its errors', async () => {
+  const directory = await bundle();
+  await expect(start(directory)).rejects.toMatchObject({
     stderr: expect.stringMatching(/at parseConfig .*src\/config\.ts:\d+:\d+/),
   });
+});
+
+it('starts with a package that is not bundled', async () => {
+  const directory = await bundle(['@neondatabase/serverless']);
+  await start(directory, EXAMPLE_ENVIRONMENT);
 });
