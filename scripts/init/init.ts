@@ -9,6 +9,7 @@ const TEMPLATE = 'edge-postgres-starter';
 /** What is only about the template: how it was measured and tested, other people's clients, and this script. */
 const ONLY_TEMPLATE = [
   'bench',
+  'docs/copying.md',
   'scripts/build-vercel.ts',
   'scripts/init',
   'scripts/init.ts',
@@ -76,7 +77,7 @@ export function initialise(tree: Tree, { name, platforms, bare, repository }: In
   if (tree.has('docs/driver-selection.md')) {
     tree.edit('docs/driver-selection.md', (text) =>
       text
-        .replace(/To use it in another project[^]*?says how\.\s+/, '')
+        .replace(/To use it in another project[^]*?say\s+how\.\s+/, '')
         .replace(/From `npm run bench` \([^)]*\)/, 'By the benchmark of the template')
         .replace(/ ?\n?\(bench\/[^)]*\)/, ''),
     );
