@@ -52,7 +52,8 @@ export const documented = (target: Target): Target => ({
 /** @returns what is not as the document says */
 async function compare(request: Request, response: Response): Promise<string[]> {
   const [sent, answered] = await Promise.all([request.text(), response.text()]);
-  const isJson = answered !== '' && /json\b/.test(response.headers.get('Content-Type') ?? '');
+  // Not NDJSON: each of its lines is JSON, but not all of them together.
+  const isJson = answered !== '' && /[/+]json\b/.test(response.headers.get('Content-Type') ?? '');
   const body: unknown = isJson ? JSON.parse(answered) : answered;
   const { type = '', errors } = { ...(isJson ? (body as { type?: string; errors?: object[] } | null) : undefined) };
   const { pathname } = new URL(request.url);

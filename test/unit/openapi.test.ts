@@ -129,9 +129,12 @@ it('a body that is not JSON has a media type', () => {
   expect(contentOf('application/pdf')).toMatchObject({ content: { 'application/pdf': { schema: {} } } });
 });
 
-it('an answer that is not JSON is compared with the document, too', async () => {
-  const csv = async () => new Response('a,b', { headers: { 'Content-Type': 'text/csv', 'X-Request-Id': 'r' } });
-  const api = documented({ fetch: csv, async close() {} });
+it.each([
+  ['text/csv', 'a,b'],
+  ['application/x-ndjson', '{}\n{}\n'],
+])('an answer that is %s is compared with the document, too', async (mediaType, body) => {
+  const fetch = async () => new Response(body, { headers: { 'Content-Type': mediaType, 'X-Request-Id': 'r' } });
+  const api = documented({ fetch, async close() {} });
   await expect(api.fetch('/health/live')).rejects.toThrow('body must NOT be valid');
 });
 
