@@ -30,12 +30,9 @@ it.each([
 
 it('what another server has answered is passed on, with the headers of every answer', async () => {
   const response = await ask(() => fetch('data:text/plain,kept'));
-  expect([...response.headers.keys()].toSorted()).toEqual([
-    'cache-control',
-    'content-type',
-    'x-content-type-options',
-    'x-request-id',
-  ]);
+  // Those of CORS, too, where a browser may call.
+  const names = ['cache-control', 'content-type', 'x-content-type-options', 'x-request-id'];
+  expect([...response.headers.keys()]).toEqual(expect.arrayContaining(names));
   expect(await response.text()).toBe('kept');
 });
 
