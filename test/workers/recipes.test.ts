@@ -452,14 +452,35 @@ it('a foreign key leads to rows of other tenants, unless it names the tenant', a
 
 it('a date is one that the database takes', async () => {
   const outfile = path.join(path.dirname(inject('workerBundle')), 'date.mjs');
-  const contents = `import * as v from 'valibot';\n${blockWith('isDay =')}export const isTaken = (text) => v.is(day, text);`;
+  const contents = `import * as v from 'valibot';\n${blockWith('isDay =')}${blockWith('isInstant =')}
+    export const isTaken = (text) => v.is(day, text);
+    export const dateOf = (text) => v.is(instant, text) && new Date(text);`;
   await build({ stdin: { contents, loader: 'ts', resolveDir: ROOT }, outfile, bundle: true, format: 'esm' });
-  const { isTaken } = (await import(pathToFileURL(outfile).href)) as { isTaken: (text: string) => boolean };
+  const { isTaken, dateOf } = (await import(pathToFileURL(outfile).href)) as {
+    isTaken: (text: string) => boolean;
+    dateOf: (text: string) => Date | false;
+  };
   const days = ['0000-12-31', '0001-01-01', '1900-02-29', '2000-02-29', '2027-02-30', '2027-04-31', '9999-12-31'];
   const read = days.map((day) => database.query('select $1::date', [day]));
   const taken = (await Promise.allSettled(read)).map(({ status }) => status === 'fulfilled');
   expect(days.map(isTaken)).toEqual(taken);
   expect(taken).toEqual([false, true, false, true, false, false, true]);
+
+  const instants = ['2027-12-31T23:59:59Z', '2028-02-29T00:00:00.123456+01:00', '0001-01-01 00:00:00-23:59'].map(
+    dateOf,
+  );
+  const dates = instants.map((date) =>
+    database.query('select $1::timestamptz as kept', [(date as Date).toISOString()]),
+  );
+  expect((await Promise.all(dates)).map(([row]) => row?.['kept'])).toEqual(instants);
+  const others = [
+    '2027-02-30T00:00:00Z',
+    '2027-12-31T23:59:59+01',
+    '2027-12-31T23:59:59 +01:00',
+    '2027-12-31T24:00:00Z',
+  ];
+  others.push('0000-12-31T23:59:59Z', '0001-01-01T00:00:00+14:00', '9999-12-31T23:59:59-14:00');
+  expect(others.filter(dateOf)).toEqual([]);
 });
 
 it('a tenant finds its own rows, in a batch and in a transaction, and a one-shot none', async () => {
