@@ -338,8 +338,17 @@ it('users log in with tokens of their own', async () => {
   const caller = `    .use((c, next) => {\n      c.set('caller', CALLER);\n      return next();\n    })\n`;
   const worker = await startChanged('users', 'src/create-app.ts', [
     [`import { Hono } from 'hono';\n`, `import { Hono } from 'hono';\n${blockWith(`'hono/jwt'`)}`],
-    [TOKEN_CHECK + caller, blockWith('.use(jwt(').replace('jwtSecret', 'apiToken')],
+    [
+      TOKEN_CHECK + caller,
+      blockWith('bearerAuth({ token: cronSecret')
+        .replace('cronSecret', `'secret-of-the-cron'`)
+        .replace('nightlyRoutes', `new Hono<AppEnv>().get('/', (c) => c.body(null, 204))`) +
+        blockWith('.use(jwt(').replace('jwtSecret', 'apiToken'),
+    ],
   ]);
+  const nightly = (token: string) => worker.fetch('/nightly', { headers: { Authorization: `Bearer ${token}` } });
+  expect((await nightly('secret-of-the-cron')).status).toBe(204);
+  expect((await nightly(await sign({ sub: 'ada' }, apiToken, 'HS256'))).status).toBe(401);
   const status = async (claims: { sub?: string }, secret = apiToken) => {
     const headers = { Authorization: `Bearer ${await sign(claims, secret, 'HS256')}` };
     return (await worker.fetch('/accounts', { headers })).status;
