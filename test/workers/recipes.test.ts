@@ -509,13 +509,16 @@ it('a tenant finds its own rows, in a batch and in a transaction, and a one-shot
     grant select, insert on notes to app`);
   const transports = { http: neonHttp(), websocket: neonWebSocket() };
   const db = createDatabase({ url: database.url, schema: {}, transports, sockets: 'instance' });
-  const notes = (on: Queryable) => on.select({ tenant: sql`tenant_id` }).from(sql`notes`);
+  const notes = (on: Pick<Queryable, 'select'>) => on.select({ tenant: sql`tenant_id` }).from(sql`notes`);
   const [, batch] = await db.batch([asTenant(db, mine), notes(db)]);
   const transaction = await db.transaction(async (tx) => {
     await asTenant(tx, mine);
     return notes(tx);
   });
   expect([batch, transaction, await notes(db)]).toEqual([[{ tenant: mine }], [{ tenant: mine }], []]);
+  // As an export reads its pages, which is retried.
+  const [, page] = await db.batch([asTenant(db, mine), notes(db)], { accessMode: 'read only' });
+  expect([page, await notes(db.replica)]).toEqual([[{ tenant: mine }], []]);
   const insert = db.batch([asTenant(db, mine), db.execute(sql`insert into notes values (${other}::uuid)`)]);
   await expect(insert).rejects.toThrow('violates row-level security policy');
   await db.close();
