@@ -105,9 +105,10 @@ export function createApp(
       }),
     )
     .use(requireResponse())
+    // Depends on nothing else: not on what counts requests, either.
+    .route('/health', healthRoutes)
     .use(limits ? rateLimit(limits) : (_, next) => next())
     .use('/health/ready', requestDatabase({ ...access, signal: () => AbortSignal.timeout(READY_MS) }))
-    .route('/health', healthRoutes)
     .route('/health', readyRoute(platform.sockets === 'instance'))
     .use(requestDatabase(access))
     // Hono compares the tokens themselves, too, in constant time: to hash both first would only cost CPU time.

@@ -22,7 +22,7 @@ afterAll(async () => {
 });
 
 it('refuses who sends too many requests, and says when to try again', async () => {
-  const get = (address: string) => api.fetch('/health/live', { headers: { 'CF-Connecting-IP': address } });
+  const get = (address: string, path = '/accounts') => api.fetch(path, { headers: { 'CF-Connecting-IP': address } });
   const responses: Response[] = [];
   // A period may end meanwhile, but not two.
   while (responses.length <= 2 * LIMIT && responses.at(-1)?.status !== 429) responses.push(await get('192.0.2.1'));
@@ -32,5 +32,6 @@ it('refuses who sends too many requests, and says when to try again', async () =
   expect(refused?.headers.get('Content-Type')).toBe('application/problem+json');
   expect(refused?.headers.get('Retry-After')).toBe('60');
   expect(await refused?.json()).toMatchObject({ type: 'urn:problem:too-many-requests', status: 429 });
-  expect((await get('192.0.2.2')).status).toBe(200);
+  expect((await get('192.0.2.2')).status).toBe(401);
+  expect((await get('192.0.2.1', '/health/live')).status).toBe(200);
 });
