@@ -13,13 +13,13 @@ import { createEmptyDatabase, type TestDatabase } from '../database.ts';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const run = promisify(execFile);
 
-/** What docs/copying.md tells a project that copies `src/db/` to install. */
+/** What a project that copies `src/db/` has to install. */
 const PACKAGES = ['drizzle-orm', '@neondatabase/serverless', 'pg', '@types/pg'];
 
 /** Of these, `@types/pg` needs Node's types itself. */
 const TYPES_OF_TYPES = ['@types/node', 'undici-types', 'pg-types', 'pg-protocol'];
 
-/** What it tells it to set, and the least that it can. */
+/** What it has to set, and the least that it can. */
 const LOOSE = {
   target: 'ES2022',
   lib: ['ES2024', 'DOM'],

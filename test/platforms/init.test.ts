@@ -200,6 +200,12 @@ describe('npm run init', () => {
 
     const named = texts.filter(([file]) => file.endsWith('.md')).flatMap(filesNamed);
     expect(named.filter(([, file]) => !tree.has(file))).toEqual([]);
+    const gone = openTree(ROOT)
+      .files()
+      .filter((file) => file.startsWith('docs/') && !tree.has(file));
+    expect(texts.filter(([, text]) => gone.some((document) => text.includes(document))).map(([file]) => file)).toEqual(
+      [],
+    );
     const readme = tree.read('README.md');
     expect(readme).toMatch(new RegExp(`API for ${PLATFORMS[platform].title}\\s+on`));
     expect(readme).not.toMatch(/It is a template|make-it-yours|Copy the |--runtime NAME|\(on Workers\)/);
