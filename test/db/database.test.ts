@@ -762,6 +762,15 @@ describe.each(Object.entries(WAYS))('over %s', (_, { transports, oneShot, socket
       expect(events).toEqual([]);
     });
 
+    it('of a value that a column cannot encode are what the column throws, before anything is sent', async () => {
+      const invalid = db.insert(things).values({ id: 2, at: new Date(NaN) });
+      await expect(invalid).rejects.toThrow(new RangeError('Invalid time value'));
+      await expect(db.batch([db.insert(things).values({ id: 1 }), invalid])).rejects.toThrow(RangeError);
+      await expect(db.insert(things).values({ id: 2, data: { a: 1n as never } })).rejects.toThrow(TypeError);
+      expect(events).toEqual([]);
+      expect(await db.$count(things)).toBe(0);
+    });
+
     it('of who looks on do not change what happened', async () => {
       const watched = database.forRequest({
         onQuery() {
