@@ -48,7 +48,7 @@ export interface Transaction<TSchema extends Schema = Schema>
 
 /** A connection that keeps its state and is closed afterwards: for advisory locks, LISTEN, cursors, temporary tables. */
 export interface PinnedSession<TSchema extends Schema = Schema> extends Queryable<TSchema> {
-  /** Calls `listener` with the payload of each notification on `channel`. What it throws ends the session. */
+  /** Calls `listener` with the payload of each notification on `channel` (at most 63 bytes). What it throws ends the session. */
   readonly listen: (channel: string, listener: (payload: string) => unknown) => Promise<void>;
 }
 
